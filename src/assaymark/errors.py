@@ -1,0 +1,90 @@
+"""Everything a user can get wrong, each with the mend in the message.
+
+The command line prints the message and leaves with exit code 2; a traceback is for defects of ours. Messages are one or
+two lines: what is wrong, where (file, column, row, key), and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "AssaymarkError",
+    "ConfigError",
+    "EngineError",
+    "EndpointError",
+    "InputError",
+    "MissingExtra",
+    "ModelError",
+    "PlanError",
+    "RunError",
+    "SchemaError",
+    "UnknownName",
+    "UnsafeFile",
+    "nearest",
+]
+
+
+def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
+    """`" - did you mean 'a' or 'b'?"` for the known names closest to `name`, or `""` when none is close."""
+    close = difflib.get_close_matches(name, list(known), n=most, cutoff=0.55)
+    return f" - did you mean {' or '.join(repr(item) for item in close)}?" if close else ""
+
+
+class AssaymarkError(Exception):
+    """Base of every mistake that the user can mend (exit code 2)."""
+
+
+class InputError(AssaymarkError):
+    """A path, folder or file that cannot be read, or holds nothing."""
+
+
+class SchemaError(InputError):
+    """A table whose columns do not fit; the message names the column and the candidates."""
+
+
+class UnsafeFile(InputError):
+    """A file that would run code when loaded, or expands beyond its limit."""
+
+
+class ConfigError(AssaymarkError):
+    """A setting with an unknown name or a value out of range."""
+
+
+class PlanError(AssaymarkError):
+    """A plan file or a gate that cannot be understood."""
+
+
+class RunError(AssaymarkError):
+    """A run folder that is missing, incomplete, locked or of another version."""
+
+
+class EngineError(AssaymarkError):
+    """An execution engine that is unknown or cannot be reached."""
+
+
+class ModelError(AssaymarkError):
+    """A model that cannot be loaded or lacks the capability a role asks for."""
+
+
+class EndpointError(ModelError):
+    """A remote model that failed or timed out; what was already answered is in the cache."""
+
+
+class UnknownName(AssaymarkError):
+    """A name that is not in a list of known ones; the message offers the nearest."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, mend: str = "") -> None:
+        known = sorted(known)
+        hint = nearest(name, known) or (f"; known: {', '.join(known)}" if known else "")
+        super().__init__(f"unknown {kind} {name!r}{hint}{' ' + mend if mend else ''}")
+        self.kind, self.name = kind, name
+
+
+class MissingExtra(AssaymarkError):
+    """An optional dependency is not installed; the message is the install line."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs an optional part of assaymark: pip install 'assaymark[{extra}]'")
+        self.extra = extra

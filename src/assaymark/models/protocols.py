@@ -1,0 +1,118 @@
+"""What a model can do for an audit. An adapter provides one or more of these; an audit asks for them by role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = [
+    "CAPABILITIES",
+    "EmbedsImages",
+    "EmbedsTexts",
+    "Model",
+    "ReadsColumns",
+    "ScoresEmbeddings",
+    "ScoresImages",
+    "ScoresTexts",
+    "capabilities_of",
+]
+
+Array = npt.NDArray[np.float32]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What every adapter has, whatever else it can do.
+
+    `spec` is the string it was made from. `fingerprint` is a hash of what decides its outputs (weights, labels,
+    preprocessing): equal fingerprints mean equal answers, so it is the model's part of every cache key.
+    """
+
+    spec: str
+    fingerprint: str
+
+
+@runtime_checkable
+class ScoresTexts(Model, Protocol):
+    """Probabilities of `labels` for each text. `multi_label`: each label on its own (sigmoid), else they sum to 1."""
+
+    labels: tuple[str, ...]
+    multi_label: bool
+
+    def score_texts(self, texts: Sequence[str]) -> Array:
+        """Shape (n, n_labels), in [0, 1]; a row is NaN where the text cannot be scored."""
+        ...
+
+
+@runtime_checkable
+class ScoresImages(Model, Protocol):
+    labels: tuple[str, ...]
+    multi_label: bool
+
+    def score_images(self, images: Sequence[Image]) -> Array:
+        """Shape (n, n_labels), in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class ScoresEmbeddings(Model, Protocol):
+    """Scores of stored image embeddings, e.g. a safety head on a dual encoder."""
+
+    labels: tuple[str, ...]
+    multi_label: bool
+    dimension: int
+
+    def score_embeddings(self, embeddings: Array) -> Array:
+        """Shape (n, n_labels) for unit-norm embeddings of shape (n, dimension)."""
+        ...
+
+
+@runtime_checkable
+class EmbedsImages(Model, Protocol):
+    dimension: int
+    logit_scale: float
+
+    def embed_images(self, images: Sequence[Image]) -> Array:
+        """Shape (n, dimension), unit norm."""
+        ...
+
+
+@runtime_checkable
+class EmbedsTexts(Model, Protocol):
+    dimension: int
+    logit_scale: float
+
+    def embed_texts(self, texts: Sequence[str]) -> Array:
+        """Shape (n, dimension), unit norm."""
+        ...
+
+
+@runtime_checkable
+class ReadsColumns(Model, Protocol):
+    """Precomputed scores: `columns` of the input table stand in for the model, label by label."""
+
+    labels: tuple[str, ...]
+    multi_label: bool
+    columns: tuple[str, ...]
+
+
+CAPABILITIES: dict[str, type] = {
+    "scores-texts": ScoresTexts,
+    "scores-images": ScoresImages,
+    "scores-embeddings": ScoresEmbeddings,
+    "embeds-images": EmbedsImages,
+    "embeds-texts": EmbedsTexts,
+    "reads-columns": ReadsColumns,
+}
+"""Capability name, as audits declare it in their roles, to protocol. The one list that a new capability extends."""
+
+
+def capabilities_of(model: object) -> tuple[str, ...]:
+    """Names of the capabilities that an adapter object provides."""
+    return tuple(name for name, protocol in CAPABILITIES.items() if isinstance(model, protocol))
