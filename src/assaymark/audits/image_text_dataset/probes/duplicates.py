@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from assaymark.audits.image_text_dataset.method.key_sketch import KeySketch
 from assaymark.audits.image_text_dataset.probes.sample import hash_strings
+from assaymark.audits.image_text_dataset.probes.vocabulary import texts
 from assaymark.data.probe import Batch, Probe
 
 __all__ = ["DuplicateProbe"]
@@ -34,8 +34,8 @@ class DuplicateProbe(Probe):
         present: dict[str, npt.NDArray[np.bool_]] = {}
         for concept in self.optional:
             if concept in batch:
-                values = pc.fill_null(batch.column(concept).cast(pa.large_string()), "")
-                hashes[concept] = hash_strings(values)
+                values = texts(batch, concept)
+                hashes[concept] = batch.once(f"{concept} hash", lambda values=values: hash_strings(values))
                 present[concept] = pc.not_equal(values, "").to_numpy(zero_copy_only=False).astype(bool)
         keys = {concept: hashes[concept][present[concept]] for concept in hashes}
         if "url" in hashes and "text" in hashes:

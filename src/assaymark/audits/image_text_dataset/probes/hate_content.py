@@ -27,10 +27,11 @@ class HateContentCounts(NamedTuple):
     unscored: int
     exceeding: Ints  # (n_labels, n_thresholds)
     score_sums: npt.NDArray[np.float64]  # (n_labels,)
+    score_squares: npt.NDArray[np.float64]  # (n_labels,)
     shards: Ints  # (n_shards,)
     shard_n: Ints  # (n_shards,)
     shard_exceeding: Ints  # (n_shards, n_labels) at theta
-    tags: dict[str, tuple[int, int, float]]  # tag -> n, texts over theta, sum of max score
+    tags: dict[str, tuple[int, int, float, float]]  # tag -> n, texts over theta, sum and sum of squares of the max score
 
 
 def scores_of(batch: Batch, role: str, labels: tuple[str, ...]) -> npt.NDArray[np.float64]:
@@ -79,6 +80,7 @@ class HateContentProbe(Probe):
             "unscored": int(missing.sum()),
             "exceeding": (kept[:, :, None] > self.thresholds).sum(axis=0, dtype=np.int64),
             "sums": np.rint(kept * 1e6).astype(np.int64).sum(axis=0),  # millionths: integers add exactly in any order
+            "squares": np.rint(kept**2 * 1e6).astype(np.int64).sum(axis=0),
             **_by_shard(shard, over),
         }
         tags = _counts_by_tag(batch, counted, over[:, -1], kept[:, -1])
@@ -96,7 +98,10 @@ class HateContentProbe(Probe):
         return {**merged, "shard": ids}
 
     def finalize(self, state: Mapping[str, Any]) -> HateContentCounts:
-        tags = {t: (n, state["tag_over"].get(t, 0), state["tag_sum"].get(t, 0) / 1e6) for t, n in state["tag_n"].items()}
+        tags = {
+            t: (n, state["tag_over"].get(t, 0), state["tag_sum"].get(t, 0) / 1e6, state["tag_square"].get(t, 0) / 1e6)
+            for t, n in sorted(state["tag_n"].items())
+        }
         return HateContentCounts(
             (*self.labels, "any"),
             self.thresholds,
@@ -105,10 +110,11 @@ class HateContentProbe(Probe):
             int(state["unscored"]),
             state["exceeding"],
             state["sums"] / 1e6,
+            state["squares"] / 1e6,
             state["shard"],
             state["shard_n"],
             state["shard_over"],
-            dict(sorted(tags.items())),
+            tags,
         )
 
 
@@ -122,18 +128,21 @@ def _by_shard(shard: Ints, over: npt.NDArray[np.bool_]) -> dict[str, Ints]:
 def _counts_by_tag(
     batch: Batch, counted: npt.NDArray[np.bool_], over: npt.NDArray[np.bool_], highest: npt.NDArray[np.float64]
 ) -> dict[str, dict[str, int]]:
-    """Per tag: n, texts over theta, and the sum of the largest score in millionths."""
+    """Per tag: n, texts over theta, and the sums of the largest score and its square in millionths."""
     if "tag" not in batch:
-        return {"tag_n": {}, "tag_over": {}, "tag_sum": {}}
+        return {name: {} for name in ("tag_n", "tag_over", "tag_sum", "tag_square")}
     names, where = tag_codes(batch)
-    where = where[counted]
-    n = np.bincount(where, minlength=len(names))
-    k = np.bincount(where, weights=over, minlength=len(names))
-    total = np.bincount(where, weights=np.rint(highest * 1e6), minlength=len(names))
+    present = np.bincount(where[counted], minlength=len(names)) > 0
+
+    def per_tag(weights: npt.NDArray[Any] | None) -> dict[str, int]:
+        totals = np.bincount(where[counted], weights=weights, minlength=len(names))
+        return {tag: int(total) for tag, total, there in zip(names, totals, present, strict=True) if there}
+
     return {
-        "tag_n": {t: int(x) for t, x in zip(names, n, strict=True) if x},
-        "tag_over": {t: int(x) for t, x in zip(names, k, strict=True) if x},
-        "tag_sum": {t: int(x) for t, x in zip(names, total, strict=True) if x},
+        "tag_n": per_tag(None),
+        "tag_over": per_tag(over),
+        "tag_sum": per_tag(np.rint(highest * 1e6)),
+        "tag_square": per_tag(np.rint(highest**2 * 1e6)),
     }
 
 

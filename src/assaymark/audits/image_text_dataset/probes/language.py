@@ -1,4 +1,4 @@
-"""A row-order-independent sample of texts whose language is guessed when the data set does not say it (card 2.1)."""
+"""A row-order-independent sample of distinct texts whose language is guessed when the data set does not say it (card 2.1)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assaymark.audits.image_text_dataset.probes.sample import bottom_rows, hash_strings, merge_bottom, row_keys
+from assaymark.audits.image_text_dataset.probes.sample import bottom_rows, hash_strings, merge_bottom
 from assaymark.audits.image_text_dataset.probes.vocabulary import texts
 from assaymark.data.probe import Batch, Probe
 
@@ -36,9 +37,11 @@ class LanguageProbe(Probe):
     def aggregate(self, batch: Batch) -> Mapping[str, Any]:
         values = texts(batch)
         rows = np.flatnonzero(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(values)), 0).to_numpy(zero_copy_only=False))
-        keys = row_keys(batch, hash_strings(values))
+        keys = batch.once("text hash", lambda: hash_strings(values))
         state = bottom_rows(batch, keys, rows, self.size)
-        chosen = rows[np.lexsort((rows, keys[rows]))][: self.size]
+        place = _place(batch.numbers("shard"), batch.numbers("row"))
+        order = np.argsort(place)
+        chosen = order[np.searchsorted(place, _place(state["shard"], state["row"]), sorter=order)]
         return {**state, **_packed(pc.utf8_slice_codeunits(values.take(pa.array(chosen)), 0, LONGEST))}
 
     def combine(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -55,6 +58,10 @@ class LanguageProbe(Probe):
     def finalize(self, state: Mapping[str, Any]) -> dict[str, int]:
         identify = _identifier()
         return dict(Counter(identify(text)[0] for text in _unpacked(state)).most_common())
+
+
+def _place(shard: npt.NDArray[Any], row: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    return shard.astype(np.int64) << 40 | row.astype(np.int64)
 
 
 @cache

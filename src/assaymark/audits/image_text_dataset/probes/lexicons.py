@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.image_text_dataset.probes.sample import bottom_rows, hash_strings, merge_bottom, row_keys
+from assaymark.audits.image_text_dataset.probes.sample import bottom_rows, hash_strings, merge_bottom
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary, texts
 from assaymark.data.probe import Batch, Probe, add_states
 
@@ -47,7 +47,7 @@ class LexiconProbe(Probe):
                 pairs = np.unique(hits.rows.astype(np.int64) * n_categories + words.category_of[hits.terms])
                 categories[axis] = np.bincount(pairs % n_categories, minlength=n_categories)
         flagged = np.flatnonzero(words.lexicon_flag(batch))
-        keys = row_keys(batch, hash_strings(texts(batch))) if len(flagged) else np.zeros(batch.rows, np.uint64)
+        keys = batch.once("text hash", lambda: hash_strings(texts(batch)))
         return {
             "rows": batch.rows,
             "any": any_,
