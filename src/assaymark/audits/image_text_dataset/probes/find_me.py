@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assaymark.audits.image_text_dataset.probes.vocabulary import texts
-from assaymark.data.lexicon import Lexicon, Term
-from assaymark.data.lexicon_match import Matcher
+from assaymark.data.lexicon import Lexicon, Matcher, Term
+
 from assaymark.data.probe import Batch, Probe
 from assaymark.errors import ConfigError
 from assaymark.report.redaction import registered_domains
@@ -62,7 +62,7 @@ class FindProbe(Probe):
         self.wanted, self.distance = tuple(wanted), distance
         self._names = [i for i, w in enumerate(self.wanted) if w.kind == "name"]
         terms = tuple(Term(self.wanted[i].value, mode="word") for i in self._names)
-        self._matcher = Matcher((Lexicon("names", "", terms),), mode="word") if terms else None
+        self._matcher = Matcher((Lexicon.of("names", terms),), mode="word") if terms else None
 
     def aggregate(self, batch: Batch) -> Mapping[str, Any]:
         rows: list[Ints] = [np.zeros(0, np.int64)]

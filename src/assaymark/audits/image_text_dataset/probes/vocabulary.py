@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assaymark.data.lexicon import PAPER_UNSAFE_TOKENS, Lexicon, Term
-from assaymark.data.lexicon_match import Hits, Matcher, Normalisation
+from assaymark.data.lexicon import PAPER_UNSAFE_TOKENS, Hits, Lexicon, Matcher, Normalisation, Term
+
 from assaymark.data.probe import Batch
 
 __all__ = ["Vocabulary", "texts"]
@@ -64,7 +64,7 @@ class Vocabulary:
 
         place("lexicons.word", "word", lexicons)
         place("lexicons.substring", "substring", lexicons)
-        place("slices", term_mode, (Lexicon("slices", "", slices),) if slices else ())
+        place("slices", term_mode, (Lexicon.of("slices", slices),) if slices else ())
         place("unsafe", unsafe_mode, tokens)
         normalise = normalise or Normalisation()
         self._matchers = {m: Matcher(lists, mode=m, normalise=normalise) for m, lists in members.items() if lists}
@@ -107,4 +107,4 @@ class Vocabulary:
 def paper_tokens(mode: str) -> Lexicon:
     """The paper's unsafe tokens; their blanks, which stand in for word boundaries, go when boundaries are checked properly."""
     tokens = PAPER_UNSAFE_TOKENS if mode == "substring" else tuple(token.strip() for token in PAPER_UNSAFE_TOKENS)
-    return Lexicon("birhane-2021", "1", tuple(Term(token, category="sexual", mode=mode) for token in tokens))
+    return Lexicon.of("paper-unsafe", [Term(token, "en", "unsafe", mode) for token in tokens])
