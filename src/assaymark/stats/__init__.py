@@ -130,9 +130,9 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Alternative",
     "EXACT_TOTAL",
     "LEAST_YOUDEN",
+    "Alternative",
     "Limits",
     "OperatingPoint",
     "PrecisionRecallCurve",

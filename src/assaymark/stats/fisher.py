@@ -85,9 +85,9 @@ def _exact(a: IntArray, b: IntArray, c: IntArray, d: IntArray, *, alternative: A
     if a.size == 0:
         return np.ones(a.shape)
     if alternative == "greater":
-        return np.minimum(hypergeom.sf(a - 1, total, column, row), 1.0)
+        return np.asarray(np.minimum(hypergeom.sf(a - 1, total, column, row), 1.0))
     if alternative == "less":
-        return np.minimum(hypergeom.cdf(a, total, column, row), 1.0)
+        return np.asarray(np.minimum(hypergeom.cdf(a, total, column, row), 1.0))
     return _two_sided(a, total, column, row)
 
 

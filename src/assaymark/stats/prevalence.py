@@ -136,7 +136,7 @@ def _bootstrap_limits(
     resamples: int,
     confidence: float,
 ) -> tuple[float, float]:
-    """Percentile limits from binomial draws of the three rates; draws without separation (J <= 0) say nothing and are left out."""
+    """Percentile limits from binomial draws of the three rates; draws without separation (J <= 0) are left out."""
     se, sp = sensitivity.error_share, specificity.error_share
     # where the point is clipped the observed rate lies off the line; elsewhere the fitted rate is the observed one
     fitted = point * sensitivity.share + (1.0 - point) * (1.0 - specificity.share)
