@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.result import Estimate, undefined
-
-from assaymark.stats.intervals import Limits, ratio_limits, wilson, wilson_limits
-
+from assaymark.stats import Limits, ratio_limits, wilson, wilson_limits
 
 __all__ = [
     "FourFifths",

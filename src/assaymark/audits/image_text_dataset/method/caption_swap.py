@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.result import Estimate, undefined
-from assaymark.stats.intervals import wilson
-from assaymark.stats.resampling import bootstrap_mean
-from assaymark.stats.tests import TestOutcome, sign_test
+from assaymark.stats import TestOutcome, bootstrap_mean, sign_test, wilson
 
 __all__ = ["AdmissionFlip", "AxisSwap", "caption_swap", "image_means", "pair_cosines", "swap_by_axis"]
 

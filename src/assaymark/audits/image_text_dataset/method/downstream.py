@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.result import Estimate
-from assaymark.stats.intervals import newcombe, wilson
-from assaymark.stats.resampling import bootstrap_difference, bootstrap_mean
+from assaymark.stats import bootstrap_difference, bootstrap_mean, newcombe, wilson
 
 __all__ = [
     "PAPER_CLASSES",

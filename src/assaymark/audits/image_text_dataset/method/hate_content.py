@@ -11,9 +11,17 @@ import numpy.typing as npt
 
 from assaymark.audits.image_text_dataset.method.admission import ShareCurve, share_curve
 from assaymark.result import Estimate, undefined
-from assaymark.stats.intervals import mean_from_summary, risk_ratio, wilson
-from assaymark.stats.resampling import bootstrap_ratio
-from assaymark.stats.tests import TestOutcome, cohen_d, mann_whitney, welch
+from assaymark.stats import (
+    TestOutcome,
+    bootstrap_ratio,
+    cohen_d,
+    cohen_d_from_summary,
+    mann_whitney,
+    mean_from_summary,
+    risk_ratio,
+    welch,
+    wilson,
+)
 
 __all__ = [
     "PAPER_LABELS",
@@ -220,14 +228,18 @@ def compare_shards(rates_a: npt.ArrayLike, rates_b: npt.ArrayLike, *, confidence
     return ShardComparison(welch(b, a, alternative="greater"), mann_whitney(b, a, alternative="greater"), cohen_d(b, a))
 
 
-def row_effect(a: Exceedance, b: Exceedance, *, label: int = -1) -> float:
-    """Cohen's d of the scores of B and A over rows, from their sums. With millions of rows every difference is significant: this
-    says whether it is large (0.0061 between LAION-2B-en and LAION-400M). NaN below two rows or without spread."""
-    if a.n < 2 or b.n < 2:
-        return math.nan
-    sd_a, sd_b = (_sd(float(x.sums[label]), float(x.squares[label]), x.n) for x in (a, b))
-    pooled = math.sqrt(((a.n - 1) * sd_a**2 + (b.n - 1) * sd_b**2) / (a.n + b.n - 2))
-    return (float(b.sums[label]) / b.n - float(a.sums[label]) / a.n) / pooled if pooled > 0 else math.nan
+def row_effect(a: Exceedance, b: Exceedance, *, label: int = -1, confidence: float = 0.95) -> Estimate:
+    """Cohen's d of the scores of B against A over rows, from their sums.
+
+    With millions of rows every difference is significant; this says whether it is large. Between LAION-2B-en and LAION-400M
+    it is 0.0061 on max P: significant, and tiny.
+    """
+    if min(a.n, b.n) < 2:
+        return undefined("a sample has fewer than 2 scored texts", n=a.n + b.n)
+    (mean_a, sd_a), (mean_b, sd_b) = (
+        (float(x.sums[label]) / x.n, _sd(float(x.sums[label]), float(x.squares[label]), x.n)) for x in (a, b)
+    )
+    return cohen_d_from_summary(mean_b, sd_b, b.n, mean_a, sd_a, a.n, confidence=confidence)
 
 
 def shard_bootstrap(

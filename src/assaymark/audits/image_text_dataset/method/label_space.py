@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.result import Estimate
-from assaymark.stats.intervals import wilson
+from assaymark.stats import wilson
 
 __all__ = ["LabelSpace", "ReasonShare", "label_space"]
 

@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from assaymark.result import Estimate
-from assaymark.stats.intervals import wilson
+from assaymark.stats import wilson
 
 __all__ = ["NearDuplicates", "Pairs", "cosine_pairs", "group_pairs", "hamming_pairs", "near_duplicates"]
 

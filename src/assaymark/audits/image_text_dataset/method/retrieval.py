@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from assaymark.audits.image_text_dataset.method.top_k import Hits, above, mean_query, top_k
 from assaymark.result import Estimate, undefined
-from assaymark.stats.intervals import risk_ratio, wilson
-from assaymark.stats.resampling import bootstrap_difference, bootstrap_mean
+from assaymark.stats import bootstrap_difference, bootstrap_mean, permutation_test, risk_ratio, wilson
 
 __all__ = [
     "AxisDifference",
@@ -141,12 +140,6 @@ class PairDifference(NamedTuple):
     p_value: float
 
 
-def _extreme_share(null: npt.NDArray[np.float64], observed: float) -> float:
-    """Two-sided Monte Carlo p value; the observed labelling counts as one of the draws, so it is never 0."""
-    hits = int((np.abs(null) >= abs(observed) - 1e-12).sum())
-    return (hits + 1) / (len(null) + 1)
-
-
 def pair_difference(
     first: Scores, second: Scores, *, rng: np.random.Generator, confidence: float = 0.95, resamples: int = 1000
 ) -> PairDifference:
@@ -155,10 +148,7 @@ def pair_difference(
     estimate = bootstrap_difference(a, b, rng=rng, resamples=resamples, confidence=confidence, unit="percentage points")
     if not len(a) or not len(b):
         return PairDifference(estimate, float("nan"))
-    pooled = np.concatenate([a, b])
-    shuffled = rng.permuted(np.broadcast_to(pooled, (resamples, len(pooled))), axis=1)
-    null = shuffled[:, : len(a)].mean(axis=1) - shuffled[:, len(a) :].mean(axis=1)
-    return PairDifference(estimate, _extreme_share(null, float(a.mean() - b.mean())))
+    return PairDifference(estimate, permutation_test(a, b, rng=rng, resamples=resamples).p_value)
 
 
 class AxisDifference(NamedTuple):
@@ -192,8 +182,8 @@ def axis_difference(
         signs = np.array(list(product((1.0, -1.0), repeat=n)))
         extreme = np.abs(signs @ delta) >= abs(delta.sum()) - 1e-12
         return AxisDifference(estimate, float(extreme.mean()), True)
-    signs = rng.choice((-1.0, 1.0), size=(resamples, n))
-    return AxisDifference(estimate, _extreme_share(signs @ delta / n, float(delta.mean())), False)
+    outcome = permutation_test(first, second, rng=rng, resamples=resamples, paired=True)
+    return AxisDifference(estimate, outcome.p_value, False)
 
 
 class FilterLeak(NamedTuple):

@@ -8,10 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.result import Estimate
-
-from assaymark.stats.intervals import Limits, ratio_limits, ratio_points, wilson, wilson_limits
-
-from assaymark.stats.tests import benjamini_hochberg, fisher_exact
+from assaymark.stats import Limits, benjamini_hochberg, fisher_exact, ratio_limits, ratio_points, wilson, wilson_limits
 
 __all__ = ["PAPER_UNSAFE_TOKENS", "SliceTest", "TagRecall", "slice_test", "tag_recall", "tag_table"]
 
@@ -113,7 +110,7 @@ class TagRecall(NamedTuple):
 
 
 def tag_recall(unsafe_by_tag: dict[str, int], *, confidence: float = 0.95) -> TagRecall:
-    """How many weakly unsafe rows the tag marks, from the counts of unsafe rows per tag value (any other value counts as unmarked)."""
+    """How many weakly unsafe rows the tag marks, from the unsafe rows per tag value; any other value counts as unmarked."""
     total = sum(unsafe_by_tag.values())
     strict = unsafe_by_tag.get("NSFW", 0)
     lenient = strict + unsafe_by_tag.get("UNSURE", 0)

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from assaymark.audits.image_text_dataset.method.admission import ShareCurve, histogram_at_least, share_curve
 from assaymark.result import Estimate, undefined
-from assaymark.stats.intervals import risk_ratio, wilson
-from assaymark.stats.prevalence import Rate, rogan_gladen
+from assaymark.stats import Rate, risk_ratio, rogan_gladen, wilson
 
 __all__ = [
     "FilterCurve",
