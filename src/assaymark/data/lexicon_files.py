@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from assaymark.data.lexicon_terms import Lexicon, MatchMode, Term, paper_unsafe_lexicon
 from assaymark.errors import InputError, SchemaError, UnknownName, nearest
@@ -165,9 +165,9 @@ def _term(entry: dict[str, Any], where: str) -> Term:
         raise SchemaError(f"{where}: 'term' is missing or a field is not text")
     if not isinstance(exceptions, list) or not all(isinstance(text, str) and text.strip() for text in exceptions):
         raise SchemaError(f"{where}: 'exceptions' must be a list of words or phrases")
-    if mode.strip().lower() not in get_args(MatchMode):
-        raise SchemaError(f"{where}: unknown mode {mode!r}: use 'word' or 'substring'")
     mode = mode.strip().lower()
+    if mode not in get_args(MatchMode):
+        raise SchemaError(f"{where}: unknown mode {mode!r}: use 'word' or 'substring'")
     term, language, category = texts
     kept = [text if mode == "substring" else text.strip() for text in (term, *exceptions)]
-    return Term(kept[0], language.strip(), category.strip(), mode, tuple(kept[1:]))
+    return Term(kept[0], language.strip(), category.strip(), cast(MatchMode, mode), tuple(kept[1:]))

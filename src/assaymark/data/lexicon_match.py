@@ -29,7 +29,7 @@ __all__ = ["Hits", "Matcher", "MatcherMode"]
 
 MatcherMode = Literal["word", "substring", "as-listed"]
 
-_CHUNK_BYTES = 4 << 20  # bounds the found places held as Python objects, and lets two threads share a batch
+_CHUNK_BYTES = 1 << 20  # bounds the found places held as Python objects, and lets threads share a batch
 _FAST_AUTOMATON_BYTES = 1 << 20  # a deterministic automaton scans four times faster but its size grows with the terms
 
 
@@ -98,7 +98,7 @@ class Matcher:
         Parameters
         ----------
         texts : strings, (n_rows,); a null row holds nothing.
-        threads : chunks of about 4 MB are shared by that many threads; the answer does not depend on it.
+        threads : chunks of about 1 MB are shared by that many threads; the answer does not depend on it.
 
         Raises
         ------
@@ -227,7 +227,7 @@ def _chunks(texts: pa.LargeStringArray) -> Iterator[_Chunk]:
 
 def _occurrences(automaton: ahocorasick_rs.BytesAhoCorasick, buffer: StringBuffer) -> _Places:
     """All places where a pattern lies within one row, overlapping ones included."""
-    found = automaton.find_matches_as_indexes(memoryview(buffer.data), overlapping=True)
+    found = automaton.find_matches_as_indexes(buffer.data.data, overlapping=True)
     flat = np.fromiter(chain.from_iterable(found), np.int64, count=3 * len(found)).reshape(-1, 3)
     # side="right" skips empty rows: of several rows that begin at one byte only the last has any
     rows = np.searchsorted(buffer.edges, flat[:, 1], side="right") - 1

@@ -20,7 +20,7 @@ holds one of these as a plain substring. The blanks are part of two tokens: `hot
 neither at its start nor at its end."""
 
 UNSEGMENTED_LANGUAGES: frozenset[str] = frozenset({"ja", "th", "zh", "lo", "km", "my"})
-"""Languages written without blanks between words: their terms match without boundaries (the practice of C4 for ja, th and zh)."""
+"""Languages written without blanks between words: their terms match without boundaries (as C4 does for ja, th and zh)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """A named list of terms. `version` is a short hash of the content unless given; the order of the terms does not matter to it."""
+    """A named list of terms. `version` is a short hash of the content unless given, the same whatever the order of the terms."""
 
     name: str
     version: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
@@ -53,7 +54,7 @@ class Normalisation:
         texts = to_strings(texts)
         foreign = pc.invert(pc.string_is_ascii(texts))
         if pc.any(foreign).as_py():
-            texts = pc.replace_with_mask(texts, foreign, self._unicode(texts.filter(foreign)))
+            texts = pc.replace_with_mask(texts, foreign, self._unicode(_valid(texts.filter(foreign))))
         table = self._byte_table()
         if table is None:
             return texts
@@ -67,14 +68,20 @@ class Normalisation:
     def _unicode(self, texts: pa.LargeStringArray) -> pa.LargeStringArray:
         if self.zero_width:  # first: an invisible character between a letter and its accent would block the composition
             texts = pc.replace_substring_regex(texts, _ZERO_WIDTH, "")
+        if not (self.nfkc or self.case_fold):
+            return texts
+        # Row by row, 2 us each and for non-ASCII rows alone: Arrow only lower-cases, and pyarrow 25's utf8_normalize leaves
+        # letters decomposed for NFKC (apache/arrow 51225).
+        return pa.array([self._fold(text) for text in texts.to_pylist()], pa.large_string())
+
+    def _fold(self, text: str) -> str:
         if self.nfkc:
-            texts = pc.utf8_normalize(texts, "NFKC")
+            text = unicodedata.normalize("NFKC", text)
         if self.case_fold:
-            # Arrow has lower-casing only; folding row by row costs 2 us per row and touches non-ASCII rows alone.
-            texts = pa.array([text.casefold() for text in texts.to_pylist()], pa.large_string())
+            text = text.casefold()
             if self.nfkc:  # folding can leave a decomposed letter behind
-                texts = pc.utf8_normalize(texts, "NFKC")
-        return texts
+                text = unicodedata.normalize("NFKC", text)
+        return text
 
     def _byte_table(self) -> npt.NDArray[np.uint8] | None:
         """What each byte becomes. Safe on UTF-8: bytes below 128 never occur inside a longer sequence."""
@@ -87,6 +94,16 @@ class Normalisation:
         return table if self.case_fold or self.leetspeak else None
 
 
+def _valid(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    """The same texts with broken UTF-8 (Parquet files may hold it unchecked) replaced by U+FFFD, so that decoding is safe."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        raw = texts.cast(pa.large_binary()).to_pylist()
+        return pa.array([text.decode("utf-8", "replace") for text in raw], pa.large_string())
+    return texts
+
+
 def to_strings(texts: pa.Array | pa.ChunkedArray) -> pa.LargeStringArray:
     """One contiguous large_string array without nulls (null becomes "").
 
@@ -97,7 +114,9 @@ def to_strings(texts: pa.Array | pa.ChunkedArray) -> pa.LargeStringArray:
     kind = texts.type.value_type if pa.types.is_dictionary(texts.type) else texts.type
     known = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
     if not any(test(kind) for test in known):
-        raise SchemaError(f"terms are sought in text, but the column holds {texts.type}: cast it to string or map another column")
+        raise SchemaError(
+            f"terms are sought in text, but the column holds {texts.type}: cast it to string or map another column"
+        )
     strings = texts.cast(pa.large_string())
     if isinstance(strings, pa.ChunkedArray):
         strings = strings.combine_chunks() if strings.num_chunks != 1 else strings.chunk(0)
