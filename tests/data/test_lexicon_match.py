@@ -1,6 +1,5 @@
 """Matching against naive references: the regular expression of word mode, `in` for substring mode, one term at a time."""
 
-# ruff: noqa: RUF001 - look-alike letters are what is tested
 from __future__ import annotations
 
 import pickle
@@ -34,7 +33,7 @@ def pairs(matcher: Matcher, texts: list[str]) -> Pairs:
 
 
 def reference(terms: list[Term], texts: list[str], normalise: Normalisation, mode: str, *, prefilter: bool = False) -> Pairs:
-    """Rows and terms by the definition, on the normalised text; `prefilter` only saves time, by looking for the bare term first."""
+    """Rows and terms by the definition, on the normalised text; `prefilter` saves time: it looks for the bare term first."""
     texts = normalise.apply(pa.array(texts, pa.string())).to_pylist()
     together = "\n".join(texts)
     found: Pairs = set()

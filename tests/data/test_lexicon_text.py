@@ -1,6 +1,5 @@
 """Normalisation against Python's own Unicode functions, and what counts as a word character."""
 
-# ruff: noqa: RUF001 - look-alike letters are what is tested
 from __future__ import annotations
 
 import re

@@ -25,7 +25,7 @@ from assaymark.data.lexicon_terms import Lexicon, Term
 from assaymark.data.lexicon_text import Normalisation, StringBuffer, is_word_after, is_word_before, string_buffer, to_strings
 from assaymark.errors import ConfigError, InputError
 
-__all__ = ["Hits", "Matcher", "MatcherMode"]
+__all__ = ["Hits", "Matcher", "MatcherMode", "Normalisation"]
 
 MatcherMode = Literal["word", "substring", "as-listed"]
 
@@ -41,9 +41,9 @@ class Hits(NamedTuple):
 
 
 class Matcher:
-    """Finds the terms of some lexicons in texts.
+    r"""Finds the terms of some lexicons in texts.
 
-    In word mode a term counts where the regular expression `(?:\\W|^)(term)(?:\\W|$)` finds it in the normalised text, terms
+    In word mode a term counts where the regular expression `(?:\W|^)(term)(?:\W|$)` finds it in the normalised text, terms
     taken one by one: overlapping terms all count and neighbours may share a separator. Terms of languages without word
     separators match anywhere. In substring mode a term counts where `term in text`. An occurrence that lies within one of the
     term's exceptions (which match in the same mode as the term) does not count.

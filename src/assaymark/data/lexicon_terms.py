@@ -56,7 +56,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """A named list of terms. `version` is a short hash of the content unless given, the same whatever the order of the terms."""
+    """A named list of terms. `version` is a short hash of the content unless given, whatever the order of the terms."""
 
     name: str
     version: str = ""

@@ -135,7 +135,7 @@ def string_buffer(texts: pa.LargeStringArray) -> StringBuffer:
 
 @cache
 def _word_table() -> npt.NDArray[np.bool_]:
-    """For each code point, whether Python's `re` counts it among `\\w`; asked of `re` itself, so the two cannot disagree."""
+    r"""For each code point, whether Python's `re` counts it among `\w`; asked of `re` itself, so the two cannot disagree."""
     points = np.arange(0x110000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
     table = np.zeros(0x110000, dtype=np.bool_)
     for run in re.finditer(r"\w+", points):
