@@ -172,8 +172,8 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, AssaymarkError):
         return " ".join(str(error).split())
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "assaymark" in Path(frame.filename).parts] or frames
-    place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    rooms = [frame for frame in frames if "audits" in Path(frame.filename).parts] or frames
+    place = f" at {Path(rooms[-1].filename).name}:{rooms[-1].lineno}" if rooms else ""
     return f"{type(error).__name__}{place}; the traceback is in log.jsonl"
 
 

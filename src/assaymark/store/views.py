@@ -8,7 +8,7 @@
     WHERE estimates.name = 'share.positive' AND estimates.value IS NOT NULL
     ORDER BY runs.started
 
-Views read the files when they are queried; runs that came later need a new `connect`.
+Times are UTC. Views read the files when they are queried; runs that came later need a new `connect`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RUN_COLUMNS = {
     "schema_version": "BIGINT",
     "name": "VARCHAR",
     "version": "VARCHAR",
-    "started": "TIMESTAMPTZ",
+    "started": "TIMESTAMP",
     "seconds": "DOUBLE",
     "seed": "BIGINT",
     "reveal": "BOOLEAN",
@@ -48,8 +48,8 @@ _ESTIMATE = "{source}->>'value' AS DOUBLE) AS value, CAST({source}->>'low' AS DO
 _VIEWS = {
     "runs": """
         SELECT run, folder, name, version, started, seconds, seed, reveal, exit_code, len(steps) AS steps,
-               len(list_filter(steps, s -> (s->>'status') <> 'done')) AS steps_not_done,
-               len(gates) AS gates, len(list_filter(gates, g -> (g->>'holds') <> 'true')) AS gates_not_held
+               len([s FOR s IN steps IF (s->>'status') <> 'done']) AS steps_not_done,
+               len(gates) AS gates, len([g FOR g IN gates IF (g->>'holds') <> 'true']) AS gates_not_held
         FROM run_files""",
     "steps": """
         SELECT run, folder, step->>'id' AS step, step->>'audit' AS audit, step->>'kind' AS kind, step->>'status' AS status,
