@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 RUNTIME := $(VENV)/.stamps/runtime-$(REQUIREMENTS)
 DEV := $(VENV)/.stamps/dev-$(REQUIREMENTS)
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 export DO_NOT_TRACK := 1
 export DAFT_ANALYTICS_ENABLED := 0
@@ -62,10 +62,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(RUNTIME): | $(BIN)/python
+	@echo "installing assaymark and its extras into $(VENV) (minutes, once)"
 	$(INSTALL) --upgrade pip
 	$(INSTALL) --editable '.[all]'
-	@mkdir -p $(@D) && touch $@
+	@rm -rf $(@D) && mkdir -p $(@D) && touch $@
 
 $(DEV): $(RUNTIME)
 	$(INSTALL) --group dev
-	@mkdir -p $(@D) && touch $@
+	@touch $@
