@@ -81,7 +81,11 @@ def test_processes_may_start_and_write_at_the_same_time(tmp_path: Path) -> None:
 def test_threads_share_a_cache(tmp_path: Path) -> None:
     cache = ModelCache(tmp_path / "c.sqlite")
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda start: cache.put_many("m", "c", keys(50, start), np.ones((50, 1), np.float32)), range(0, 400, 50)))
+        list(
+            threads.map(
+                lambda start: cache.put_many("m", "c", keys(50, start), np.ones((50, 1), np.float32)), range(0, 400, 50)
+            )
+        )
     assert cache.get_many("m", "c", keys(400)).found.all()
 
 

@@ -65,9 +65,9 @@ class Checkpoint:
     def fingerprint(self, adapter: str) -> str:
         """Hash of what decides the answers, 32 hex digits.
 
-        All of config.json, tokenizer and processor files; of the weights the names, the headers (every tensor's name, type and
-        shape) and the first and last 4 KiB of every tensor, which any training step changes. `adapter` carries the adapter's name,
-        version and options. Reads a few MB of a model of any size.
+        All of config.json, tokenizer and processor files; of the weights the names, the headers (every tensor's name, type
+        and shape) and the first and last 4 KiB of every tensor, which any training step changes. `adapter` carries the
+        adapter's name, version and options. Reads a few MB of a model of any size.
         """
         state = blake2b(adapter.encode(), digest_size=16)
         preprocessing = {path for pattern in _PREPROCESSING for path in self.folder.glob(pattern)}
@@ -102,9 +102,9 @@ def open_checkpoint(spec: ModelSpec, loading: Loading) -> Any:
     elif any(name.endswith("ForSequenceClassification") for name in architectures):
         module, adapter = "assaymark.models.text_classifier", "TextClassifier"
     else:
+        says = f"{kind or 'no model_type'} ({', '.join(architectures) or 'no architectures'})"
         raise ModelError(
-            f"model {spec.text}: config.json says {kind or 'no model_type'} ({', '.join(architectures) or 'no architectures'}); "
-            "supported are ...ForSequenceClassification, clip and siglip"
+            f"model {spec.text}: config.json says {says}; supported are ...ForSequenceClassification, clip and siglip"
         )
     return getattr(import_module(module), adapter)(checkpoint, loading)
 
@@ -135,8 +135,8 @@ def _refuse(spec: ModelSpec, folder: Path, is_local: bool) -> None:
     pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
     if pickled:
         raise UnsafeFile(
-            f"model {spec.text}: {pickled[0]} can run code when loaded, and there are no *.safetensors. If you trust it, convert it "
-            "once: AutoModel...from_pretrained(folder).save_pretrained(folder, safe_serialization=True)"
+            f"model {spec.text}: {pickled[0]} can run code when loaded, and there are no *.safetensors. If you trust it, "
+            "convert it once: transformers.AutoModel...from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
     mend = "" if is_local else "; many models have a converted copy in a pull request: try @refs/pr/1, or convert it locally"
     raise ModelError(f"model {spec.text}: no *.safetensors weights, and only those are read{mend}")
@@ -159,8 +159,8 @@ def _fetch(spec: ModelSpec, revision: str | None) -> Path:
         return Path(snapshot_download(spec.target, revision=revision, allow_patterns=_FETCHED))
     except (OSError, ValueError, httpx.HTTPError) as error:
         raise ModelError(
-            f"hub model {spec.text} is neither in the local cache nor could it be fetched ({_first_line(error)}); check the name "
-            "and your access, or fetch it on another machine and give hf:./folder"
+            f"hub model {spec.text} is neither in the local cache nor could it be fetched ({_first_line(error)}); check the "
+            "name and your access, or fetch it on another machine and give hf:./folder"
         ) from error
 
 

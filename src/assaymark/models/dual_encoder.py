@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.errors import ModelError
 from assaymark.models.checkpoint import Checkpoint
-from assaymark.models.torch_adapter import TorchAdapter, clean_text, import_transformers, load_part, load_weights
+from assaymark.models.torch_adapter import (
+    TorchAdapter,
+    clean_text,
+    import_transformers,
+    load_config,
+    load_part,
+    load_tokenizer,
+    load_weights,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,18 +48,15 @@ class _Parts(NamedTuple):
 class DualEncoder(TorchAdapter):
     """Unit-norm embeddings of images and texts (capabilities embeds-images, embeds-texts).
 
-    `logit_scale` is exp(model.logit_scale), by which cosines are multiplied before a softmax (CLIP) or sigmoid (SigLIP). CLIP
-    texts are padded to the longest of the batch, which its causal attention ignores; SigLIP was trained on texts padded to the full
-    length and without a mask, so it gets them that way.
+    `logit_scale` is exp(model.logit_scale), by which cosines are multiplied before a softmax (CLIP) or sigmoid (SigLIP).
+    CLIP texts are padded to the longest of the batch, which its causal attention ignores; SigLIP was trained on texts padded
+    to the full length and without a mask, so it gets them that way.
     """
 
     def __init__(self, checkpoint: Checkpoint, loading: Loading) -> None:
         super().__init__(checkpoint, loading)
         checkpoint.spec.check_options(())
-        transformers = import_transformers("vision", f"dual encoder {self.spec}")
-        config = load_part(
-            self.spec, "config.json", lambda: transformers.AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
-        )
+        config = load_config(import_transformers("vision", f"dual encoder {self.spec}"), checkpoint)
         self._kind = str(config.model_type)
         self.dimension = int(config.projection_dim if self._kind == "clip" else config.text_config.projection_size)
         self.logit_scale = math.exp(checkpoint.scalar("logit_scale"))
@@ -91,24 +95,24 @@ class DualEncoder(TorchAdapter):
 
         tokenizer, _, model, length = self._loaded()
         padding = "max_length" if self._kind == "siglip" else "longest"
-        tokens = tokenizer(list(texts), padding=padding, truncation=True, max_length=length, return_tensors="pt").to(model.device)
-        given = {"input_ids": tokens["input_ids"]}
-        if self._kind == "clip":
-            given["attention_mask"] = tokens["attention_mask"]
+        tokens = tokenizer(list(texts), padding=padding, truncation=True, max_length=length, return_tensors="pt")
+        names = ("input_ids", "attention_mask") if self._kind == "clip" else ("input_ids",)
+        given = {name: tokens[name].to(model.device) for name in names}
         with torch.inference_mode():
             features = model.get_text_features(**given)
         return _unit_rows(features)
 
     def _load(self, folder: Path, device: str) -> _Parts:
         transformers = import_transformers("vision", f"dual encoder {self.spec}")
-        local = {"local_files_only": True, "trust_remote_code": False}
-        tokenizer = load_part(self.spec, "tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(folder, **local))
+        tokenizer = load_tokenizer(transformers, self._checkpoint, folder)
         image_processor = load_part(
-            self.spec, "image processor", lambda: transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
+            self.spec,
+            "image processor",
+            lambda: transformers.AutoImageProcessor.from_pretrained(
+                folder, backend="pil", local_files_only=True, trust_remote_code=False
+            ),
         )
         model = load_weights(transformers.AutoModel, self._checkpoint, folder, device)
-        if model.config.model_type != self._kind:
-            raise ModelError(f"model {self.spec}: config.json changed since it was opened")
         length = int(min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings))
         return _Parts(tokenizer, image_processor, model, length)
 

@@ -135,7 +135,8 @@ class FakeDualEncoder:
     """`fake:dual-encoder?dimension=32&seed=0`: images and texts about the same colour are near.
 
     An image is the mean over its patches of the directions of their colours, a text the sum of the directions of its colour
-    words; other words turn it a little. `concepts=nurse:red,doctor:blue` makes further words mean a colour: a planted association.
+    words; other words turn it a little. `concepts=nurse:red,doctor:blue` makes further words mean a colour: a planted
+    association.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -187,9 +188,10 @@ class FakeImageScorer:
 
 
 class FakeEmbeddingScorer:
-    """`fake:embedding-scorer?dimension=32&seed=0&unsafe=red`: scores embeddings of the fake dual encoder with that dimension and seed.
+    """`fake:embedding-scorer?dimension=32&seed=0&unsafe=red`: scores embeddings of the fake dual encoder.
 
-    A label is probable iff the cosine with the direction of its colour is over 0.6.
+    That is of the one with the same dimension and seed. A label is probable iff the cosine with the direction of its colour
+    is over 0.6.
     """
 
     multi_label = True
@@ -225,8 +227,9 @@ def _word_direction(word: str, dimension: int, seed: int) -> npt.NDArray[np.floa
 def _patch_colours(images: Sequence[Image]) -> npt.NDArray[np.float64]:
     from PIL.Image import Resampling
 
-    small = [np.asarray(image.convert("RGB").resize((_PATCHES, _PATCHES), Resampling.BOX), dtype=np.float64) for image in images]
-    return np.stack(small).reshape(len(small), _PATCHES**2, 3) if small else np.empty((0, _PATCHES**2, 3))
+    side = (_PATCHES, _PATCHES)
+    small = [np.asarray(image.convert("RGB").resize(side, Resampling.BOX), dtype=np.float64) for image in images]
+    return np.array(small).reshape(len(small), _PATCHES**2, 3)
 
 
 def _colour_shares(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -234,11 +237,13 @@ def _colour_shares(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     palette = np.array(list(COLOURS.values()), dtype=np.float64)
     distance = np.square(patches[..., None, :] - palette).sum(axis=-1) / (2 * _SOFTNESS**2)
     weights = np.exp(-(distance - distance.min(axis=-1, keepdims=True)))
-    return weights / weights.sum(axis=-1, keepdims=True)
+    shares: npt.NDArray[np.float64] = weights / weights.sum(axis=-1, keepdims=True)
+    return shares
 
 
 def _unit(vectors: npt.NDArray[np.float64]) -> Array:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: npt.NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit.astype(np.float32)
 
 
 def _index(colour: str) -> int:

@@ -12,9 +12,17 @@ import numpy.typing as npt
 
 from assaymark.errors import ModelError
 from assaymark.models.content import KEYS
-from assaymark.models.protocols import CAPABILITIES, Model
+from assaymark.models.protocols import CAPABILITIES
 
-__all__ = ["METHODS", "AnswerCache", "CapabilityMethod", "GuardedModel", "Role", "capability_attributes", "declared_capabilities"]
+__all__ = [
+    "METHODS",
+    "AnswerCache",
+    "CapabilityMethod",
+    "GuardedModel",
+    "Role",
+    "capability_attributes",
+    "declared_capabilities",
+]
 
 Array = npt.NDArray[np.float32]
 
@@ -109,6 +117,8 @@ class GuardedModel:
 
     def _answer(self, capability: str, items: Any) -> Array:
         method, content = METHODS[capability]
+        if content == "embedding":
+            items = np.ascontiguousarray(items, dtype=np.float32)
         keys = KEYS[content](items)
         if not keys:
             return np.empty((0, self._width(capability)), dtype=np.float32)
@@ -150,5 +160,5 @@ class GuardedModel:
         return int(self._model.dimension) if capability.startswith("embeds-") else len(self._model.labels)
 
 
-def _guarded(role: str, model: Model, capabilities: tuple[str, ...], cache: AnswerCache | None, batch_size: int) -> GuardedModel:
+def _guarded(role: str, model: Any, capabilities: tuple[str, ...], cache: AnswerCache | None, batch_size: int) -> GuardedModel:
     return GuardedModel(role, model, capabilities, cache=cache, batch_size=batch_size)

@@ -62,7 +62,7 @@ class OnnxImageScorer:
         self._size = _input_size(spec, shape, self._layout)
         self._fixed_batch = shape[0] if isinstance(shape[0], int) else None
         if not self.labels:
-            raise ModelError(f"model {spec.text}: name its outputs: {spec.text.partition('?')[0]}?labels=a,b or labels in {path.stem}.json")
+            raise ModelError(f"model {spec.text}: name its outputs: add labels=a,b to the spec or labels to {path.stem}.json")
         identity = repr(("onnx", VERSION, sorted(spec.options.items()))).encode()
         self.fingerprint = blake2b(identity + path.read_bytes(), digest_size=16).hexdigest()
         self._parsed = spec
@@ -97,9 +97,9 @@ class OnnxImageScorer:
         from PIL.Image import Resampling
         from PIL.ImageOps import fit
 
-        colour = image.convert("RGB")
-        square = (self._size, self._size)
-        resized = fit(colour, square, Resampling.BICUBIC) if self._resize == "crop" else colour.resize(square, Resampling.BICUBIC)
+        colour, square = image.convert("RGB"), (self._size, self._size)
+        crop = self._resize == "crop"
+        resized = fit(colour, square, Resampling.BICUBIC) if crop else colour.resize(square, Resampling.BICUBIC)
         return ((np.asarray(resized, dtype=np.float32) / 255.0 - self._mean) / self._std).astype(np.float32)
 
     def _probabilities(self, outputs: npt.NDArray[np.float64]) -> Array:
@@ -160,7 +160,7 @@ def _channels(spec: ModelSpec, name: str, default: float) -> Array:
     except ValueError:
         raise ConfigError(f"model {spec.text}: {name} must be three numbers, one a channel") from None
     if values.size != 3 or (name == "std" and (values <= 0).any()):
-        raise ConfigError(f"model {spec.text}: {name} must be three numbers, one a channel{', over 0' if name == 'std' else ''}")
+        raise ConfigError(f"model {spec.text}: {name} must be three numbers, one a channel (std over 0)")
     return values
 
 

@@ -42,8 +42,8 @@ class PythonObject:
         self.notes = tuple(getattr(model, "notes", ()))
         self._parsed = spec
         if not self._adopt(model):
-            known = ", ".join(f"{method.name} ({name})" for name, method in METHODS.items())
-            raise ModelError(f"model {spec.text}: {type(model).__name__} has no capability; it needs one of {known}, with attributes")
+            known = ", ".join(f"{method.name} + {', '.join(capability_attributes(key))}" for key, method in METHODS.items())
+            raise ModelError(f"model {spec.text}: {type(model).__name__} has no capability in full; there are: {known}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PythonObject, (self._parsed,)

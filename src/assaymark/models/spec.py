@@ -164,5 +164,7 @@ def _hub_or_folder(spec: ModelSpec) -> ModelSpec:
         return ModelSpec(spec.text, "hf", str(spec.path()), options=spec.options, base=spec.base)
     name, _, revision = spec.target.partition("@")
     if not _HUB_ID.fullmatch(name) or ("@" in spec.target and not revision):
-        raise ModelError(f"model {spec.text!r} is neither a hub id (hf:org/name or hf:org/name@revision) nor a folder (hf:./folder)")
+        raise ModelError(
+            f"model {spec.text!r} is neither a hub id (hf:org/name, hf:org/name@revision) nor a folder (hf:./folder)"
+        )
     return ModelSpec(spec.text, "hf", name, revision=revision or None, options=spec.options, base=spec.base)

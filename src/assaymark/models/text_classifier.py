@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from assaymark.errors import ModelError
 from assaymark.models.checkpoint import Checkpoint
-from assaymark.models.torch_adapter import TorchAdapter, clean_text, import_transformers, load_part, load_weights
+from assaymark.models.torch_adapter import (
+    TorchAdapter,
+    clean_text,
+    import_transformers,
+    load_config,
+    load_tokenizer,
+    load_weights,
+)
 
 if TYPE_CHECKING:
     from assaymark.models.opening import Loading
@@ -22,7 +29,7 @@ VERSION = 1  # part of the fingerprint: grows when the same checkpoint would ans
 
 _LONGEST = 512  # tokens, where neither tokenizer nor model states a limit
 # Positions of these families start behind the padding index, so that two of max_position_embeddings are never used.
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "data2vec-text", "xmod", "ibert"}
+_OFFSET_POSITIONS = {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "xmod"}
 
 
 class _Parts(NamedTuple):
@@ -45,10 +52,7 @@ class TextClassifier(TorchAdapter):
     def __init__(self, checkpoint: Checkpoint, loading: Loading) -> None:
         super().__init__(checkpoint, loading)
         checkpoint.spec.check_options(("multi_label",))
-        transformers = import_transformers("language", f"text classifier {self.spec}")
-        config = load_part(
-            self.spec, "config.json", lambda: transformers.AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
-        )
+        config = load_config(import_transformers("language", f"text classifier {self.spec}"), checkpoint)
         self.labels = _labels(self.spec, config)
         stated = config.problem_type == "multi_label_classification"
         self.multi_label = len(self.labels) == 1 or checkpoint.spec.flag("multi_label", stated)
@@ -78,11 +82,7 @@ class TextClassifier(TorchAdapter):
 
     def _load(self, folder: Path, device: str) -> _Parts:
         transformers = import_transformers("language", f"text classifier {self.spec}")
-        tokenizer = load_part(
-            self.spec,
-            "tokenizer",
-            lambda: transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False),
-        )
+        tokenizer = load_tokenizer(transformers, self._checkpoint, folder)
         model = load_weights(transformers.AutoModelForSequenceClassification, self._checkpoint, folder, device)
         if tokenizer.pad_token is None:  # decoder families: the head reads the last token before the padding
             tokenizer.pad_token = tokenizer.eos_token

@@ -14,7 +14,16 @@ from assaymark.models.checkpoint import Checkpoint, prepare_environment
 if TYPE_CHECKING:
     from assaymark.models.opening import Loading
 
-__all__ = ["TorchAdapter", "clean_text", "import_transformers", "load_part", "load_weights", "torch_device"]
+__all__ = [
+    "TorchAdapter",
+    "clean_text",
+    "import_transformers",
+    "load_config",
+    "load_part",
+    "load_tokenizer",
+    "load_weights",
+    "torch_device",
+]
 
 _LOADING = threading.RLock()  # one load at a time: two threads must not hold two copies of the weights
 T = TypeVar("T")
@@ -78,6 +87,22 @@ def load_part(spec: str, what: str, load: Callable[[], T]) -> T:
         raise ModelError(f"model {spec}: its {what} cannot be loaded ({type(error).__name__}: {line})") from error
 
 
+def load_config(transformers: Any, checkpoint: Checkpoint) -> Any:
+    return load_part(
+        checkpoint.spec.text,
+        "config.json",
+        lambda: transformers.AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False),
+    )
+
+
+def load_tokenizer(transformers: Any, checkpoint: Checkpoint, folder: Path) -> Any:
+    return load_part(
+        checkpoint.spec.text,
+        "tokenizer",
+        lambda: transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False),
+    )
+
+
 def load_weights(auto_class: Any, checkpoint: Checkpoint, folder: Path, device: str) -> Any:
     """A transformers model in float32 and evaluation mode, every weight from the checkpoint.
 
@@ -89,14 +114,19 @@ def load_weights(auto_class: Any, checkpoint: Checkpoint, folder: Path, device: 
             checkpoint.spec.text,
             "weights",
             lambda: auto_class.from_pretrained(
-                folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, dtype="float32", output_loading_info=True
+                folder,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                dtype="float32",
+                output_loading_info=True,
             ),
         )
     absent = sorted(map(str, report.get("missing_keys") or ()))
     if absent:
         raise ModelError(
-            f"model {checkpoint.spec.text}: the checkpoint lacks {len(absent)} weights of {type(model).__name__}, such as {absent[0]}; "
-            "it was trained for another task"
+            f"model {checkpoint.spec.text}: the checkpoint lacks {len(absent)} weights of {type(model).__name__}, such as "
+            f"{absent[0]}; it was trained for another task"
         )
     return model.to(device).eval()
 
@@ -104,8 +134,9 @@ def load_weights(auto_class: Any, checkpoint: Checkpoint, folder: Path, device: 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars of the library between ours."""
-    from transformers.utils import logging
+    from transformers.utils import logging as library_logging
 
+    logging: Any = library_logging  # its functions carry no type hints
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
