@@ -76,7 +76,12 @@ def tag_table() -> Table:
         "flag": flags * 3,
         "share": [0.96, 0.04, None, 0.83, 0.17, None, 0.51, 0.46, 0.03],
     }
-    return Table.of("tags", "Safety tag by text flag", values, [Column("tag", "label", "Tag"), Column("flag", "label", "Flag"), Column("share", "share", "Share of the tag")])
+    return Table.of(
+        "tags",
+        "Safety tag by text flag",
+        values,
+        [Column("tag", "label", "Tag"), Column("flag", "label", "Flag"), Column("share", "share", "Share of the tag")],
+    )
 
 
 def domain_table(rng: np.random.Generator, rows: int = 2_000) -> Table:
@@ -91,19 +96,38 @@ def domain_table(rng: np.random.Generator, rows: int = 2_000) -> Table:
         "rate_low": r["low"],
         "rate_high": r["high"],
     }
-    columns = [Column("url", "url", "Address"), Column("id", "id", "Row"), Column("caption", "content", "Caption"), Column("rows", "count", "Rows"), *INTERVAL]
+    columns = [
+        Column("url", "url", "Address"),
+        Column("id", "id", "Row"),
+        Column("caption", "content", "Caption"),
+        Column("rows", "count", "Rows"),
+        *INTERVAL,
+    ]
     return Table.of("domains", "Rows by address", values, columns, description="One row per host, largest first.")
 
 
 def histogram_table(rng: np.random.Generator) -> Table:
     counts, edges = np.histogram(rng.normal(0.31, 0.04, 200_000), bins=40, range=(0.15, 0.5))
     values = {"similarity": (edges[:-1] + edges[1:]) / 2, "rows": counts}
-    return Table.of("similarity", "Similarity of image and text", values, [Column("similarity", "number", "Cosine"), Column("rows", "count", "Rows")])
+    return Table.of(
+        "similarity",
+        "Similarity of image and text",
+        values,
+        [Column("similarity", "number", "Cosine"), Column("rows", "count", "Rows")],
+    )
 
 
 def shard_table(rng: np.random.Generator) -> Table:
-    values = {"rows": rng.integers(10_000, 2_000_000, 160), "seconds": rng.lognormal(2, 0.5, 160), "engine": ["local", "ray"] * 80}
-    columns = [Column("rows", "count", "Rows in shard"), Column("seconds", "number", "Seconds"), Column("engine", "label", "Engine")]
+    values = {
+        "rows": rng.integers(10_000, 2_000_000, 160),
+        "seconds": rng.lognormal(2, 0.5, 160),
+        "engine": ["local", "ray"] * 80,
+    }
+    columns = [
+        Column("rows", "count", "Rows in shard"),
+        Column("seconds", "number", "Seconds"),
+        Column("engine", "label", "Engine"),
+    ]
     return Table.of("shards", "Shards", values, columns)
 
 
@@ -196,5 +220,10 @@ def sample_run(seed: int = 0) -> RunRecord:
         StepRecord("scorer", "scorer-mixture", status="done", result=scorer_result()),
         StepRecord("data", "image-text-dataset", status="done", result=result),
     )
-    plan = {"name": "captions-2026-11", "engine": "local", "inputs": {"pairs": {"path": "part-*.parquet"}}, "gates": [g.text for g in gates]}
+    plan = {
+        "name": "captions-2026-11",
+        "engine": "local",
+        "inputs": {"pairs": {"path": "part-*.parquet"}},
+        "gates": [g.text for g in gates],
+    }
     return RunRecord("captions-2026-11", "0.1.0", "2026-11-22 07:31", 11_640, 42, steps, gates, plan)

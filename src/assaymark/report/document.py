@@ -16,6 +16,7 @@ import numpy as np
 
 from assaymark.errors import InputError
 from assaymark.record import RunRecord, StepRecord
+from assaymark.report.provenance import withheld
 from assaymark.report.redaction import redact
 from assaymark.result import Result
 
@@ -112,8 +113,8 @@ def render_json(run: RunRecord) -> str:
         "seconds": run.seconds,
         "seed": run.seed,
         "exit_code": run.exit_code,
-        "plan": run.plan,
-        "gates": [{**asdict(gate)} for gate in run.gates],
+        "plan": withheld(run.plan),
+        "gates": [asdict(gate) for gate in run.gates],
         "steps": [
             {
                 "id": step.id,
@@ -130,8 +131,9 @@ def render_json(run: RunRecord) -> str:
 
 
 def _result_json(result: Result) -> dict[str, Any]:
-    """`Result.to_json`, and the first rows of its tables under `first_rows`."""
+    """`Result.to_json` without secrets, and the first rows of its tables under `first_rows`."""
     record = result.to_json()
+    record["provenance"] = withheld(record["provenance"])
     for table in record["tables"]:
         table["first_rows"] = result.tables[table["name"]].data.slice(0, JSON_ROWS).to_pylist()
     return record

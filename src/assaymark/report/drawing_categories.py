@@ -108,7 +108,7 @@ def draw_intervals(axes: Axes, shown: Panel) -> None:
 
 
 def draw_heatmap(axes: Axes, shown: Panel) -> None:
-    """Cells coloured by value and labelled with it; cells without a value stay empty and hatched."""
+    """Cells coloured by value and labelled with it; cells without a value are grey and hold a dash."""
     figure = shown.figure
     rows, columns = shown.groups[:MOST_CATEGORIES], shown.categories[:MOST_CATEGORIES]
     values = np.full((len(rows), len(columns)), np.nan)  # (group, category)
@@ -138,12 +138,14 @@ def _write_cells(axes: Axes, values: np.ndarray, shown: Panel) -> None:
     if values.shape[1] > 12:
         return
     text = tick_text(shown.y_axis.kind)
-    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    dark = 0.4 * min(0.0, np.nanmin(values)) + 0.6 * np.nanmax(values)
     digits = 1 if shown.y_axis.kind == "share" else 3
-    for row, column in np.argwhere(np.isfinite(values)):
-        value = values[row, column]
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isfinite(value):
+            axes.text(column, row, "–", ha="center", va="center", fontsize=8, color=INK)
+            continue
         words = f"{100 * value:.{digits}f} %" if shown.y_axis.kind == "share" else text(float(f"{value:.{digits}g}"), None)
-        colour = "white" if value > middle and value > 0 else INK
+        colour = "white" if value > dark and value > 0 else INK
         axes.text(column, row, words, ha="center", va="center", fontsize=8, color=colour)
 
 
@@ -155,7 +157,26 @@ def _finish(axes: Axes, shown: Panel) -> None:
     axes.set_ylim(len(labels) - 0.45, -0.55)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
+    _mark_undefined(axes, shown)
     finish_legend(axes)
+
+
+def _mark_undefined(axes: Axes, shown: Panel) -> None:
+    """Say it where a category has no value in any group, so that a gap is not read as zero."""
+    places = range(min(len(shown.categories), MOST_CATEGORIES))
+    defined = {int(p) for group in shown.groups for p in group.place[_drawable(group, log=shown.figure.log_y)]}
+    for place in set(places) - defined:
+        axes.text(
+            0.008,
+            place,
+            "undefined",
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=8,
+            style="italic",
+            color="#52606d",
+            backgroundcolor="white",
+        )
 
 
 def _start_at_zero(axes: Axes) -> None:

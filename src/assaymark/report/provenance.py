@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from assaymark.result import Provenance
 
-__all__ = ["Fact", "describe_plan", "format_seconds", "view_provenance", "without_secrets"]
+__all__ = ["Fact", "describe_plan", "format_seconds", "view_provenance", "withheld", "without_secrets"]
 
 # user:password@ before a host, and the query of a URL, which is where signed links keep their signature.
 _LOGIN = re.compile(r"(\b[a-z][a-z0-9+.\-]*://)[^\s/@\"']+@", re.IGNORECASE)
@@ -71,18 +71,19 @@ def without_secrets(text: str) -> str:
 
 
 def describe_plan(plan: Mapping[str, Any]) -> str:
-    """The plan as YAML-like indented JSON values, secrets withheld; empty when the run had none."""
-    return json.dumps(_withheld(plan), indent=2, ensure_ascii=False, default=str) if plan else ""
+    """The plan as indented JSON, secrets withheld; empty when the run had none."""
+    return json.dumps(withheld(plan), indent=2, ensure_ascii=False, default=str) if plan else ""
 
 
-def _withheld(value: Any) -> Any:
+def withheld(value: Any) -> Any:
+    """A copy of nested settings with secrets withheld: values of keys that name one, logins and queries of URLs."""
     if isinstance(value, Mapping):
         return {
-            str(k): "(withheld)" if _SECRET_KEY.search(str(k)) and isinstance(v, str) and v else _withheld(v)
+            str(k): "(withheld)" if _SECRET_KEY.search(str(k)) and isinstance(v, str) and v else withheld(v)
             for k, v in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [_withheld(item) for item in value]
+        return [withheld(item) for item in value]
     return without_secrets(value) if isinstance(value, str) else value
 
 

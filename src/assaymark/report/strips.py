@@ -58,8 +58,8 @@ def _group(family: str, unit: Unit, names: list[str], estimates: Mapping[str, Es
     rows = tuple(_row(name, name.removeprefix(f"{family}.") if family else name, estimates[name], low, high) for name in names)
     return EstimateGroup(
         title=humanise(family) if family else "",
-        low=format_number(low, unit),
-        high=format_number(high, unit),
+        low=_end(low, unit),
+        high=_end(high, unit),
         neutral=None if neutral is None else 100 * (neutral - low) / (high - low),
         rows=rows,
     )
@@ -87,11 +87,18 @@ def _row(name: str, label: str, estimate: Estimate, low: float, high: float) -> 
     )
 
 
+def _end(value: float, unit: Unit) -> str:
+    """An end of the scale is a round number and reads as one: `6 %`, not `6.00 %`."""
+    if unit in ("share", "percentage points"):
+        return f"{100 * value:.6g} {'%' if unit == 'share' else 'pp'}"
+    return format_number(value, unit)
+
+
 def _scale(estimates: Iterable[Estimate], unit: Unit) -> tuple[float, float]:
     """From zero (or a round number below it) to a round number above all; infinite limits do not stretch it."""
     ends = [x for e in estimates for x in (e.value, e.low, e.high) if x is not None and math.isfinite(x)]
     lowest, highest = min([0.0, *ends]), max([NEUTRAL.get(unit, 0.0), *ends])
-    low, high = -nice_ceiling(-lowest), nice_ceiling(highest)
+    low, high = 0.0 - nice_ceiling(-lowest), nice_ceiling(highest)
     if unit in ("share", "probability"):
         low, high = max(low, 0.0), min(high, 1.0)
     return (low, high) if high > low else (low, low + 1.0)

@@ -16,6 +16,8 @@ _HIDDEN = re.compile(
     "\U000e0000-\U000e007f]"
 )
 
+_ACRONYMS = {word.casefold(): word for word in ("AUC", "CLIP", "FPR", "HCR", "ID", "NSFW", "PR", "ROC", "TPR", "URL")}
+
 
 def visible(text: str) -> str:
     """`text` with every hidden or reordering character written out as ``⟨U+202E⟩``."""
@@ -31,8 +33,9 @@ def shorten(text: str, limit: int, *, counted: bool = True) -> str:
 
 
 def humanise(name: str) -> str:
-    """`hate_content_rate.any` as `Hate content rate · any`."""
-    words = " · ".join(part.replace("_", " ").strip() for part in name.split(".") if part.strip(" _"))
+    """`hate_content_rate.any` as `Hate content rate · any`, `roc_auc` as `ROC AUC`."""
+    parts = (part.replace("_", " ").split() for part in name.split("."))
+    words = " · ".join(" ".join(_ACRONYMS.get(word, word) for word in part) for part in parts if part)
     return words[:1].upper() + words[1:] if words else name
 
 
