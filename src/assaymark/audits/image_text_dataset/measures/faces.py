@@ -13,8 +13,10 @@ from assaymark.audits.image_text_dataset.method.downstream import (
     PAPER_CLASSES,
     EncoderDifference,
     GroupAnswer,
+    GroupGap,
     class_probabilities,
     compare_encoders,
+    compare_groups,
     group_answers,
 )
 from assaymark.data.images import decode_image
@@ -31,6 +33,7 @@ class Faces(NamedTuple):
     human: int
     answers: tuple[GroupAnswer, ...]
     differences: tuple[EncoderDifference, ...]
+    gaps: dict[str, GroupGap]  # "race.r1": mean probability of the human class in the group minus that of all other faces
     faces: int
     unscored: int
 
@@ -45,10 +48,19 @@ def measure_faces(
             f"faces: no class {config.human_class!r} among {', '.join(classes)}; name the class a face should get with "
             "--set human_class=..."
         )
-    groups = [np.array([str(v) for v in table.column(g).to_pylist()], dtype=object) for g in GROUPS if g in table.column_names]
+    named = {g: np.array([str(v) for v in table.column(g).to_pylist()], dtype=object) for g in GROUPS if g in table.column_names}
+    groups, human = list(named.values()), classes.index(config.human_class)
     probabilities = class_probabilities(scores, scale=1.0)
     options: dict[str, Any] = {"confidence": config.confidence, "resamples": config.resamples}
     answers = group_answers(probabilities, *groups, rng=context.rng("faces"), **options)
+    gaps = {
+        f"{column}.{value}": compare_groups(
+            probabilities, values == value, values != value, class_index=human, rng=context.rng(f"gap {column} {value}"), **options
+        )
+        for column, values in named.items()
+        for value in sorted(set(values))
+        if len(set(values)) > 1
+    }
     differences: tuple[EncoderDifference, ...] = ()
     if baseline is not None:
         other_classes, other = _scores(baseline, None, "faces_baseline")
@@ -57,9 +69,8 @@ def measure_faces(
         differences = compare_encoders(
             class_probabilities(other, scale=1.0), probabilities, *groups, rng=context.rng("faces compared"), **options
         )
-    return Faces(
-        classes, classes.index(config.human_class), answers, differences, len(scores), int(np.isnan(scores).any(axis=1).sum())
-    )
+    unscored = int(np.isnan(scores).any(axis=1).sum())
+    return Faces(classes, human, answers, differences, gaps, len(scores), unscored)
 
 
 def _scores(table: Any, encoder: Any, name: str) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:

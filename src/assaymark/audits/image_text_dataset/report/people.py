@@ -39,6 +39,8 @@ def faces_section(found: Faces) -> Section:
         Figure("downstream_probe", "What the encoder calls faces", "intervals", table="downstream_probe", x="group", y="probability",
                low="probability_low", high="probability_high", group="class", y_title="mean probability")
     )  # fmt: skip
+    for name, gap in found.gaps.items():
+        section.estimates[f"downstream.{name}.gap"] = gap.mean
     _face_gap(section, found)
     if found.differences:
         section.tables.append(_difference_table(found))

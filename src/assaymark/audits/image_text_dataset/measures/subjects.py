@@ -1,0 +1,75 @@
+"""What people ask of the data set: searches for themselves, and the queries of the retrieval test."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assaymark.audit import Context
+from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
+from assaymark.audits.image_text_dataset.measures.collection import Collection
+from assaymark.audits.image_text_dataset.measures.queries import Query, read_queries
+from assaymark.audits.image_text_dataset.method.find_me import match_embedding
+from assaymark.audits.image_text_dataset.probes.find_me import Matches, Wanted, parse_wanted
+from assaymark.data.images import decode_image
+from assaymark.report.redaction import hash_content
+from assaymark.result import Artifact
+
+__all__ = ["Subjects", "find_subjects", "find_pictures", "shown_requests", "write_manifest"]
+
+
+class Subjects(NamedTuple):
+    wanted: tuple[Wanted, ...]
+    queries: tuple[Query, ...]
+
+
+def find_subjects(config: ImageTextDatasetConfig) -> Subjects:
+    """Requests and queries of the settings, parsed before anything is read."""
+    return Subjects(parse_wanted(config.find), read_queries(config.queries))
+
+
+def find_pictures(
+    wanted: tuple[Wanted, ...], matches: Matches, collection: Collection | None, encoder: Any, config: ImageTextDatasetConfig
+) -> tuple[Matches, list[str]]:
+    """Add the rows whose embedding is near a wanted picture; say why when that cannot be done."""
+    asked = [i for i, request in enumerate(wanted) if request.kind == "image"]
+    if not asked:
+        return matches, []
+    if collection is None or encoder is None:
+        return matches, ["pictures were not searched for: give embeddings (or images) and --model dual_encoder=SPEC"]
+    vectors = np.asarray(encoder.embed_images([decode_image(wanted[i].value) for i in asked]), dtype=np.float32)
+    found = match_embedding(vectors, collection.blocks(), cosine=config.find_cosine)
+    rows = collection.rows[found.row]
+    joined = Matches(
+        np.concatenate([matches.shard, rows[:, 0]]),
+        np.concatenate([matches.row, rows[:, 1]]),
+        np.concatenate([matches.request, np.asarray(asked, dtype=np.int64)[found.query]]),
+    )
+    return joined, []
+
+
+def shown_requests(wanted: tuple[Wanted, ...], context: Context) -> list[str]:
+    """How a request is named in the report: by its kind and the salted hash of what was searched for."""
+    if context.reveal:
+        return [f"{request.kind}={request.value}" for request in wanted]
+    return [f"{request.kind} {hash_content(request.value, context.salt)}" for request in wanted]
+
+
+def write_manifest(wanted: tuple[Wanted, ...], matches: Matches, requests: list[str], folder: Path) -> Artifact:
+    """`removal_manifest.parquet`: shard, row, reason, request, date. It stays apart from the report: it points at people."""
+    table = pa.table(
+        {
+            "shard": pa.array(matches.shard, pa.int32()),
+            "row": pa.array(matches.row, pa.int64()),
+            "reason": [wanted[i].kind for i in matches.request],
+            "request": [requests[i] for i in matches.request],
+            "date": [dt.datetime.now(dt.UTC).date()] * len(matches.row),
+        }
+    )
+    pq.write_table(table, folder / "removal_manifest.parquet")
+    return Artifact("removal_manifest", "table", "removal_manifest.parquet", "rows to remove, with reason and date", private=True)

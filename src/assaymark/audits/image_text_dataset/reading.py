@@ -1,0 +1,209 @@
+"""Which probes can run on the given inputs, and the one pass over the data that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assaymark.audit import Context
+from assaymark.audits.image_text_dataset.config import PROBES, ImageTextDatasetConfig
+from assaymark.audits.image_text_dataset.measures.queries import Query
+from assaymark.audits.image_text_dataset.probes.admission import AdmissionProbe
+from assaymark.audits.image_text_dataset.probes.anatomy import AnatomyProbe
+from assaymark.audits.image_text_dataset.probes.duplicates import DuplicateProbe
+from assaymark.audits.image_text_dataset.probes.find_me import FindProbe, Wanted
+from assaymark.audits.image_text_dataset.probes.hate_content import HateContentProbe
+from assaymark.audits.image_text_dataset.probes.language import LanguageProbe
+from assaymark.audits.image_text_dataset.probes.lexicons import LexiconProbe
+from assaymark.audits.image_text_dataset.probes.search import SearchProbe
+from assaymark.audits.image_text_dataset.probes.slice_test import SliceProbe
+from assaymark.audits.image_text_dataset.probes.tag_audit import FlagSource, TagProbe
+from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
+from assaymark.data.images import decode_image
+from assaymark.data.lexicon import Lexicon, Normalisation, Term, load_lexicon, load_lexicons
+from assaymark.data.probe import Probe
+from assaymark.data.scan import Sample, ScanOutcome, Scorer, scan
+from assaymark.errors import ConfigError, InputError, nearest
+
+__all__ = ["Choice", "build_vocabulary", "check_probes", "choose_probes", "read_pairs"]
+
+
+def check_probes(config: ImageTextDatasetConfig) -> None:
+    """Raise `ConfigError` for a probe name that does not exist."""
+    for name in config.probes:
+        if name not in PROBES:
+            raise ConfigError(f"setting 'probes': unknown probe {name!r}{nearest(name, PROBES) or '; known: ' + ', '.join(PROBES)}")
+
+
+def build_vocabulary(config: ImageTextDatasetConfig) -> Vocabulary:
+    """All words of the settings, loaded and compiled."""
+    return Vocabulary(
+        lexicons=tuple(lexicon for path in config.lexicons for lexicon in load_lexicons(path)),
+        slices=tuple(_slice_terms(config.terms)),
+        unsafe=tuple(lexicon for path in config.unsafe_lexicons for lexicon in load_lexicons(path)),
+        term_mode=config.term_mode,
+        unsafe_mode=config.unsafe_mode,
+        normalise=Normalisation(nfkc=config.nfkc, zero_width=config.zero_width, leetspeak=config.leetspeak),
+    )
+
+
+def _slice_terms(settings: tuple[str, ...]) -> list[Term]:
+    """Terms of files and single words, the first of each spelling kept."""
+    found: dict[str, Term] = {}
+    for setting in settings:
+        is_list = setting == "identity-en" or Path(setting).suffix in (".csv", ".txt", ".json")
+        lexicon = load_lexicon(setting) if is_list else Lexicon.of("terms", [Term(setting, category="terms")])
+        for term in lexicon.terms:
+            found.setdefault(term.term, term)
+    return list(found.values())
+
+
+class Choice(NamedTuple):
+    """Probes that can run, the scorers they need, and why others were left out."""
+
+    probes: tuple[Probe, ...]
+    scorers: tuple[Scorer, ...]
+    notes: tuple[str, ...]
+
+
+def choose_probes(
+    dataset: Any,
+    words: Vocabulary,
+    wanted: tuple[Wanted, ...],
+    queries: tuple[Query, ...],
+    config: ImageTextDatasetConfig,
+    context: Context,
+) -> Choice:
+    """A probe runs when the data set has what it needs; otherwise a note says what is missing."""
+    text, image = context.model("text_toxicity"), context.model("image_unsafe")
+    has_images = image is not None and ("image" in dataset or hasattr(image, "columns"))
+    source = FlagSource(
+        words,
+        tuple(text.labels) if text is not None and "text" in dataset else (),
+        tuple(image.labels) if has_images else (),
+        config.theta,
+        config.image_threshold,
+    )
+    offers: dict[str, tuple[list[Probe], str]] = {
+        "anatomy": ([AnatomyProbe(), DuplicateProbe()], ""),
+        "lexicons": ([LexiconProbe(words, examples=config.examples)], "" if words.lexicons else "no lexicons given (--set lexicons=...)"),
+        "slice_test": ([SliceProbe(words)], "" if words.slices else "no terms given"),
+        "tag_audit": (
+            [TagProbe(source, cutoffs=config.punsafe_grid)],
+            "" if {"tag", "punsafe"} & set(dataset.mapping) else "no safety tag or punsafe column",
+        ),
+        "hate_content": (
+            [HateContentProbe(source.text_labels, thresholds=config.theta_grid, theta=config.theta, empty=config.empty_text)],
+            "" if source.text_labels else "no text model given (--model text_toxicity=SPEC)",
+        ),
+        "admission": ([AdmissionProbe(words)], ""),
+        "retrieval": ([SearchProbe([q.text for q in queries], k=config.k)] if queries else [], "" if queries else "no queries given"),
+        "find_me": ([FindProbe(wanted, distance=config.find_distance)], "" if wanted else "nobody asked to be found"),
+    }
+    probes: list[Probe] = []
+    notes: list[str] = []
+    for name, (candidates, missing) in offers.items():
+        if name not in config.probes:
+            continue
+        lacking = [c for probe in candidates for c in probe.columns if c not in dataset]
+        if missing or lacking:
+            notes.append(f"{name} was left out: {missing or 'no column for ' + ', '.join(dict.fromkeys(lacking))}")
+        else:
+            probes += candidates
+    if config.language_sample and "anatomy" in config.probes and "text" in dataset and "language" not in dataset:
+        probes.append(LanguageProbe(size=config.language_sample))
+    return Choice(tuple(probes), tuple(_scorers(source, text, image, probes, context)), tuple(notes))
+
+
+def _scorers(source: FlagSource, text: Any, image: Any, probes: list[Probe], context: Context) -> list[Scorer]:
+    names = {probe.name for probe in probes}
+    scorers = []
+    if source.text_labels and not hasattr(text, "columns") and names & {"hate_content", "tag_audit"}:
+        scorers.append(Scorer("text_toxicity", "text", source.text_labels, TextScores(text), context.batch_size))
+    if source.image_labels and not hasattr(image, "columns") and "tag_audit" in names:
+        scorers.append(Scorer("image_unsafe", "image", source.image_labels, ImageScores(image), context.batch_size))
+    return scorers
+
+
+class TextScores:
+    """Picklable scorer of an Arrow array of texts; an empty text has no score."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __call__(self, values: pa.Array) -> npt.NDArray[np.float32]:
+        texts = [value or "" for value in values.to_pylist()]
+        scores = np.full((len(texts), len(self.model.labels)), np.nan, dtype=np.float32)
+        filled = [i for i, text in enumerate(texts) if text.strip()]
+        if filled:
+            scores[filled] = self.model.score_texts([texts[i] for i in filled])
+        return scores
+
+
+class ImageScores:
+    """Picklable scorer of an Arrow array of encoded pictures; one that cannot be decoded has no score."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __call__(self, values: pa.Array) -> npt.NDArray[np.float32]:
+        scores = np.full((len(values), len(self.model.labels)), np.nan, dtype=np.float32)
+        pictures, readable = [], []
+        for i, data in enumerate(values.to_pylist()):
+            if data is None:
+                continue
+            try:
+                pictures.append(decode_image(data))
+                readable.append(i)
+            except InputError:  # the missing score is counted
+                continue
+        if pictures:
+            scores[readable] = self.model.score_images(pictures)
+        return scores
+
+
+def read_pairs(dataset: Any, choice: Choice, config: ImageTextDatasetConfig, context: Context, *, name: str) -> ScanOutcome:
+    """The one pass. Score columns that the data set already holds stand in for their models."""
+    for role in ("text_toxicity", "image_unsafe"):
+        model = context.model(role)
+        if model is not None and hasattr(model, "columns"):
+            dataset = dataset.with_numbers({f"{role}.{label}": c for label, c in zip(model.labels, model.columns, strict=True)})
+    sampled = bool(config.sample_rows) and any(probe.name == "hate_content" for probe in choice.probes)
+    checkpoint = None if context.work is None else context.work / name
+    with context.progress.task(f"reading {name}", total=dataset.rows, unit="rows") as task:
+        return scan(
+            dataset,
+            choice.probes,
+            engine=context.engine,
+            scorers=choice.scorers,
+            sample=Sample(config.sample_rows, context.seed) if sampled else None,
+            checkpoint=checkpoint,
+            task=task,
+            log=context.log,
+        )
+
+
+def detector_counts(table: pa.Table, model: Any, config: ImageTextDatasetConfig) -> Mapping[str, tuple[int, int]]:
+    """[found, harmful] and [passed, harmless] of the text model on labelled texts: columns label, and score or text."""
+    from assaymark.audits.image_text_dataset.data import required_columns
+
+    required_columns(table, ("label", "score" if model is None or "score" in table.column_names else "text"), "calibration")
+    labels = np.array([str(v).strip().lower() in ("1", "1.0", "true") for v in table.column("label").to_pylist()])
+    if "score" in table.column_names:
+        scores = pc.cast(table.column("score"), pa.float64(), safe=False).to_numpy()
+    elif hasattr(model, "score_texts"):
+        scores = np.asarray(model.score_texts([v or "" for v in table.column("text").to_pylist()]), dtype=float).max(axis=1)
+    else:
+        raise InputError("calibration: the text model reads columns, so give its largest probability in a column 'score'")
+    known = np.isfinite(scores)
+    over, labels = scores[known] > config.theta, labels[known]
+    return {
+        "sensitivity": (int((over & labels).sum()), int(labels.sum())),
+        "specificity": (int((~over & ~labels).sum()), int((~labels).sum())),
+    }

@@ -1,0 +1,1 @@
+"""From what was measured to tables, figures and findings, one file a subject; nothing is measured here."""
