@@ -64,6 +64,9 @@ def test_cohen_d_value_and_coverage() -> None:
     pooled = np.sqrt((19 * a.var(ddof=1) + 29 * b.var(ddof=1)) / 48)
     assert cohen_d(a, b).value == pytest.approx((a.mean() - b.mean()) / pooled, rel=1e-12)
     assert cohen_d(a, b).value == pytest.approx(welch(a, b).effect, rel=1e-12)
+    # eq. 15 of Hedges and Olkin for d = 2, groups of 20 and 30: variance 50 / 600 + 4 / 100
+    by_hand = cohen_d_from_summary(4.0, 2.0, 20, 0.0, 2.0, 30)
+    assert by_hand.high - 2.0 == pytest.approx(1.959963984540054 * (50 / 600 + 4 / 100) ** 0.5, rel=1e-12)
     assert not cohen_d([1.0], [2.0, 3.0]).defined
     assert not cohen_d_from_summary(1, 0, 5, 2, 0, 5).defined
     covered = 0
