@@ -78,9 +78,11 @@ def test_wilson_contains_the_share_and_stays_inside(pair: tuple[int, int]) -> No
 
 def test_wilson_limits_are_vectorised_and_monotone_in_successes() -> None:
     low, high = wilson_limits(np.arange(51), 50)
-    assert np.all(np.diff(low) > 0) and np.all(np.diff(high) > 0)
+    assert np.all(np.diff(low) > 0)
+    assert np.all(np.diff(high) > 0)
     low, high = wilson_limits([0, 3], [0, 10])
-    assert np.isnan([low[0], high[0]]).all() and np.isfinite([low[1], high[1]]).all()
+    assert np.isnan([low[0], high[0]]).all()
+    assert np.isfinite([low[1], high[1]]).all()
 
 
 def test_wilson_covers_at_its_confidence() -> None:
@@ -149,7 +151,8 @@ def test_a_zero_cell_adds_one_half_to_each_cell(k1: int, n1: int, k2: int, n2: i
     risk, odds = risk_ratio(k1, n1, k2, n2), odds_ratio(k1, n1, k2, n2)
     assert (risk.value, risk.low, risk.high) == pytest.approx((oracle.riskratio, *oracle.riskratio_confint()), rel=1e-10)
     assert (odds.value, odds.low, odds.high) == pytest.approx((oracle.oddsratio, *oracle.oddsratio_confint()), rel=1e-10)
-    assert "0.5 added to each cell" in risk.method and "0.5 added to each cell" in odds.method
+    assert "0.5 added to each cell" in risk.method
+    assert "0.5 added to each cell" in odds.method
 
 
 def test_ratios_that_cannot_be_known() -> None:

@@ -90,7 +90,8 @@ def test_perfect_looking_rates_from_few_trials_are_not_certain(method: str) -> N
 def test_a_blind_detector_is_refused() -> None:
     for sensitivity, specificity in ((0.5, 0.5), (0.3, 0.74), (0.1, 0.1)):
         estimate = rogan_gladen(Rate(5, 10), Rate(1000 * sensitivity, 1000), Rate(1000 * specificity, 1000))
-        assert not estimate.defined and "hardly separates" in estimate.reason
+        assert not estimate.defined
+        assert "hardly separates" in estimate.reason
     assert rogan_gladen(Rate(5, 10), Rate(510, 1000), Rate(550, 1000)).defined
     assert rogan_gladen(Rate(0, 0), Rate(1, 1), Rate(0, 0)).reason == "observed rate and specificity without trials"
 
@@ -137,7 +138,9 @@ def test_stratified_covers_and_corrects_oversampling() -> None:
 
 
 def test_stratified_edges() -> None:
-    assert "1 strata with weight have no trials, the first at position 1" in stratified_prevalence([1, 1], [1, 0], [5, 0]).reason
+    assert (
+        "1 strata with weight have no trials, the first at position 1" in stratified_prevalence([1, 1], [1, 0], [5, 0]).reason
+    )
     assert stratified_prevalence([1, 0], [1, 0], [5, 0]).value == pytest.approx(0.2)
     assert stratified_prevalence([0, 0], [1, 1], [5, 5]).reason == "no stratum has weight"
     none = stratified_prevalence([0.5, 0.5], [0, 0], [50, 50])

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from assaymark.errors import ConfigError, InputError
-from assaymark.stats import average_precision, operating_point, pr_curve, resample_weights, roc_auc, roc_curve, tpr_at_fpr, wilson
+from assaymark.stats import (
+    average_precision,
+    operating_point,
+    pr_curve,
+    resample_weights,
+    roc_auc,
+    roc_curve,
+    tpr_at_fpr,
+    wilson,
+)
 
 labelled = st.integers(4, 40).flatmap(
     lambda n: st.tuples(
@@ -82,12 +91,14 @@ def test_roc_curve_equals_scikit_learn_with_wilson_limits() -> None:
     scores, labels = planted()
     fpr, tpr, thresholds = metrics.roc_curve(labels, scores, drop_intermediate=False)
     curve = roc_curve(scores, labels)
-    assert curve.fpr == pytest.approx(fpr) and curve.tpr == pytest.approx(tpr)
+    assert curve.fpr == pytest.approx(fpr)
+    assert curve.tpr == pytest.approx(tpr)
     assert np.array_equal(curve.thresholds, thresholds)
     at = 17
     expected = wilson(int(np.sum(labels & (scores >= thresholds[at]))), int(labels.sum()))
     assert (curve.tpr_low[at], curve.tpr_high[at]) == pytest.approx((expected.low, expected.high))
-    assert np.all(curve.fpr_low <= curve.fpr) and np.all(curve.fpr <= curve.fpr_high)
+    assert np.all(curve.fpr_low <= curve.fpr)
+    assert np.all(curve.fpr <= curve.fpr_high)
 
 
 def test_pr_curve_equals_scikit_learn_with_wilson_limits() -> None:
@@ -97,7 +108,8 @@ def test_pr_curve_equals_scikit_learn_with_wilson_limits() -> None:
     assert curve.precision == pytest.approx(precision[-2::-1])
     assert curve.recall == pytest.approx(recall[-2::-1])
     assert np.array_equal(curve.thresholds, thresholds[::-1])
-    assert np.all(curve.precision_low <= curve.precision) and np.all(curve.recall <= curve.recall_high)
+    assert np.all(curve.precision_low <= curve.precision)
+    assert np.all(curve.recall <= curve.recall_high)
     assert np.isnan(pr_curve([1.0, 2.0], [0, 0]).recall).all()
 
 
@@ -107,21 +119,27 @@ def test_average_precision_and_its_bootstrap_equal_scikit_learn() -> None:
     assert estimate.value == pytest.approx(metrics.average_precision_score(labels, scores), rel=1e-12)
     order = np.argsort(-scores, kind="stable")
     blocks = resample_weights(np.ones(80), rng=np.random.default_rng(4), resamples=100)
-    draws = [metrics.average_precision_score(labels[order], scores[order], sample_weight=w) for w in np.concatenate(list(blocks))]
+    draws = [
+        metrics.average_precision_score(labels[order], scores[order], sample_weight=w) for w in np.concatenate(list(blocks))
+    ]
     assert (estimate.low, estimate.high) == pytest.approx(tuple(np.quantile(draws, (0.025, 0.975))), rel=1e-10)
     assert average_precision([1, 2], [0, 0], rng=np.random.default_rng(0)).reason == "there are no positives"
 
 
 def test_average_precision_leaves_out_resamples_without_positives() -> None:
     estimate = average_precision([5, 4, 3, 2, 1], [1, 0, 0, 0, 0], rng=np.random.default_rng(0))
-    assert estimate.defined and "left out" in estimate.method and estimate.high == 1.0
+    assert estimate.defined
+    assert "left out" in estimate.method
+    assert estimate.high == 1.0
 
 
 def test_operating_point_counts() -> None:
     point = operating_point([0.9, 0.8, 0.5, 0.5, 0.2, 0.1], [1, 0, 1, 0, 0, 1], 0.5)
     assert point[1:5] == (2, 2, 1, 1)
-    assert point.tpr == wilson(2, 3) and point.fpr == wilson(2, 3)
-    assert point.precision == wilson(2, 4) and point.accuracy == wilson(3, 6)
+    assert point.tpr == wilson(2, 3)
+    assert point.fpr == wilson(2, 3)
+    assert point.precision == wilson(2, 4)
+    assert point.accuracy == wilson(3, 6)
     assert not operating_point([0.1], [1], 0.5).precision.defined
 
 
@@ -129,13 +147,12 @@ def test_operating_point_counts() -> None:
 @given(labelled, st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.5, 1.0]))
 def test_tpr_at_fpr_equals_the_search_over_thresholds(case: tuple[list[int], list[bool]], limit: float) -> None:
     scores, labels = np.array(case[0], dtype=float), np.array(case[1])
-    rates = [
-        (np.mean(scores[~labels] >= t), np.mean(scores[labels] >= t)) for t in [np.inf, *np.unique(scores)]
-    ]
+    rates = [(np.mean(scores[~labels] >= t), np.mean(scores[labels] >= t)) for t in [np.inf, *np.unique(scores)]]
     best = max(tpr for fpr, tpr in rates if fpr <= limit + 1e-12)
     fixed = tpr_at_fpr(scores, labels, limit)
     assert fixed.value == pytest.approx(best, abs=1e-12)
-    assert fixed.n == labels.sum() and fixed.method.endswith("threshold fixed")
+    assert fixed.n == labels.sum()
+    assert fixed.method.endswith("threshold fixed")
     moved = tpr_at_fpr(scores, labels, limit, rng=np.random.default_rng(0), resamples=50)
     assert moved.value == pytest.approx(best, abs=1e-12)
 

@@ -172,7 +172,8 @@ def test_difference_of_independent_and_paired_samples() -> None:
     paired = bootstrap_difference(after, before, rng=generator, paired=True)
     apart = bootstrap_difference(after, before, rng=generator)
     assert paired.value == pytest.approx(apart.value, rel=1e-12)
-    assert paired.n == 200 and apart.n == 400
+    assert paired.n == 200
+    assert apart.n == 400
     assert 4 * (paired.high - paired.low) < apart.high - apart.low
     normal = 2 * 1.96 * np.sqrt(after.var() / 200 + before.var() / 200)
     assert apart.high - apart.low == pytest.approx(normal, rel=0.12)
@@ -195,7 +196,9 @@ def test_statistic_by_call_and_by_weights_agree() -> None:
             clusters=labels,
             takes_weights=True,
         )
-        assert (called.low, called.value, called.high) == pytest.approx((weighted.low, weighted.value, weighted.high), rel=1e-12)
+        assert (called.low, called.value, called.high) == pytest.approx(
+            (weighted.low, weighted.value, weighted.high), rel=1e-12
+        )
 
 
 def test_median_interval_is_close_to_theory() -> None:

@@ -100,6 +100,11 @@ def rogan_gladen(
         Unit "share", point and limits clipped to [0, 1]; n is the size of the target sample. A point that falls below 0 is 0
         and the interval is centred there, so that clipping cannot make it look certain. Undefined when J < 0.05 (the
         detector hardly tells positives from negatives) or when a rate has no trials.
+
+    Notes
+    -----
+    Coverage of the 95 % interval at Se 0.8, Sp 0.99, pi 0.05 and 20,000 items (2,000 to 4,000 repetitions): 0.93 with 200
+    labelled positives and 500 negatives (about five false positives), 0.95 with 1,000 and 5,000, by either method.
     """
     if method not in ("delta", "bootstrap"):
         raise ConfigError(f"method {method!r} is neither 'delta' nor 'bootstrap'")
