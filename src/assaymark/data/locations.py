@@ -1,0 +1,183 @@
+"""From what a user writes (path, glob, folder, list, URL, table) to the files of one format."""
+
+from __future__ import annotations
+
+import glob as globbing
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from assaymark.data.readers.base import Reader, locate
+from assaymark.data.readers.delimited import CsvReader, TsvReader
+from assaymark.data.readers.jsonlines import JsonLinesReader
+from assaymark.data.readers.memory import MemoryReader
+from assaymark.data.readers.parquet import ParquetReader
+from assaymark.data.readers.pictures import IMAGE_SUFFIXES, ImageFolderReader, WebDatasetReader
+from assaymark.data.schema import SCHEMAS
+from assaymark.errors import InputError, nearest
+
+__all__ = ["Found", "find"]
+
+FORMATS = {
+    "parquet": "parquet", "pq": "parquet", "csv": "csv", "tsv": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "tar": "webdataset",
+} | {suffix: "images" for suffix in IMAGE_SUFFIXES}  # fmt: skip
+COMPRESSED = {"gz", "bz2", "zst"}
+FOLDER_SHARD = 2048
+
+File = tuple[str, int, tuple[str, ...]]
+"""Path, size in bytes, and, for a block of a picture folder, the files in it."""
+
+
+class Found(NamedTuple):
+    source: str
+    reader: Reader
+    files: list[File]
+    notes: tuple[str, ...] = ()
+    table: pa.Table | None = None
+
+
+def find(value: Any, kind: str, *, name: str, schema: str | Mapping[str, str]) -> Found:
+    """Files and their reader; `InputError` says what is not there."""
+    if isinstance(value, pa.Table | pa.RecordBatch) or hasattr(value, "to_records"):
+        return _in_memory(value, name)
+    if isinstance(value, str | os.PathLike):
+        return _choose(*_expand(os.fspath(value), name), kind, name, schema)
+    if isinstance(value, Sequence) and value and all(isinstance(item, str | os.PathLike) for item in value):
+        files: list[File] = []
+        for item in value:
+            files += _expand(os.fspath(item), name)[1]
+        unique = sorted(dict.fromkeys(files))
+        found = _choose(f"{len(unique)} files", unique, None, kind, name, schema)
+        repeated = len(files) - len(unique)
+        return found._replace(notes=(*found.notes, f"{repeated} files were named twice and are read once")) if repeated else found
+    raise InputError(
+        f"input {name!r}: cannot open {type(value).__name__ if value != [] else 'an empty list'}; "
+        "give a path, a glob, a folder, a list of paths, an Arrow table or a pandas frame"
+    )
+
+
+def _in_memory(value: Any, name: str) -> Found:
+    if isinstance(value, pa.RecordBatch):
+        value = pa.Table.from_batches([value])
+    elif not isinstance(value, pa.Table):
+        try:
+            value = pa.Table.from_pandas(value, preserve_index=False)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise InputError(f"input {name!r}: the frame has a column of mixed types ({str(error)[:200]}); make it text") from None
+    return Found("a table in memory", MemoryReader(value), [("memory", value.nbytes, ())], table=value)
+
+
+def _expand(text: str, name: str) -> tuple[str, list[File], str | None]:
+    """Source, files, and the folder they were found in (None unless one folder was given)."""
+    if "://" in text:
+        return _expand_remote(text, name)
+    path = os.path.expanduser(text)
+    if os.path.isdir(path):
+        files = [file for file in _walk(path) if not _ignored(os.path.relpath(file, path))]
+        if not files:
+            raise InputError(f"input {name!r}: the folder {path} holds no files")
+        return path, [(file, os.path.getsize(file), ()) for file in files], path
+    if os.path.isfile(path):
+        return path, [(path, os.path.getsize(path), ())], None
+    if globbing.has_magic(path):
+        files = sorted(file for file in globbing.glob(path, recursive=True) if os.path.isfile(file))
+        if not files:
+            raise InputError(f"input {name!r}: nothing matches {path}")
+        return path, [(file, os.path.getsize(file), ()) for file in files], None
+    parent = Path(path).parent
+    hint = nearest(Path(path).name, os.listdir(parent)) if parent.is_dir() else f" (nor {parent})"
+    raise InputError(f"input {name!r}: {path} does not exist{hint}")
+
+
+def _walk(folder: str) -> list[str]:
+    return sorted(os.path.join(root, file) for root, _, files in os.walk(folder) for file in files)
+
+
+def _ignored(relative: str) -> bool:
+    """Hidden files, markers such as _SUCCESS, and the statistics that img2dataset writes beside its parts."""
+    return any(part.startswith((".", "_")) for part in relative.split(os.sep)) or relative.endswith("_stats.json")
+
+
+def _expand_remote(url: str, name: str) -> tuple[str, list[File], str | None]:
+    import fnmatch
+
+    system, inner = locate(url)
+    scheme = url.partition("://")[0]
+    prefix = "/" if scheme == "file" and not inner.startswith("/") else ""
+    wild = globbing.has_magic(inner)
+    base = inner.split("*")[0].split("?")[0].split("[")[0].rpartition("/")[0] if wild else inner
+    try:
+        info = system.get_file_info(base)
+        if info.type == pafs.FileType.File:
+            return url, [(url, info.size or 0, ())], None
+        listed = system.get_file_info(pafs.FileSelector(base, recursive=True))
+    except OSError as error:
+        raise InputError(f"input {name!r}: {url} cannot be reached: {str(error)[:200]}") from None
+    found = [item for item in listed if item.type == pafs.FileType.File and not _ignored(item.path.removeprefix(base).strip("/"))]
+    if wild:
+        found = [item for item in found if fnmatch.fnmatch(item.path, inner)]
+    if not found:
+        raise InputError(f"input {name!r}: nothing readable at {url}")
+    files: list[File] = [(f"{scheme}://{prefix}{item.path}", item.size or 0, ()) for item in found]
+    return url, sorted(files), None if wild else url
+
+
+def _format(path: str) -> str | None:
+    endings = path.rpartition("/")[2].lower().split(".")
+    if len(endings) > 2 and endings[-1] in COMPRESSED and endings[-2] in ("csv", "tsv", "jsonl", "ndjson", "tar"):
+        return FORMATS[endings[-2]]
+    return FORMATS.get(endings[-1]) if len(endings) > 1 else None
+
+
+def _choose(source: str, files: list[File], folder: str | None, kind: str, name: str, schema: str | Mapping[str, str]) -> Found:
+    formats = Counter(form for path, _, _ in files if (form := _format(path)))
+    if not formats:
+        endings = sorted({os.path.basename(path).rpartition(".")[2] for path, _, _ in files})[:5]
+        raise InputError(f"input {name!r}: {source}: no file of a known format (found: {', '.join(endings)}); known: {', '.join(FORMATS)}")
+    notes: list[str] = []
+    form = _one_format(formats, kind, source, name, notes)
+    chosen = [file for file in files if _format(file[0]) == form]
+    others = len(files) - sum(formats.values())
+    if others and form != "images":
+        notes.append(f"{others} files of other kinds in {source} are not read")
+    if form == "images":
+        chosen = _blocks(chosen, folder)
+    return Found(source, _reader(form, schema), chosen, tuple(notes))
+
+
+def _one_format(formats: Counter[str], kind: str, source: str, name: str, notes: list[str]) -> str:
+    """The format to read. The parquet files beside tar archives of img2dataset hold the same rows; pictures are in the archives."""
+    if set(formats) == {"parquet", "webdataset"}:
+        form = "webdataset" if kind == "images" else "parquet"
+        notes.append(f"{source} holds archives and their tables; the {'archives' if kind == 'images' else 'tables'} are read")
+        return form
+    if len(formats) > 1:
+        listed = ", ".join(f"{count} {form}" for form, count in formats.most_common())
+        raise InputError(f"input {name!r}: {source} mixes formats ({listed}); name one with a glob such as '*.{formats.most_common(1)[0][0]}'")
+    return next(iter(formats))
+
+
+def _reader(form: str, schema: str | Mapping[str, str]) -> Reader:
+    order = [names[0] for names in SCHEMAS[schema].values()] if isinstance(schema, str) and schema in ("cc3m", "cc12m") else None
+    if form in ("csv", "tsv"):
+        return (CsvReader if form == "csv" else TsvReader)(order)
+    plain: dict[str, type[Reader]] = {
+        "parquet": ParquetReader, "jsonl": JsonLinesReader, "webdataset": WebDatasetReader, "images": ImageFolderReader,
+    }  # fmt: skip
+    return plain[form]()
+
+
+def _blocks(files: list[File], folder: str | None) -> list[File]:
+    """A picture folder in blocks of `FOLDER_SHARD` files, each a shard."""
+    root = folder or os.path.commonpath([os.path.dirname(path) or "." for path, _, _ in files])
+    blocks: list[File] = []
+    for start in range(0, len(files), FOLDER_SHARD):
+        block = files[start : start + FOLDER_SHARD]
+        names = tuple(Path(os.path.relpath(path, root)).as_posix() for path, _, _ in block)
+        blocks.append((f"{root}#{start // FOLDER_SHARD:05d}" if len(files) > FOLDER_SHARD else root, sum(size for _, size, _ in block), names))
+    return blocks

@@ -1,0 +1,352 @@
+"""One pass over a data set for any number of probes.
+
+Files are taken in groups; each group is one daft query whose only aggregate holds all probes, with no more columns read than
+somebody asked for. Group states are merged as they come, so memory is bounded by a group, and a checkpoint after each group lets a
+killed scan resume. The same queries run on the local engine and on a Ray cluster.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from assaymark.data.checkpoint import Progressed, load_checkpoint, save_checkpoint
+from assaymark.data.dataset import Dataset, Shard
+from assaymark.data.probe import Batch, Probe, State
+from assaymark.data.readers.base import DECODED, MALFORMED, NOT_A_NUMBER
+from assaymark.data.readers.engine import choose_engine, source_frame, unreadable_in
+from assaymark.data.schema import missing_message
+from assaymark.data.scoring import Sample, Scorer, draw, score_column, split_scores
+from assaymark.data.state import decode_state, digest, encode_state
+from assaymark.errors import InputError, SchemaError
+from assaymark.result import Flow
+
+if TYPE_CHECKING:
+    from assaymark.audit import Task
+
+__all__ = ["Sample", "ScanOutcome", "Scorer", "scan"]
+
+GROUP_ROWS, GROUP_BYTES = 500_000, 128 << 20
+RAY_FACTOR = 16
+COUNTS = "\x00counts"
+
+
+class ScanOutcome(NamedTuple):
+    """Answers by probe name; `rows` is what the probes saw; `flow` accounts for all rows; `notes` is for the report."""
+
+    answers: dict[str, Any]
+    rows: int
+    flow: Flow
+    failed: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Pass:
+    """What stays the same over all groups of a scan."""
+
+    dataset: Dataset
+    probes: dict[str, Probe]
+    concepts: list[str]
+    scorers: tuple[Scorer, ...]
+    samples: dict[int, npt.NDArray[np.int64]] | None
+    daft: Any
+    ray: bool
+    log: Callable[..., None]
+    required: set[str] = field(default_factory=set)
+
+
+def scan(
+    dataset: Dataset,
+    probes: Sequence[Probe],
+    *,
+    engine: str = "local",
+    scorers: Sequence[Scorer] = (),
+    sample: Sample | None = None,
+    checkpoint: Path | None = None,
+    task: Task | None = None,
+    log: Callable[..., None] | None = None,
+) -> ScanOutcome:
+    """Run all probes over the data set in one pass.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    probes : sequence of Probe, with distinct names
+    engine : "local", "ray" or "ray://host:port"
+    scorers : models to run on rows (on sampled rows only, with `sample`)
+    sample : adds the bool column `sampled`
+    checkpoint : folder; a scan that was killed continues there and ends with the same answers
+    task : told about the rows that are done
+    log : called as ``log(event, **facts)``
+
+    Returns
+    -------
+    ScanOutcome
+        Files that break while they are read are left out whole, named in `dataset.failed` and counted in the flow.
+
+    Raises
+    ------
+    SchemaError
+        A column that a probe or a scorer cannot do without is missing.
+    InputError
+        Every file turned out to be unreadable.
+    """
+    run = _prepare(dataset, probes, engine, tuple(scorers), sample, log or (lambda event, **facts: None))
+    key = digest([dataset.fingerprint, [dataset.mapping[c] for c in run.concepts], list(probes), list(scorers), sample])
+    progressed, reason = load_checkpoint(checkpoint, key) if checkpoint is not None else (Progressed(), "")
+    if reason:
+        run.log("checkpoint discarded", folder=str(checkpoint), reason=reason)
+    elif progressed.done:
+        run.log("scan resumed", shards_done=len(progressed.done), rows=progressed.counts["rows"])
+    if task is not None and dataset.rows is not None:
+        task.expect(dataset.rows)
+    if task is not None:
+        task.advance(progressed.counts["rows"] + progressed.counts["malformed"])
+    shards = _complete(run, progressed)
+    for group in _groups([shard for shard in shards if shard.index not in progressed.done], run.ray):
+        seen = _add(run, group, progressed)
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, key, progressed)
+        if task is not None:
+            task.advance(seen)
+    return _outcome(run, progressed)
+
+
+def _prepare(
+    dataset: Dataset, probes: Sequence[Probe], engine: str, scorers: tuple[Scorer, ...], sample: Sample | None, log: Callable[..., None]
+) -> _Pass:
+    by_name = {probe.name: probe for probe in probes}
+    if len(by_name) != len(probes):
+        raise ValueError("two probes of one scan have the same name")
+    scored = {column for scorer in scorers for column in scorer.columns}
+    given = scored | {"shard", "row", "sampled"}
+    required = {c for probe in probes for c in probe.columns if c not in given} | {scorer.concept for scorer in scorers}
+    optional = {c for probe in probes for c in probe.optional if c in dataset} - given
+    dataset.require(*sorted(required))
+    daft = choose_engine(engine)
+    samples = draw(sample, dataset) if sample is not None else None
+    return _Pass(dataset, by_name, sorted(required | optional), scorers, samples, daft, engine != "local", log, required)
+
+
+def _complete(run: _Pass, progressed: Progressed) -> list[Shard]:
+    """Shards that have every required column; the others are failures of their own, not rows full of nulls."""
+    complete = []
+    for shard in run.dataset.shards:
+        lacking = [c for c in sorted(run.required) if shard.columns and run.dataset.mapping[c] not in shard.columns]
+        if lacking:
+            progressed.failed[shard.path] = missing_message(lacking[0], shard.columns, shard.path)
+        elif shard.path not in progressed.failed:
+            complete.append(shard)
+    if run.dataset.shards and not complete and not progressed.done:
+        raise SchemaError(next(iter(progressed.failed.values())))
+    return complete
+
+
+def _groups(shards: Sequence[Shard], ray: bool) -> Iterator[list[Shard]]:
+    """Consecutive shards of about `GROUP_ROWS` rows or `GROUP_BYTES` bytes (more on a cluster, which works on many at once)."""
+    factor = RAY_FACTOR if ray else 1
+    group: list[Shard] = []
+    rows = size = 0
+    for shard in shards:
+        more, bulk = shard.rows or 0, shard.size
+        if group and (rows + more > GROUP_ROWS * factor or size + bulk > GROUP_BYTES * factor):
+            yield group
+            group, rows, size = [], 0, 0
+        group.append(shard)
+        rows, size = rows + more, size + bulk
+    if group:
+        yield group
+
+
+def _add(run: _Pass, group: list[Shard], progressed: Progressed) -> int:
+    """Merge the states of a group of shards; a shard that breaks is taken out and the rest is read again."""
+    whole = {shard.index for shard in group}
+    states: dict[str, Any] = {}
+    while group:
+        try:
+            states = _query(run, group)
+            break
+        except Exception as error:
+            broken = unreadable_in(error)
+            if broken is None:
+                raise
+            run.log("file left out", path=broken.path, reason=broken.reason)
+            progressed.failed[broken.path] = broken.reason
+            left = [shard for shard in group if shard.path != broken.path]
+            if len(left) == len(group):
+                raise
+            group = left
+    counts = states.pop(COUNTS, None) or {}
+    for name in progressed.counts:
+        progressed.counts[name] += int(counts.get(name, 0))
+    for name, state in states.items():
+        old = progressed.states.get(name)
+        progressed.states[name] = state if old is None else run.probes[name].combine([old, state])
+    progressed.done |= whole
+    return int(counts.get("rows", 0)) + int(counts.get("malformed", 0))
+
+
+def _query(run: _Pass, group: Sequence[Shard]) -> dict[str, Any]:
+    """One daft query over some shards; merged state by probe name."""
+    parts = [part for shard in group for part in run.dataset.reader.parts(shard)]
+    if not parts:
+        return {}
+    daft, frame = run.daft, source_frame(run.dataset, parts, run.concepts, run.samples)
+    plain = [*run.concepts, "shard", "row", "defects", *(["sampled"] if run.samples is not None else [])]
+    for scorer in run.scorers:
+        frame = frame.with_column(f"\x00{scorer.name}", _scoring(run, scorer))
+    names = [*plain, *(f"\x00{scorer.name}" for scorer in run.scorers)]
+    aggregate, clear = _aggregate(run, names)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", category=UserWarning)
+            answer = frame.agg(aggregate(*(daft.col(name) for name in names)).alias("states")).to_pydict()["states"]
+    finally:
+        clear()
+    if not answer or answer[0] is None:
+        return {}
+    return {name: decode_state(state) for name, state in decode_state(answer[0]).items()}
+
+
+def _scoring(run: _Pass, scorer: Scorer) -> Any:
+    """The scorer as a class of the engine, so that each worker loads its model once."""
+    daft = run.daft
+    kind = daft.DataType.fixed_size_list(daft.DataType.float32(), len(scorer.labels))
+    sampling = run.samples is not None
+
+    class Score:
+        @daft.method.batch(return_dtype=kind)  # type: ignore[untyped-decorator]
+        def __call__(self, values: Any, sampled: Any) -> Any:
+            return score_column(scorer, values.to_arrow(), sampled.to_arrow() if sampling else None)
+
+    score = daft.cls(Score, max_concurrency=None if run.ray else 1)()
+    return score(daft.col(scorer.concept), daft.col("sampled" if sampling else "row"))
+
+
+def _aggregate(run: _Pass, names: list[str]) -> tuple[Any, Callable[[], None]]:
+    """All probes as one user-defined aggregate, and a function that empties it.
+
+    The engine caches instances per worker thread by the identity of the class and of its arguments. A class of its own for each query
+    keeps one query from meeting the probes of another; emptying it lets them go.
+    """
+    daft = run.daft
+    holder = {"probes": run.probes, "scorers": run.scorers}
+    fields = {f"s{k}": daft.DataType.binary() for k in range(len(run.probes) + 1)}
+
+    class Probes:
+        def aggregate(self, *columns: Any) -> dict[str, bytes]:
+            table = pa.table([column.to_arrow() for column in columns], names=names)
+            return _pack(aggregate_rows(table, holder["probes"], holder["scorers"]))  # type: ignore[arg-type]
+
+        def combine(self, states: Any) -> dict[str, bytes]:
+            return _pack(combine_packed({key: column.to_pylist() for key, column in states.items()}, holder["probes"]))  # type: ignore[arg-type]
+
+        def finalize(self, state: Any) -> bytes:
+            present = {name: state[f"s{k}"] for k, name in enumerate([COUNTS, *holder["probes"]])}
+            return encode_state({name: value for name, value in present.items() if value})
+
+    return daft.udaf(return_dtype=daft.DataType.binary(), state=fields)(Probes)(), holder.clear
+
+
+def _pack(states: Sequence[State | None]) -> dict[str, bytes]:
+    return {f"s{k}": b"" if state is None else encode_state(state) for k, state in enumerate(states)}
+
+
+def aggregate_rows(table: pa.Table, probes: Mapping[str, Probe], scorers: Sequence[Scorer]) -> list[State | None]:
+    """Counts, then the state of each probe, for the rows of one morsel (which may span shards)."""
+    defects = table["defects"].to_numpy()
+    shard, row = table["shard"].to_numpy(), table["row"].to_numpy()
+    where = (int(shard[0]), int(row[0])) if len(shard) else (-1, -1)
+    bad = (defects & MALFORMED) > 0
+    counts = {"rows": int((~bad).sum()), "malformed": int(bad.sum())}
+    counts |= {"decoded": int(((defects & DECODED) > 0).sum()), "not_numbers": int(((defects & NOT_A_NUMBER) > 0).sum())}
+    header: State = {**counts, "order": [[*where]]}
+    if bad.any():
+        table, shard = table.filter(pa.array(~bad)), shard[~bad]
+    states: list[list[State]] = [[] for _ in probes]
+    for piece in _by_shard(table.drop_columns(["defects"]), shard):
+        batch = Batch(_with_scores(piece, scorers))
+        for kept, probe in zip(states, probes.values(), strict=True):
+            kept.append(probe.aggregate(batch))
+    merged = [_merge(probe, kept) for probe, kept in zip(probes.values(), states, strict=True)]
+    return [header, *merged]
+
+
+def _by_shard(table: pa.Table, shard: npt.NDArray[np.int32]) -> Iterator[pa.Table]:
+    """Rows of one shard at a time: probes are promised that."""
+    if not len(shard):
+        return
+    if (shard == shard[0]).all():
+        yield table
+        return
+    for index in np.unique(shard):
+        yield table.filter(pa.array(shard == index))
+
+
+def _with_scores(table: pa.Table, scorers: Sequence[Scorer]) -> pa.Table:
+    for scorer in scorers:
+        packed = table[f"\x00{scorer.name}"].combine_chunks()
+        packed = packed.combine_chunks() if isinstance(packed, pa.ChunkedArray) else packed
+        table = table.drop_columns([f"\x00{scorer.name}"])
+        for name, column in split_scores(scorer, packed).items():
+            table = table.append_column(name, column)
+    return table
+
+
+def _merge(probe: Probe, states: Sequence[State]) -> State | None:
+    return None if not states else states[0] if len(states) == 1 else probe.combine(states)
+
+
+def combine_packed(columns: Mapping[str, list[bytes]], probes: Mapping[str, Probe]) -> list[State | None]:
+    """Merge partial states in the order of their first rows, so that rounding does not depend on which thread was first."""
+    headers = [decode_state(value) for value in columns["s0"]]
+    order = sorted(range(len(headers)), key=lambda k: min(headers[k]["order"]))
+    total: State = {name: sum(header[name] for header in headers) for name in ("rows", "malformed", "decoded", "not_numbers")}
+    total = {**total, "order": [min(min(header["order"]) for header in headers)]}
+    merged: list[State | None] = [total]
+    for k, probe in enumerate(probes.values(), start=1):
+        merged.append(_merge(probe, [decode_state(columns[f"s{k}"][i]) for i in order if columns[f"s{k}"][i]]))
+    return merged
+
+
+def _outcome(run: _Pass, progressed: Progressed) -> ScanOutcome:
+    dataset, counts = run.dataset, progressed.counts
+    dataset.failed.update(progressed.failed)
+    if dataset.failed and not counts["rows"] and not counts["malformed"] and progressed.failed:
+        path, reason = next(iter(progressed.failed.items()))
+        raise InputError(f"{dataset.source}: no file could be read to its end; the first: {path}: {reason}")
+    lost = sum(shard.rows or 0 for shard in dataset.shards if shard.path in progressed.failed)
+    failed = {reason: count for reason, count in (("malformed row", counts["malformed"]), ("unreadable file", lost)) if count}
+    flow = Flow(dataset.source, counts["rows"] + sum(failed.values()), counts["rows"], {}, failed)
+    answers = {}
+    for name, probe in run.probes.items():
+        state = progressed.states.get(name)
+        answers[name] = probe.finalize(state if state is not None else probe.aggregate(_no_rows(run)))
+    return ScanOutcome(answers, counts["rows"], flow, dict(dataset.failed), tuple(_notes(dataset, counts)))
+
+
+def _no_rows(run: _Pass) -> Batch:
+    """An empty batch with every column, for a data set without rows."""
+    fields = [*run.dataset.schema(run.concepts), ("shard", pa.int32()), ("row", pa.int64())]
+    fields += [("sampled", pa.bool_())] if run.samples is not None else []
+    fields += [(name, pa.float32()) for scorer in run.scorers for name in scorer.columns]
+    return Batch(pa.schema(fields).empty_table())
+
+
+def _notes(dataset: Dataset, counts: Mapping[str, int]) -> Iterator[str]:
+    for path, reason in sorted(dataset.failed.items()):
+        yield f"{path} was left out: {reason}"
+    if counts["decoded"]:
+        yield f"{counts['decoded']:,} rows hold bytes that are no UTF-8; they were replaced by U+FFFD"
+    if counts["not_numbers"]:
+        yield f"{counts['not_numbers']:,} rows hold something else in a column of numbers; it counts as missing"
+    if counts["malformed"]:
+        yield f"{counts['malformed']:,} rows do not fit their file's format and were left out"

@@ -1,0 +1,179 @@
+"""Concepts: the names under which audits know the columns of a data set, whatever the files call them.
+
+The public image-text sets name the same things differently (LAION-400M `TEXT`, img2dataset `caption`, DataComp `text`).
+`resolve` finds the column of every concept; `conform` gives each concept one Arrow type, so that a probe never meets a caption
+column that is a float in one shard because it was empty there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assaymark.errors import SchemaError, nearest
+
+__all__ = ["ALIASES", "CONCEPTS", "NUMBERS", "SCHEMAS", "conform", "looks_like_url", "missing_message", "numbers_from_text", "resolve"]
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "id": ("SAMPLE_ID", "key", "uid", "id", "hash", "__key__", "image_id", "image_key"),
+    "url": ("URL", "url", "image_url", "jpg_url", "link"),
+    "text": ("TEXT", "text", "caption", "CAPTION", "alt_text", "alt", "txt", "title", "prompt", "sentence"),
+    "width": ("original_width", "WIDTH", "width"),
+    "height": ("original_height", "HEIGHT", "height"),
+    "licence": ("LICENSE", "license", "licence"),
+    "tag": ("NSFW", "nsfw", "tag", "safety_tag"),
+    "punsafe": ("punsafe", "p_unsafe"),
+    "pwatermark": ("pwatermark", "p_watermark"),
+    "similarity": ("similarity", "clip_l14_similarity_score", "clip_b32_similarity_score", "clip_similarity"),
+    "language": ("LANGUAGE", "language", "lang"),
+    "sha256": ("sha256",),
+    "md5": ("md5",),
+    "phash": ("phash", "perceptual_hash"),
+    "image": ("image", "jpg", "jpeg", "png", "webp", "gif", "bmp", "tiff", "image_bytes"),
+    "path": ("path", "image_path", "file_name", "filename", "file", "filepath"),
+    "embedding": ("embedding", "image_embedding", "img_emb", "emb", "vector"),
+    "label": ("label", "class", "cls", "category", "target"),
+}
+"""Concept to column names, the preferred first. Where a set carries two sizes, the original one is the data set's."""
+
+CONCEPTS: tuple[str, ...] = tuple(ALIASES)
+
+NUMBERS = frozenset({"width", "height", "similarity", "punsafe", "pwatermark"})
+"""Concepts that are float64 (null where missing or not a number). `image` is binary, `embedding` a float32 list, others text."""
+
+SCHEMAS: dict[str, dict[str, tuple[str, ...]]] = {
+    "laion": {"url": ("URL",), "text": ("TEXT",)},
+    "img2dataset": {"url": ("url",), "text": ("caption",), "id": ("key",)},
+    "datacomp": {"id": ("uid",), "url": ("url",), "text": ("text",)},
+    "cc3m": {"text": ("caption",), "url": ("url",)},
+    "cc12m": {"url": ("url",), "text": ("caption",)},
+}
+"""Named schemas: the concepts such a data set always has. The order of cc3m and cc12m is that of their header-less files."""
+
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+
+
+def resolve(
+    columns: Sequence[str], schema: str | Mapping[str, str] = "auto", *, kind: str = "pairs", where: str = "the input"
+) -> dict[str, str]:
+    """Column of each concept.
+
+    Parameters
+    ----------
+    columns : names found in the files
+    schema : "auto", a name in `SCHEMAS`, or an explicit {concept: column}
+    kind : "table" also keeps every column under its own name
+    where : file or folder, for the message
+
+    Raises
+    ------
+    SchemaError
+        Unknown schema, unknown concept, a column that is not there.
+
+    Notes
+    -----
+    An exact name wins over one that differs in case only; within each, the order of `ALIASES` decides.
+    """
+    if not isinstance(schema, str):
+        mapping = _explicit(columns, schema, kind, where)
+    else:
+        mapping = {concept: found for concept, names in ALIASES.items() if (found := _find(columns, names)) is not None}
+        if schema != "auto":
+            mapping |= _named(columns, schema, where)
+    if kind == "table":
+        mapping = {name: name for name in columns} | {c: name for c, name in mapping.items() if c not in columns}
+    return mapping
+
+
+def _find(columns: Sequence[str], names: Sequence[str]) -> str | None:
+    for name in names:
+        if name in columns:
+            return name
+    folded = {column.casefold(): column for column in reversed(columns)}
+    return next((folded[name.casefold()] for name in names if name.casefold() in folded), None)
+
+
+def _explicit(columns: Sequence[str], schema: Mapping[str, str], kind: str, where: str) -> dict[str, str]:
+    for concept, column in schema.items():
+        if concept not in CONCEPTS and kind != "table":
+            raise SchemaError(f"unknown concept {concept!r} in the schema{nearest(concept, CONCEPTS) or '; known: ' + ', '.join(CONCEPTS)}")
+        if column not in columns:
+            raise SchemaError(f"{where}: no column {column!r} (schema: {concept}){nearest(column, columns)}; columns: {_listed(columns)}")
+    return dict(schema)
+
+
+def _named(columns: Sequence[str], schema: str, where: str) -> dict[str, str]:
+    if schema not in SCHEMAS:
+        raise SchemaError(f"unknown schema {schema!r}{nearest(schema, SCHEMAS) or ''}; known: auto, {', '.join(SCHEMAS)}")
+    mapping: dict[str, str] = {}
+    for concept, names in SCHEMAS[schema].items():
+        column = _find(columns, names)
+        if column is None:
+            raise SchemaError(f"{where}: schema {schema!r} has a column {names[0]!r}, which is missing; columns: {_listed(columns)}")
+        mapping[concept] = column
+    return mapping
+
+
+def _listed(columns: Sequence[str], most: int = 12) -> str:
+    return ", ".join(columns[:most]) + (f", ... ({len(columns)} in all)" if len(columns) > most else "")
+
+
+def missing_message(concept: str, columns: Sequence[str], where: str) -> str:
+    """One line for a concept without a column: the file, the candidates, the nearest, and how to name it."""
+    known = ALIASES.get(concept, (concept,))
+    close = next((hint for name in known if (hint := nearest(name, columns))), "")
+    return (
+        f"{where}: no column for {concept!r} (looked for {', '.join(known[:4])}){close}; columns: {_listed(columns)}. "
+        f"Name it with schema={{'{concept}': COLUMN}}"
+    )
+
+
+def looks_like_url(value: str) -> bool:
+    return value.lstrip()[:8].lower().startswith(("http://", "https://", "//", "s3://", "ftp://", "data:"))
+
+
+def numbers_from_text(column: pa.Array) -> pa.Array:
+    """float64 from text; what is not a number becomes null."""
+    valid = pc.match_substring_regex(column, _NUMBER)
+    kept = pc.if_else(valid, pc.utf8_trim_whitespace(column), pa.scalar(None, column.type))
+    return kept.cast(pa.float64())
+
+
+def conform(column: pa.Array, concept: str) -> pa.Array:
+    """The column with the one Arrow type of its concept; columns that are no concept keep theirs (text becomes large_string).
+
+    Raises
+    ------
+    SchemaError
+        A type that the concept cannot have, such as a list of numbers as width.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return conform(column.dictionary_decode(), concept)
+    try:
+        if concept == "image":
+            return column.cast(pa.large_binary())
+        if concept == "embedding":
+            return column.cast(pa.large_list(pa.float32()))
+        if concept in NUMBERS:
+            return numbers_from_text(column) if _is_text(kind) else column.cast(pa.float64(), safe=False)
+        if concept in ALIASES or _is_text(kind) or pa.types.is_null(kind):
+            return _as_text(column)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(f"a column of type {kind} cannot be {concept!r}: {error}") from None
+    return column
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+        whole = pc.all(pc.equal(pc.floor(column), column)).as_py()
+        if whole in (True, None) and (pc.max(pc.abs(column)).as_py() or 0) < 2**63:
+            column = column.cast(pa.int64(), safe=False)
+    return column.cast(pa.large_string())
