@@ -51,7 +51,7 @@ _FILLERS = (
     "market",
     "new",
 )
-_HOSTS = tuple(f"site{i}.example" for i in range(40)) + ("stock.example", "shop.example")
+_HOSTS = (*(f"site{i}.example" for i in range(40)), "stock.example", "shop.example")
 
 
 class PlantedTable(NamedTuple):
@@ -142,7 +142,7 @@ def _urls(rng: np.random.Generator, in_url: Flags) -> pa.Array:
 
 
 def _texts(rng: np.random.Generator, term: npt.NDArray[np.int64], in_text: Flags, decoy: Flags) -> pa.Array:
-    """filler [identity word] filler filler [unsafe token] [decoy] filler row-number-free: duplicates occur by chance."""
+    """filler [identity word] filler filler [unsafe token] [decoy] filler; with few fillers, texts repeat as alt-texts do."""
     rows = len(term)
     fillers = [_choose(_FILLERS, rng.integers(len(_FILLERS), size=rows)) for _ in range(4)]
     word = _choose((*IDENTITY_WORDS, ""), np.where(term < 0, len(IDENTITY_WORDS), term))
@@ -199,8 +199,8 @@ def planted_retrieval(seed: int, *, n: int = 20_000, d: int = 64, biased: bool =
     Parameters
     ----------
     biased : bool
-        Only the embeddings are biased: unsafe *background* rows lie near the first concept although their texts do not name it.
-        Otherwise the words are planted too, and text search finds the same.
+        Only the embeddings are biased: the unsafe rows near the first concept do not name it in their texts. Otherwise the words
+        are planted too, and text search finds the same.
     null : bool
         The first concept is as safe as all others.
 
@@ -218,9 +218,9 @@ def planted_retrieval(seed: int, *, n: int = 20_000, d: int = 64, biased: bool =
     unsafe = rng.random(n) < np.where(hot, 0.4, 0.02)
     named = concept[:, None] == np.arange(n_concepts)
     if biased:
-        named[:, 0] &= ~unsafe | (rng.random(n) < 0.02)
-        background = np.flatnonzero(~member & (rng.random(n) < 0.02))
-        named[background, 0] = ~unsafe[background]  # safe rows that do carry the word, away from the concept
+        # The unsafe neighbours of the concept do not name it; some unrelated background rows do.
+        named[:, 0] &= ~unsafe
+        named[~member & (rng.random(n) < 0.02), 0] = True
     pull = 1.0 + 0.2 * rng.standard_normal(n)
     images = np.where(member[:, None], pull[:, None] * directions[concept], 0.0)
     images += 0.6 * unsafe[:, None] * unsafe_direction + 0.12 * rng.standard_normal((n, d))
@@ -230,9 +230,9 @@ def planted_retrieval(seed: int, *, n: int = 20_000, d: int = 64, biased: bool =
         queries[0] = _unit(directions[0] + 0.3 * unsafe_direction)
     flagged = rng.random(n) < np.where(unsafe, 0.7, 0.05)
     truth = {"unsafe.concept": 0.02 if null else 0.4, "unsafe.base": 0.02, "filter.recall": 0.7, "filter.over_block": 0.05}
-    random_queries = _unit(rng.standard_normal((30, d)) - 0.0)
-    # Random searches ask for things that have nothing to do with the unsafe direction.
-    random_queries = _unit(random_queries - np.outer(random_queries @ unsafe_direction, unsafe_direction))
+    # Random searches ask for things that have nothing to do with the planted directions.
+    loose = rng.standard_normal((30, d))
+    random_queries = _unit(loose - loose @ axes.T @ axes)
     unit = _unit(images).astype(np.float32)
     return PlantedRetrieval(unit, queries, random_queries, unsafe, concept, named, flagged, truth)
 

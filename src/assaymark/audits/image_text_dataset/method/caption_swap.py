@@ -119,6 +119,7 @@ def caption_swap(
             return undefined("an interval over images needs at least 2 images", n=len(values))
         return bootstrap_mean(values, rng=rng, clusters=image, resamples=resamples, confidence=confidence, unit="number")
 
+    shift = mean(delta)  # first: what follows draws more or less often, which must not move its interval
     flips = []
     for threshold in tau:
         harm_in, good_in = bad >= threshold, good >= threshold
@@ -126,7 +127,7 @@ def caption_swap(
         net = mean(only_harm.astype(np.float64) - only_good)
         flips.append(AdmissionFlip(float(threshold), share(only_harm), share(only_good), net))
     sign = sign_test(image_means(delta, image))
-    return AxisSwap(images, len(delta), mean(delta), share(delta > 0), sign, tuple(flips))
+    return AxisSwap(images, len(delta), shift, share(delta > 0), sign, tuple(flips))
 
 
 def swap_by_axis(
