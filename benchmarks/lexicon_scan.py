@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +61,7 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         for mode in ("word", "substring"):
             matcher = Matcher(material.lexicon, mode=mode)
             for threads in (1, 2):
-                ours = per_million(lambda m=matcher, t=threads: m.find(captions, threads=t), total)
+                ours = per_million(partial(matcher.find, captions, threads=threads), total)
                 for name, peer in peers(mode, material, Path(folder), total, sample, threads).items():
                     note = peer_note(name, peer)
                     case = f"{mode} mode, {terms}, {threads} thread{'s' * (threads > 1)}"
