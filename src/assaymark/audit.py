@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from assaymark.config import AuditConfig
 from assaymark.errors import ModelError, UnknownName
-from assaymark.result import Result
+from assaymark.result import Estimate, Result
 
 if TYPE_CHECKING:
     from assaymark.store.cache import ModelCache
 
-__all__ = ["Audit", "AuditInfo", "Context", "InputSpec", "Mitigation", "ModelRole", "Planting", "Progress", "Task"]
+__all__ = ["Audit", "AuditInfo", "Context", "InputSpec", "Mitigation", "ModelRole", "Planting", "Progress", "Task", "Trial"]
 
 InputKind = Literal["pairs", "images", "texts", "table", "embeddings", "graph"]
 
@@ -79,6 +79,19 @@ class Planting:
     settings: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     null: bool = False
+
+
+class Trial(NamedTuple):
+    """One number of a planted experiment that needs no input files: the known truth and what the method estimated.
+
+    `expect` says how to judge it over seeds: the interval covers the truth, the limit lies on one side of it, or, for a
+    null planting, that nothing is found.
+    """
+
+    name: str
+    truth: float
+    estimate: Estimate
+    expect: Literal["covers", "above", "below", "not above"] = "covers"
 
 
 class Task(Protocol):
@@ -177,8 +190,13 @@ class Audit(ABC):
     @classmethod
     @abstractmethod
     def planted(cls, seed: int, folder: Path, *, null: bool = False, full: bool = False) -> Planting:
-        """Write inputs with a known answer into `folder`. `full` is the card's size (calibrate), else a small one (tests)."""
+        """Write inputs with a known answer into `folder`. `full` is the published size (calibrate), else a small one (tests)."""
         ...
+
+    @classmethod
+    def experiments(cls, seed: int, *, full: bool = False) -> Sequence[Trial]:
+        """Planted experiments on the methods themselves, for truths that no input file of sane size can hold."""
+        return ()
 
 
 class Mitigation(ABC):

@@ -1,0 +1,196 @@
+"""Statistics of the audits: arrays in, `Estimate` out, every public function under `assaymark.stats`.
+
+Names are loaded on first use, so importing this package loads neither numpy code of ours nor scipy.
+
+>>> from assaymark.stats import wilson
+>>> print(wilson(11_782, 34_516))
+34.1 % (33.6 % to 34.6 %), n = 34,516
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assaymark.stats.agreement import cohen_kappa, cohen_kappa_from_table
+    from assaymark.stats.bootstrap_weights import resample_weights, resampled_sums
+    from assaymark.stats.checks import Limits
+    from assaymark.stats.concentration import gini, top_share
+    from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
+    from assaymark.stats.intervals import mean, mean_from_summary, newcombe, newcombe_limits, wilson, wilson_limits
+    from assaymark.stats.multiplicity import benjamini_hochberg, holm
+    from assaymark.stats.prevalence import LEAST_YOUDEN, Rate, rogan_gladen, stratified_prevalence
+    from assaymark.stats.ranking import (
+        OperatingPoint,
+        PrecisionRecallCurve,
+        RocCurve,
+        average_precision,
+        operating_point,
+        pr_curve,
+        roc_auc,
+        roc_curve,
+        tpr_at_fpr,
+    )
+    from assaymark.stats.ratios import RatioKind, odds_ratio, ratio_limits, ratio_points, risk_ratio
+    from assaymark.stats.resampling import (
+        bootstrap_difference,
+        bootstrap_mean,
+        bootstrap_ratio,
+        bootstrap_statistic,
+        percentile_estimate,
+    )
+    from assaymark.stats.significance import (
+        RankOutcome,
+        TestOutcome,
+        cohen_d,
+        cohen_d_from_summary,
+        mann_whitney,
+        permutation_test,
+        sign_test,
+        welch,
+        welch_from_summary,
+    )
+
+_HOMES = {
+    "agreement": (
+        "cohen_kappa",
+        "cohen_kappa_from_table",
+    ),
+    "bootstrap_weights": (
+        "resample_weights",
+        "resampled_sums",
+    ),
+    "checks": ("Limits",),
+    "concentration": (
+        "gini",
+        "top_share",
+    ),
+    "fisher": (
+        "EXACT_TOTAL",
+        "Alternative",
+        "chi_square_yates",
+        "fisher_exact",
+    ),
+    "intervals": (
+        "mean",
+        "mean_from_summary",
+        "newcombe",
+        "newcombe_limits",
+        "wilson",
+        "wilson_limits",
+    ),
+    "multiplicity": (
+        "benjamini_hochberg",
+        "holm",
+    ),
+    "prevalence": (
+        "LEAST_YOUDEN",
+        "Rate",
+        "rogan_gladen",
+        "stratified_prevalence",
+    ),
+    "ranking": (
+        "OperatingPoint",
+        "PrecisionRecallCurve",
+        "RocCurve",
+        "average_precision",
+        "operating_point",
+        "pr_curve",
+        "roc_auc",
+        "roc_curve",
+        "tpr_at_fpr",
+    ),
+    "ratios": (
+        "RatioKind",
+        "odds_ratio",
+        "ratio_limits",
+        "ratio_points",
+        "risk_ratio",
+    ),
+    "resampling": (
+        "bootstrap_difference",
+        "bootstrap_mean",
+        "bootstrap_ratio",
+        "bootstrap_statistic",
+        "percentile_estimate",
+    ),
+    "significance": (
+        "RankOutcome",
+        "TestOutcome",
+        "cohen_d",
+        "cohen_d_from_summary",
+        "mann_whitney",
+        "permutation_test",
+        "sign_test",
+        "welch",
+        "welch_from_summary",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "EXACT_TOTAL",
+    "LEAST_YOUDEN",
+    "Alternative",
+    "Limits",
+    "OperatingPoint",
+    "PrecisionRecallCurve",
+    "RankOutcome",
+    "Rate",
+    "RatioKind",
+    "RocCurve",
+    "TestOutcome",
+    "average_precision",
+    "benjamini_hochberg",
+    "bootstrap_difference",
+    "bootstrap_mean",
+    "bootstrap_ratio",
+    "bootstrap_statistic",
+    "chi_square_yates",
+    "cohen_d",
+    "cohen_d_from_summary",
+    "cohen_kappa",
+    "cohen_kappa_from_table",
+    "fisher_exact",
+    "gini",
+    "holm",
+    "mann_whitney",
+    "mean",
+    "mean_from_summary",
+    "newcombe",
+    "newcombe_limits",
+    "odds_ratio",
+    "operating_point",
+    "percentile_estimate",
+    "permutation_test",
+    "pr_curve",
+    "ratio_limits",
+    "ratio_points",
+    "resample_weights",
+    "resampled_sums",
+    "risk_ratio",
+    "roc_auc",
+    "roc_curve",
+    "rogan_gladen",
+    "sign_test",
+    "stratified_prevalence",
+    "top_share",
+    "tpr_at_fpr",
+    "welch",
+    "welch_from_summary",
+    "wilson",
+    "wilson_limits",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Run folders, the cache of model answers, and SQL views over all runs."""

@@ -1,0 +1,107 @@
+"""The image embeddings that a search runs over, given or computed, with the row of the table behind each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from assaymark.audit import Context
+from assaymark.data.images import decode_image
+from assaymark.errors import InputError
+
+__all__ = ["Collection", "embed_rows", "given_embeddings"]
+
+Rows = npt.NDArray[np.int64]
+BLOCK = 512
+
+
+class Collection(NamedTuple):
+    """Searchable embeddings.
+
+    `blocks()` yields float32 blocks in order; `rows` is (shard, row) of each vector, shape (n, 2); `unreadable` counts
+    pictures that could not be decoded.
+    """
+
+    blocks: Any
+    rows: Rows
+    dimension: int
+    unreadable: int = 0
+
+    def positions(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """Position of each (shard, row), -1 where the collection does not hold it. `self.rows` is sorted."""
+        own, wanted = (r[:, 0] << np.int64(40) | r[:, 1] for r in (self.rows, rows))
+        found = np.searchsorted(own, wanted)
+        held = (found < len(own)) & (own[np.minimum(found, max(len(own) - 1, 0))] == wanted) if len(own) else np.zeros(len(rows), bool)
+        return np.where(held, found, -1)
+
+    def vectors(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Vectors at some positions, shape (n, dimension)."""
+        out = np.zeros((len(positions), self.dimension), dtype=np.float32)
+        start = 0
+        for block in self.blocks():
+            inside = (positions >= start) & (positions < start + len(block))
+            out[inside] = block[positions[inside] - start]
+            start += len(block)
+        return out
+
+
+def given_embeddings(embeddings: Any, dataset: Any) -> Collection:
+    """Stored embeddings whose order is that of the table's rows.
+
+    Raises
+    ------
+    InputError
+        When the numbers differ, because then nobody knows which row an embedding belongs to.
+    """
+    sizes = [shard.rows for shard in dataset.shards]
+    if any(size is None for size in sizes) or sum(sizes) != embeddings.n:
+        raise InputError(
+            f"embeddings: {embeddings.n:,} vectors for {dataset.rows if dataset.rows is not None else 'an unknown number of'} "
+            "rows of pairs; give embeddings in the order of the rows, one for each"
+        )
+    rows = np.concatenate(
+        [np.stack([np.full(n, shard.index), np.arange(n)], axis=1) for shard, n in zip(dataset.shards, sizes, strict=True)]
+    ).astype(np.int64)
+
+    def blocks() -> Iterator[npt.NDArray[np.float32]]:
+        for _, block in embeddings.blocks():
+            yield block
+
+    return Collection(blocks, rows, embeddings.dimension)
+
+
+def embed_rows(dataset: Any, encoder: Any, context: Context, *, most: int) -> Collection:
+    """Embed the pictures of at most `most` rows, drawn without replacement."""
+    rows = _drawn_rows(dataset, context, most=most)
+    parts: list[npt.NDArray[np.float32]] = []
+    kept: list[Rows] = []
+    with context.progress.task("embedding pictures", total=len(rows), unit="pictures") as task:
+        for start in range(0, len(rows), BLOCK):
+            block = rows[start : start + BLOCK]
+            pictures, good = [], []
+            for i, data in enumerate(dataset.fetch(block, ["image"]).column("image").to_pylist()):
+                try:
+                    pictures.append(decode_image(data))
+                    good.append(i)
+                except InputError:  # counted: see `unreadable`
+                    continue
+            if pictures:
+                parts.append(np.asarray(encoder.embed_images(pictures), dtype=np.float32))
+                kept.append(block[good])
+            task.advance(len(block))
+    vectors = np.concatenate(parts) if parts else np.zeros((0, encoder.dimension), np.float32)
+    places = np.concatenate(kept) if kept else np.zeros((0, 2), np.int64)
+    return Collection(lambda: iter([vectors]), places, int(encoder.dimension), len(rows) - len(places))
+
+
+def _drawn_rows(dataset: Any, context: Context, *, most: int) -> Rows:
+    sizes = [int(shard.rows or 0) for shard in dataset.shards]
+    total = sum(sizes)
+    chosen = np.arange(total) if total <= most else np.sort(context.rng("pictures").choice(total, size=most, replace=False))
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    position = np.searchsorted(starts, chosen, side="right") - 1
+    index = np.array([shard.index for shard in dataset.shards], dtype=np.int64)
+    return np.stack([index[position], chosen - starts[position]], axis=1) if total else np.zeros((0, 2), np.int64)

@@ -1,0 +1,116 @@
+"""Rows that concern a data subject: exact URL, domain, name, content hash, near perceptual hash (card 2.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assaymark.audits.image_text_dataset.probes.vocabulary import texts
+from assaymark.data.lexicon import Lexicon, Matcher, Term
+
+from assaymark.data.probe import Batch, Probe
+from assaymark.errors import ConfigError
+from assaymark.report.redaction import registered_domains
+
+__all__ = ["KINDS", "FindProbe", "Matches", "Wanted", "parse_wanted"]
+
+Ints = npt.NDArray[np.int64]
+KINDS = ("url", "domain", "name", "sha256", "md5", "phash", "image")
+CONCEPT = {"url": "url", "domain": "url", "name": "text", "sha256": "sha256", "md5": "md5", "phash": "phash"}
+
+
+class Wanted(NamedTuple):
+    kind: str
+    value: str
+
+
+class Matches(NamedTuple):
+    """Every matching (row, request) pair; the list is the removal manifest, so it is not cut."""
+
+    shard: Ints
+    row: Ints
+    request: Ints  # index into the requests
+
+
+def parse_wanted(requests: Sequence[str]) -> tuple[Wanted, ...]:
+    """`domain=example.org` and the like.
+
+    Raises
+    ------
+    ConfigError
+        For a request without a known kind or value.
+    """
+    wanted = []
+    for request in requests:
+        kind, _, value = request.partition("=")
+        if kind.strip() not in KINDS or not value.strip():
+            raise ConfigError(f"setting 'find': {request!r} is not KIND=VALUE with KIND one of {', '.join(KINDS)}")
+        wanted.append(Wanted(kind.strip(), value.strip()))
+    return tuple(wanted)
+
+
+class FindProbe(Probe):
+    name = "find_me"
+    optional = ("url", "text", "sha256", "md5", "phash")
+
+    def __init__(self, wanted: Sequence[Wanted], *, distance: int = 3) -> None:
+        self.wanted, self.distance = tuple(wanted), distance
+        self._names = [i for i, w in enumerate(self.wanted) if w.kind == "name"]
+        terms = tuple(Term(self.wanted[i].value, mode="word") for i in self._names)
+        self._matcher = Matcher((Lexicon.of("names", terms),), mode="word") if terms else None
+
+    def aggregate(self, batch: Batch) -> Mapping[str, Any]:
+        rows: list[Ints] = [np.zeros(0, np.int64)]
+        requests: list[Ints] = [np.zeros(0, np.int64)]
+        for i, wanted in enumerate(self.wanted):
+            if wanted.kind in ("name", "image") or CONCEPT[wanted.kind] not in batch:
+                continue
+            found = np.flatnonzero(self._matching(batch, wanted))
+            rows.append(found)
+            requests.append(np.full(len(found), i, dtype=np.int64))
+        if self._matcher is not None and "text" in batch:
+            hits = self._matcher.find(texts(batch))
+            rows.append(hits.rows.astype(np.int64))
+            requests.append(np.asarray(self._names, dtype=np.int64)[hits.terms])
+        where = np.concatenate(rows)
+        return {
+            "shard": batch.numbers("shard")[where].astype(np.int64),
+            "row": batch.numbers("row")[where].astype(np.int64),
+            "request": np.concatenate(requests),
+        }
+
+    def _matching(self, batch: Batch, wanted: Wanted) -> npt.NDArray[np.bool_]:
+        if wanted.kind == "phash":
+            return hamming(batch, int(wanted.value, 16)) <= self.distance
+        if wanted.kind == "domain":
+            domains = batch.once("domains", lambda: pa.array(registered_domains(batch.column("url")), pa.string()))
+            mask = pc.equal(domains, wanted.value.lower())
+        elif wanted.kind == "url":
+            mask = pc.equal(batch.column("url").cast(pa.string()), wanted.value)
+        else:
+            mask = pc.equal(pc.utf8_lower(batch.column(wanted.kind).cast(pa.string())), wanted.value.lower())
+        return pc.fill_null(mask, False).to_numpy(zero_copy_only=False).astype(bool)
+
+    def combine(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        columns = {name: np.concatenate([np.asarray(s[name]) for s in states]) for name in ("shard", "row", "request")}
+        order = np.lexsort((columns["request"], columns["row"], columns["shard"]))
+        return {name: values[order] for name, values in columns.items()}
+
+    def finalize(self, state: Mapping[str, Any]) -> Matches:
+        return Matches(state["shard"], state["row"], state["request"])
+
+
+def hamming(batch: Batch, wanted: int) -> npt.NDArray[np.int64]:
+    """Bits by which each row's 64-bit perceptual hash (16 hexadecimal digits) differs; 65 where there is none."""
+    values = batch.column("phash").cast(pa.string())
+    digits = pc.match_substring_regex(values, "^[0-9a-fA-F]{16}$")
+    known = pc.fill_null(digits, False).to_numpy(zero_copy_only=False).astype(bool)
+    distance = np.full(batch.rows, 65, dtype=np.int64)
+    hashes = np.array([int(v, 16) for v in values.filter(pa.array(known)).to_pylist()], dtype=np.uint64)
+    distance[known] = np.bitwise_count(hashes ^ np.uint64(wanted))
+    return distance

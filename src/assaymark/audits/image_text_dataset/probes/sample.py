@@ -1,0 +1,36 @@
+"""Bounded samples of distinct contents that do not depend on row order: the smallest content hashes are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from assaymark.data.probe import Batch
+
+__all__ = ["bottom_rows", "hash_strings", "merge_bottom"]
+
+
+def hash_strings(values: pa.Array) -> npt.NDArray[np.uint64]:
+    """64-bit hash of each string (SipHash with a fixed key), equal on every machine. Complexity: O(total length)."""
+    return np.asarray(pd.util.hash_array(values.to_numpy(zero_copy_only=False), categorize=False), dtype=np.uint64)
+
+
+def bottom_rows(batch: Batch, keys: npt.NDArray[np.uint64], rows: npt.NDArray[np.int64], size: int) -> dict[str, Any]:
+    """State with the first row of each of the `size` smallest distinct keys among `rows`."""
+    place = {name: batch.numbers(name)[rows].astype(np.int64) for name in ("shard", "row")}
+    return merge_bottom([{"keys": keys[rows], **place}], size)
+
+
+def merge_bottom(states: Sequence[Mapping[str, Any]], size: int) -> dict[str, Any]:
+    """Union of bottom samples, one row for each distinct key, cut to `size`; the order of states does not matter."""
+    columns = {name: np.concatenate([np.asarray(state[name]) for state in states]) for name in ("keys", "shard", "row")}
+    order = np.lexsort((columns["row"], columns["shard"], columns["keys"]))
+    keys = columns["keys"][order]
+    first = np.concatenate([[True], keys[1:] != keys[:-1]]) if len(keys) else np.zeros(0, dtype=bool)
+    kept = order[first][:size]
+    return {name: values[kept] for name, values in columns.items()}

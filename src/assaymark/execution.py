@@ -1,0 +1,364 @@
+"""One audit, executed: inputs and models opened and checked, the audit run, its result redacted and given its provenance.
+
+`audit` and `mitigate` are the two calls of the Python interface; plans and the command line go through `execute` as well.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from assaymark.audit import Audit, AuditInfo, Context, Mitigation, Progress
+from assaymark.errors import InputError
+from assaymark.preconditions import check_engine, check_extras, check_inputs, check_roles
+from assaymark.result import Provenance, Result
+
+if TYPE_CHECKING:
+    from assaymark.store.cache import ModelCache
+
+__all__ = ["audit", "cache_folder", "execute", "mitigate", "model_cache", "named_inputs", "user_salt", "version"]
+
+_RECORDED = ("numpy", "scipy", "pyarrow", "daft", "duckdb", "pandas", "pillow", "torch", "transformers", "onnxruntime", "ray")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def version() -> str:
+    """Version of assaymark, or `0+source` when it runs from a source tree that was never installed."""
+    try:
+        return importlib.metadata.version("assaymark")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+source"
+
+
+def cache_folder() -> Path:
+    """The user's cache folder: `$ASSAYMARK_CACHE`, else `$XDG_CACHE_HOME/assaymark`, else `~/.cache/assaymark`."""
+    named = os.environ.get("ASSAYMARK_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "assaymark"
+
+
+def user_salt() -> bytes:
+    """Secret of this user for hashing ids: `$ASSAYMARK_SALT`, else a random file that only the user can read."""
+    named = os.environ.get("ASSAYMARK_SALT")
+    if named:
+        return named.encode()
+    path = cache_folder() / "salt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _make_salt(path)
+        salt = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"the secret for hashing ids, {path}, cannot be used: {error.strerror}; set ASSAYMARK_SALT") from None
+    if len(salt) < 16:
+        raise InputError(f"the secret for hashing ids, {path}, is damaged: delete it (hashes of earlier reports will not match)")
+    return salt
+
+
+def _make_salt(path: Path) -> None:
+    temporary = path.with_name(f".salt-{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, os.urandom(32))
+    finally:
+        os.close(descriptor)
+    try:
+        # A link, not a rename: of two processes that start together the first one's salt stays.
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    finally:
+        temporary.unlink()
+
+
+def execute(
+    audit_cls: type[Audit] | type[Mitigation],
+    *,
+    inputs: Mapping[str, Any],
+    models: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    engine: str = "local",
+    reveal: bool = False,
+    folder: Path | None = None,
+    step: str | None = None,
+    base: Path | None = None,
+    cache: ModelCache | None = None,
+    progress: Progress | None = None,
+    log: Callable[..., None] | None = None,
+) -> Result:
+    """Open inputs and models, run, redact, add provenance.
+
+    Parameters
+    ----------
+    inputs : mapping of input name to value
+        A path, glob, list of paths, Arrow table or data frame; or `{"path": ..., "schema": ...}`.
+    models : mapping of role to model spec (or an adapter object)
+    folder : Path, optional
+        Run folder; checkpoints go to `work/STEP`, files handed on to `artifacts/STEP` in it. Without one nothing is kept.
+    step : str, optional
+        Name of the step's folders; the audit id by default.
+    base : Path, optional
+        Folder that relative paths in model specs start from.
+
+    Raises
+    ------
+    AssaymarkError
+        For everything the user can mend; nothing is opened before names, settings, roles and extras are checked.
+    """
+    info, models, log = audit_cls.info, dict(models or {}), log or (lambda event, **facts: None)
+    config = audit_cls.Config.build(settings)
+    check_engine(engine)
+    check_inputs(info, inputs)
+    check_roles(info, models)
+    check_extras(info)
+    started, clock = datetime.now(UTC), time.monotonic()
+    step = step or info.id
+    opened = _open_inputs(info, inputs)
+    adapters = _open_models(info, models, cache, base)
+    context = Context(
+        seed=seed,
+        models=adapters,
+        engine=engine,
+        reveal=reveal,
+        salt=user_salt(),
+        work=_made(folder, "work", step),
+        artifacts=_made(folder, "artifacts", step),
+        cache=cache,
+        progress=progress or Progress(),
+        log=log,
+    )
+    result = audit_cls(config).run(opened, context)
+    if folder is not None:
+        result = _relocated(result, folder, step)
+    result = _redacted(result, context)
+    return result.replace(
+        provenance=Provenance(
+            audit=info.id,
+            version=version(),
+            seed=seed,
+            settings=_portable(config.model_dump(mode="json"), base),
+            inputs={name: _describe_input(value) for name, value in opened.items()},
+            models={role: _describe_model(adapter) for role, adapter in adapters.items()},
+            libraries=_libraries(),
+            engine=_CREDENTIALS.sub("", engine),
+            started=started.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - clock, 3),
+        )
+    )
+
+
+def _open_inputs(info: AuditInfo, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    from assaymark.data import open_input
+
+    opened = {}
+    for spec in info.inputs:
+        if spec.name in inputs:
+            value, schema = inputs[spec.name], "auto"
+            if isinstance(value, Mapping) and "path" in value:
+                value, schema = value["path"], value.get("schema", "auto")
+            opened[spec.name] = open_input(spec.kind, value, name=spec.name, schema=schema)
+    return opened
+
+
+def _open_models(info: AuditInfo, models: Mapping[str, Any], cache: Any, base: Path | None) -> dict[str, Any]:
+    if not models:
+        return {}
+    from assaymark.models import open_role
+
+    return {role: open_role(info.role(role), spec, cache=cache, base=base) for role, spec in models.items()}
+
+
+def _made(folder: Path | None, part: str, step: str) -> Path | None:
+    if folder is None:
+        return None
+    path = folder / part / step
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _relocated(result: Result, folder: Path, step: str) -> Result:
+    """Artifact files named from the run folder instead of the step's own; an empty folder is not left behind."""
+    home = PurePosixPath("artifacts", step)
+    artifacts = {}
+    for name, artifact in result.artifacts.items():
+        path = (folder / home / artifact.file).resolve()
+        if not path.is_relative_to((folder / home).resolve()) or not path.exists():
+            raise ValueError(f"artifact {name!r} names {artifact.file!r}, which the step did not leave in its folder")
+        artifacts[name] = replace(artifact, file=str(home / artifact.file))
+    figures = tuple(replace(f, artifact=str(home / f.artifact)) if f.artifact else f for f in result.figures)
+    for empty in (folder / home, (folder / home).parent):
+        if empty.is_dir() and not any(empty.iterdir()):
+            empty.rmdir()
+    return result.replace(artifacts=artifacts, figures=figures)
+
+
+def _redacted(result: Result, context: Context) -> Result:
+    from assaymark.report.redaction import redact
+
+    return redact(result, salt=context.salt, reveal=context.reveal)
+
+
+def _portable(value: Any, base: Path | None) -> Any:
+    """Settings with paths below `base` made relative again: the report tells nothing about the user's folders."""
+    if isinstance(value, str) and base is not None and value.startswith(f"{base}{os.sep}"):
+        return value[len(str(base)) + 1 :]
+    if isinstance(value, Mapping):
+        return {key: _portable(item, base) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_portable(item, base) for item in value]
+    return value
+
+
+def _describe_input(opened: Any) -> dict[str, Any]:
+    source = _CREDENTIALS.sub("", str(getattr(opened, "source", "") or type(opened).__name__))
+    if "://" in source:  # the query of a signed URL is a key
+        source = source.partition("?")[0]
+    facts: dict[str, Any] = {"source": source}
+    for fact, attribute in (("format", "format"), ("rows", "rows"), ("n", "n"), ("fingerprint", "fingerprint")):
+        value = getattr(opened, attribute, None)
+        if isinstance(value, (str, int)):
+            facts[fact] = value
+    shards = getattr(opened, "shards", None)
+    if shards is not None:
+        facts["files"] = len(shards)
+    return facts
+
+
+def _describe_model(adapter: Any) -> dict[str, Any]:
+    calls = getattr(adapter, "calls", 0)
+    return {
+        "spec": _CREDENTIALS.sub("", str(getattr(adapter, "spec", ""))),
+        "fingerprint": str(getattr(adapter, "fingerprint", "")),
+        "calls": int(calls) if isinstance(calls, int) else 0,
+    }
+
+
+def _libraries() -> dict[str, str]:
+    """Versions of Python and of the libraries that this process has loaded."""
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _RECORDED:
+        module = sys.modules.get({"pillow": "PIL"}.get(name, name))
+        found = getattr(module, "__version__", None)
+        if isinstance(found, str):
+            versions[name] = found
+    return versions
+
+
+def audit(
+    audit_id: str,
+    inputs: Any,
+    *,
+    models: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    engine: str = "local",
+    reveal: bool = False,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Result:
+    """Ask one audit about some inputs.
+
+    Parameters
+    ----------
+    audit_id : str
+        As listed by `assaymark list`.
+    inputs : path, table, or mapping of input name to path or table
+        A single value is the audit's first required input.
+    models : mapping of role to model spec, e.g. ``{"text_toxicity": "hf:unitary/toxic-bert"}``
+    reveal : bool
+        Keep raw texts, words and URLs in the result; off by default.
+    out : path, optional
+        Folder for the run (tables, figures, report). It must be new or empty.
+    **settings
+        The audit's own settings, see `assaymark describe ID`.
+
+    Raises
+    ------
+    AssaymarkError
+        For everything that can be mended by the caller.
+
+    Examples
+    --------
+    >>> result = assaymark.audit("image-text-dataset", "part-*.parquet", seed=1)  # doctest: +SKIP
+    >>> result["hate_content_rate.any"]  # doctest: +SKIP
+    """
+    return _ask("audit", audit_id, inputs, models, seed, engine, reveal, out, progress, settings)
+
+
+def mitigate(
+    audit_id: str,
+    inputs: Any,
+    *,
+    models: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    engine: str = "local",
+    reveal: bool = False,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Result:
+    """Apply the mitigation of an audit; parameters as for `audit`. Give `out` to keep the files it makes."""
+    return _ask("mitigation", audit_id, inputs, models, seed, engine, reveal, out, progress, settings)
+
+
+def _ask(
+    kind: str,
+    audit_id: str,
+    inputs: Any,
+    models: Mapping[str, Any] | None,
+    seed: int,
+    engine: str,
+    reveal: bool,
+    out: str | Path | None,
+    progress: Progress | None,
+    settings: Mapping[str, Any],
+) -> Result:
+    from assaymark.catalog import load_audit, load_mitigation
+
+    cls: Any = load_audit(audit_id) if kind == "audit" else load_mitigation(audit_id)
+    named = named_inputs(cls.info, inputs)
+    if out is not None:
+        from assaymark.runner import run_once
+
+        return run_once(
+            kind, audit_id, named, models or {}, settings, seed=seed, engine=engine, reveal=reveal, out=out, progress=progress
+        )
+    return execute(
+        cls,
+        inputs=named,
+        models=models,
+        settings=settings,
+        seed=seed,
+        engine=engine,
+        reveal=reveal,
+        base=Path.cwd(),
+        cache=model_cache() if models else None,
+        progress=progress,
+    )
+
+
+def named_inputs(info: AuditInfo, inputs: Any) -> dict[str, Any]:
+    """`inputs` by name; a value that is no mapping of names is the first required input."""
+    if isinstance(inputs, Mapping) and "path" not in inputs:
+        return dict(inputs)
+    first = next((spec.name for spec in info.inputs if spec.required), info.inputs[0].name if info.inputs else None)
+    if first is None:
+        raise InputError(f"audit {info.id} takes no input")
+    return {first: inputs}
+
+
+def model_cache() -> ModelCache:
+    """The user's cache of model answers, shared by all runs."""
+    from assaymark.store.cache import ModelCache
+
+    return ModelCache(cache_folder() / "models.sqlite")

@@ -1,0 +1,187 @@
+"""Model folders in the Hugging Face layout: found or fetched, checked, fingerprinted; the adapter follows from config.json.
+
+Only `*.safetensors` weights are read and no code of a repository is ever run: a pickled checkpoint runs what its author wrote
+into it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from assaymark.errors import MissingExtra, ModelError, UnsafeFile
+from assaymark.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from assaymark.models.opening import Loading
+
+__all__ = ["Checkpoint", "find_checkpoint", "open_checkpoint", "prepare_environment"]
+
+_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
+_PREPROCESSING = ("*token*.json", "*processor*.json", "special_tokens_map.json", "*.txt", "*.model", "vocab.json")
+_HEADER_LIMIT = 100_000_000  # bytes; the limit of the format
+_EDGE = 4096  # bytes hashed at either end of a tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checked model folder.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    folder : Path
+        The folder itself, or the local snapshot of a hub model.
+    config : dict
+        Parsed config.json.
+    commit : str or None
+        Commit of the snapshot of a hub model, by which another machine can fetch the same.
+    """
+
+    spec: ModelSpec
+    folder: Path
+    config: dict[str, Any]
+    commit: str | None = None
+
+    @property
+    def weights(self) -> list[Path]:
+        return sorted(self.folder.glob("*.safetensors"))
+
+    def present(self) -> Path:
+        """The folder, fetched again by commit where it is missing (a pickled adapter that arrived on another machine)."""
+        if self.folder.is_dir():
+            return self.folder
+        if self.commit is None:
+            raise ModelError(f"model {self.spec.text}: folder {self.folder} is not on this machine; put it on shared storage")
+        return _fetch(self.spec, self.commit)
+
+    def fingerprint(self, adapter: str) -> str:
+        """Hash of what decides the answers, 32 hex digits.
+
+        All of config.json, tokenizer and processor files; of the weights the names, the headers (every tensor's name, type
+        and shape) and the first and last 4 KiB of every tensor, which any training step changes. `adapter` carries the
+        adapter's name, version and options. Reads a few MB of a model of any size.
+        """
+        state = blake2b(adapter.encode(), digest_size=16)
+        preprocessing = {path for pattern in _PREPROCESSING for path in self.folder.glob(pattern)}
+        for path in [self.folder / "config.json", *sorted(preprocessing)]:
+            content = path.read_bytes()
+            state.update(f"\0{path.name} {len(content)}\0".encode() + content)
+        for path in self.weights:
+            state.update(f"\0{path.name} {path.stat().st_size}\0".encode())
+            with path.open("rb") as file:
+                for part in _telling_parts(file, path):
+                    state.update(part)
+        return state.hexdigest()
+
+    def scalar(self, name: str) -> float:
+        """A one-element tensor, without loading the others."""
+        from safetensors import safe_open
+
+        for path in self.weights:
+            with safe_open(path, framework="pt") as tensors:
+                if name in tensors.keys():  # noqa: SIM118 - not a mapping
+                    return float(tensors.get_tensor(name).float().reshape(()))
+        raise ModelError(f"model {self.spec.text}: its weights hold no {name!r}")
+
+
+def open_checkpoint(spec: ModelSpec, loading: Loading) -> Any:
+    """The adapter that fits config.json: by model type for dual encoders, by architecture for classifiers."""
+    checkpoint = find_checkpoint(spec)
+    kind = str(checkpoint.config.get("model_type", ""))
+    architectures = [str(name) for name in checkpoint.config.get("architectures") or ()]
+    if kind in ("clip", "siglip"):
+        module, adapter = "assaymark.models.dual_encoder", "DualEncoder"
+    elif any(name.endswith("ForSequenceClassification") for name in architectures):
+        module, adapter = "assaymark.models.text_classifier", "TextClassifier"
+    else:
+        says = f"{kind or 'no model_type'} ({', '.join(architectures) or 'no architectures'})"
+        raise ModelError(
+            f"model {spec.text}: config.json says {says}; supported are ...ForSequenceClassification, clip and siglip"
+        )
+    return getattr(import_module(module), adapter)(checkpoint, loading)
+
+
+def find_checkpoint(spec: ModelSpec) -> Checkpoint:
+    """Find a local folder or fetch a hub model, and refuse what must not be loaded.
+
+    Raises
+    ------
+    ModelError
+        No such folder or hub model, or no weights.
+    UnsafeFile
+        Only pickled weights.
+    """
+    is_local = Path(spec.target).is_absolute()
+    folder = Path(spec.target) if is_local else _fetch(spec, spec.revision)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model {spec.text}: no readable config.json in {folder} ({_first_line(error)})") from error
+    checkpoint = Checkpoint(spec, folder, config, None if is_local else folder.name)
+    if not checkpoint.weights:
+        _refuse(spec, folder, is_local)
+    return checkpoint
+
+
+def _refuse(spec: ModelSpec, folder: Path, is_local: bool) -> None:
+    pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
+    if pickled:
+        raise UnsafeFile(
+            f"model {spec.text}: {pickled[0]} can run code when loaded, and there are no *.safetensors. If you trust it, "
+            "convert it once: transformers.AutoModel...from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        )
+    mend = "" if is_local else "; many models have a converted copy in a pull request: try @refs/pr/1, or convert it locally"
+    raise ModelError(f"model {spec.text}: no *.safetensors weights, and only those are read{mend}")
+
+
+def prepare_environment() -> None:
+    """Switch off telemetry and fork warnings; to be called before transformers or huggingface_hub is first imported."""
+    for name, value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("DO_NOT_TRACK", "1"), ("TOKENIZERS_PARALLELISM", "false")):
+        os.environ.setdefault(name, value)
+
+
+def _fetch(spec: ModelSpec, revision: str | None) -> Path:
+    prepare_environment()
+    try:
+        import httpx
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingExtra("language", f"hub model {spec.text}") from error
+    try:
+        return Path(snapshot_download(spec.target, revision=revision, allow_patterns=_FETCHED))
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        raise ModelError(
+            f"hub model {spec.text} is neither in the local cache nor could it be fetched ({_first_line(error)}); check the "
+            "name and your access, or fetch it on another machine and give hf:./folder"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:160].rstrip('. ')}" if lines else type(error).__name__
+
+
+def _telling_parts(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The header of a safetensors file and both ends of every tensor."""
+    length = int.from_bytes(file.read(8), "little")
+    header = file.read(length) if length <= _HEADER_LIMIT else b""
+    try:
+        tensors = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
+        spans = sorted((int(start), int(stop)) for start, stop in (entry["data_offsets"] for entry in tensors.values()))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"weights {path} are damaged: not a safetensors header") from error
+    yield header
+    for start, stop in spans:
+        file.seek(8 + length + start)
+        yield file.read(max(0, min(_EDGE, stop - start)))
+        if stop - start > _EDGE:
+            file.seek(8 + length + stop - _EDGE)
+            yield file.read(_EDGE)

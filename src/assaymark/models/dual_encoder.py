@@ -1,0 +1,137 @@
+"""CLIP and SigLIP in the transformers layout: images and texts in one space.
+
+Images go through the PIL/NumPy image processors of transformers (`backend="pil"`), which need no torchvision and give the
+same pixels on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from assaymark.models.checkpoint import Checkpoint
+from assaymark.models.torch_adapter import (
+    TorchAdapter,
+    clean_text,
+    import_transformers,
+    load_config,
+    load_part,
+    load_tokenizer,
+    load_weights,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from assaymark.models.opening import Loading
+
+__all__ = ["DualEncoder", "limit_aspect"]
+
+VERSION = 1  # part of the fingerprint: grows when the same checkpoint would answer differently
+_MOST_ELONGATED = 20  # longer side / shorter side that is still resized as it is
+
+Array = npt.NDArray[np.float32]
+
+
+class _Parts(NamedTuple):
+    tokenizer: Any
+    image_processor: Any
+    model: Any
+    text_length: int
+
+
+class DualEncoder(TorchAdapter):
+    """Unit-norm embeddings of images and texts (capabilities embeds-images, embeds-texts).
+
+    `logit_scale` is exp(model.logit_scale), by which cosines are multiplied before a softmax (CLIP) or sigmoid (SigLIP).
+    CLIP texts are padded to the longest of the batch, which its causal attention ignores; SigLIP was trained on texts padded
+    to the full length and without a mask, so it gets them that way.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, loading: Loading) -> None:
+        super().__init__(checkpoint, loading)
+        checkpoint.spec.check_options(())
+        config = load_config(import_transformers("vision", f"dual encoder {self.spec}"), checkpoint)
+        self._kind = str(config.model_type)
+        self.dimension = int(config.projection_dim if self._kind == "clip" else config.text_config.projection_size)
+        self.logit_scale = math.exp(checkpoint.scalar("logit_scale"))
+        self.fingerprint = checkpoint.fingerprint(f"dual-encoder {VERSION}")
+
+    def embed_images(self, images: Sequence[Image]) -> Array:
+        """Shape (n, dimension), unit norm. Any PIL mode; transparency is dropped."""
+        batches = self._batches(images)
+        return np.concatenate([self._image_batch(batch) for batch in batches] or [self._nothing()])
+
+    def embed_texts(self, texts: Sequence[str]) -> Array:
+        """Shape (n, dimension), unit norm. Texts are cut at the length of the text tower."""
+        cleaned = [clean_text(text) for text in texts]
+        return np.concatenate([self._text_batch(batch) for batch in self._batches(cleaned)] or [self._nothing()])
+
+    def _batches(self, items: Sequence[Any]) -> list[Sequence[Any]]:
+        size = self._loading.batch_size
+        return [items[start : start + size] for start in range(0, len(items), size)]
+
+    def _nothing(self) -> Array:
+        return np.empty((0, self.dimension), dtype=np.float32)
+
+    def _image_batch(self, images: Sequence[Image]) -> Array:
+        import torch
+
+        _, image_processor, model, _ = self._loaded()
+        crops = bool(getattr(image_processor, "do_center_crop", False))
+        pictures = [limit_aspect(image) if crops else image for image in images]
+        pixels = image_processor([picture.convert("RGB") for picture in pictures], return_tensors="pt")["pixel_values"]
+        with torch.inference_mode():
+            features = model.get_image_features(pixel_values=pixels.to(model.device))
+        return _unit_rows(features)
+
+    def _text_batch(self, texts: Sequence[str]) -> Array:
+        import torch
+
+        tokenizer, _, model, length = self._loaded()
+        padding = "max_length" if self._kind == "siglip" else "longest"
+        tokens = tokenizer(list(texts), padding=padding, truncation=True, max_length=length, return_tensors="pt")
+        names = ("input_ids", "attention_mask") if self._kind == "clip" else ("input_ids",)
+        given = {name: tokens[name].to(model.device) for name in names}
+        with torch.inference_mode():
+            features = model.get_text_features(**given)
+        return _unit_rows(features)
+
+    def _load(self, folder: Path, device: str) -> _Parts:
+        transformers = import_transformers("vision", f"dual encoder {self.spec}")
+        tokenizer = load_tokenizer(transformers, self._checkpoint, folder)
+        image_processor = load_part(
+            self.spec,
+            "image processor",
+            lambda: transformers.AutoImageProcessor.from_pretrained(
+                folder, backend="pil", local_files_only=True, trust_remote_code=False
+            ),
+        )
+        model = load_weights(transformers.AutoModel, self._checkpoint, folder, device)
+        length = int(min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings))
+        return _Parts(tokenizer, image_processor, model, length)
+
+
+def limit_aspect(image: Image) -> Image:
+    """Cut a very elongated image to its middle before it is resized by its shorter side and cropped to a square.
+
+    The square is the same, but a hostile 1 x 100,000 image is not first blown up to 224 x 22,400,000.
+    """
+    width, height = image.size
+    longest = _MOST_ELONGATED * min(width, height)
+    if max(width, height) <= longest:
+        return image
+    left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
+    return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
+
+
+def _unit_rows(features: Any) -> Array:
+    """Rows scaled to norm 1. Feature methods answer with a tensor or, since transformers 5, with an output that holds it."""
+    vectors = getattr(features, "pooler_output", features).float()
+    vectors = vectors / vectors.norm(dim=-1, keepdim=True)
+    return np.asarray(vectors.cpu().numpy(), dtype=np.float32)

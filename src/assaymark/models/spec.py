@@ -1,0 +1,170 @@
+"""Model specs: the strings by which a user names a model.
+
+===================================  ==================================================================
+`hf:org/name`, `hf:org/name@v1`      a model of the Hugging Face hub, optionally at a revision
+`hf:./folder`, `./folder`            a local folder with config.json and *.safetensors
+`openclip:ViT-B-32/laion2b_s34b_b79k`  architecture / pretrained tag of open_clip
+`onnx:head.onnx?labels=a,b`          an ONNX image scorer
+`column:score`, `column:a,b`         precomputed scores in columns of the input
+`py:module:name`                     an object, or a factory without arguments, of an importable module
+`fake:kind?key=value`                a scripted stand-in with planted behaviour
+===================================  ==================================================================
+
+Options follow a question mark, as in a URL: `?key=value&key=value`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from assaymark.errors import ConfigError, ModelError, UnknownName
+
+__all__ = ["ADAPTERS", "ModelSpec", "UnknownOption", "UnknownScheme", "parse_spec"]
+
+ADAPTERS: dict[str, str] = {
+    "hf": "assaymark.models.checkpoint:open_checkpoint",
+    "openclip": "assaymark.models.open_clip_encoder:OpenClipEncoder",
+    "onnx": "assaymark.models.onnx_scorer:OnnxImageScorer",
+    "column": "assaymark.models.columns:ColumnScores",
+    "py": "assaymark.models.python_object:PythonObject",
+    "fake": "assaymark.models.fake:open_fake",
+}
+"""Scheme to "module:factory". A factory takes `(spec, loading)` and returns an adapter; it is imported when first used."""
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+-]+):(.*)", re.DOTALL | re.IGNORECASE)
+_HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+_TRUE, _FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off"}
+
+
+class UnknownScheme(UnknownName, ModelError):
+    """The part before the colon of a model spec is not one that Assaymark can open."""
+
+
+class UnknownOption(UnknownName, ModelError):
+    """An option after the question mark of a model spec that its adapter does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A parsed spec.
+
+    Attributes
+    ----------
+    text : str
+        As the user wrote it; what messages and provenance show.
+    scheme, target : str
+        Key of `ADAPTERS`, and what is to be opened: a path, a hub id, column names, ...
+    revision : str or None
+        Branch, tag or commit of a hub model.
+    options : mapping of str to str
+    base : Path or None
+        Folder to which relative paths refer (that of the plan file); None is the working directory.
+    """
+
+    text: str
+    scheme: str
+    target: str
+    revision: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    base: Path | None = None
+
+    def path(self) -> Path:
+        """The target as an absolute path, relative ones seen from `base`."""
+        return ((self.base or Path.cwd()) / Path(self.target).expanduser()).resolve()
+
+    def check_options(self, known: Collection[str]) -> None:
+        for name in self.options:
+            if name not in known:
+                raise UnknownOption("option", name, known, mend=f"(model {self.text})")
+
+    def number(self, name: str, default: float) -> float:
+        try:
+            return float(self.options.get(name, default))
+        except ValueError:
+            raise ConfigError(f"model {self.text}: {name}={self.options[name]!r} is not a number") from None
+
+    def integer(self, name: str, default: int) -> int:
+        value = self.number(name, default)
+        if value != int(value):
+            raise ConfigError(f"model {self.text}: {name}={self.options[name]!r} is not a whole number")
+        return int(value)
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self.options.get(name, str(default)).lower()
+        if value not in _TRUE | _FALSE:
+            raise ConfigError(f"model {self.text}: {name}={value!r} is neither true nor false")
+        return value in _TRUE
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """A comma-separated option as a tuple without empty entries; `()` when it is absent."""
+        return tuple(part.strip() for part in self.options.get(name, "").split(",") if part.strip())
+
+
+def parse_spec(text: str, *, base: Path | None = None) -> ModelSpec:
+    """Parse a model spec. Nothing is opened or imported; only the existence of local folders is looked at.
+
+    Raises
+    ------
+    UnknownScheme
+        Scheme not in `ADAPTERS`.
+    ModelError
+        Neither a scheme nor a folder with config.json, or an empty or malformed target.
+    """
+    written = text.strip()
+    match = _SCHEME.fullmatch(written)
+    if match is None:
+        return _bare_folder(written, base)
+    scheme, rest = match[1].lower(), match[2]
+    if scheme not in ADAPTERS:
+        raise UnknownScheme("model scheme", scheme, ADAPTERS, mend=f"- known: {', '.join(sorted(ADAPTERS))} (model {written})")
+    target, _, query = rest.partition("?")
+    if not target:
+        raise ModelError(f"model {written!r} says nothing after the colon; write for example {scheme}:{_EXAMPLES[scheme]}")
+    spec = ModelSpec(written, scheme, target, options=_options(query, written), base=base)
+    return _hub_or_folder(spec) if scheme == "hf" else spec
+
+
+_EXAMPLES = {
+    "hf": "org/name",
+    "openclip": "ViT-B-32/laion2b_s34b_b79k",
+    "onnx": "head.onnx",
+    "column": "score",
+    "py": "package.module:factory",
+    "fake": "text-keywords?unsafe=word",
+}
+
+
+def _options(query: str, written: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        raise ModelError(f"model {written!r}: options are written ?key=value&key=value") from None
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise ModelError(f"model {written!r} gives an option twice")
+    return options
+
+
+def _bare_folder(written: str, base: Path | None) -> ModelSpec:
+    spec = ModelSpec(written, "hf", written, base=base)
+    if written and (spec.path() / "config.json").is_file():
+        return ModelSpec(written, "hf", str(spec.path()), base=base)
+    hint = f"; for a hub model write hf:{written}" if _HUB_ID.fullmatch(written) else ""
+    raise ModelError(f"model {written!r} has no scheme and is not a folder with config.json{hint}")
+
+
+def _hub_or_folder(spec: ModelSpec) -> ModelSpec:
+    """Paths are what looks like one, or is a model folder; all else is a hub id with an optional revision."""
+    looks_like_path = spec.target.startswith((".", "/", "~")) or (spec.path() / "config.json").is_file()
+    if looks_like_path:
+        return ModelSpec(spec.text, "hf", str(spec.path()), options=spec.options, base=spec.base)
+    name, _, revision = spec.target.partition("@")
+    if not _HUB_ID.fullmatch(name) or ("@" in spec.target and not revision):
+        raise ModelError(
+            f"model {spec.text!r} is neither a hub id (hf:org/name, hf:org/name@revision) nor a folder (hf:./folder)"
+        )
+    return ModelSpec(spec.text, "hf", name, revision=revision or None, options=spec.options, base=spec.base)

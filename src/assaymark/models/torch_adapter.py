@@ -1,0 +1,151 @@
+"""What the transformers adapters share: device, lazy weights, pickling without them, quiet and complete loading."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from assaymark.errors import MissingExtra, ModelError
+from assaymark.models.checkpoint import Checkpoint, prepare_environment
+
+if TYPE_CHECKING:
+    from assaymark.models.opening import Loading
+
+__all__ = [
+    "TorchAdapter",
+    "clean_text",
+    "import_transformers",
+    "load_config",
+    "load_part",
+    "load_tokenizer",
+    "load_weights",
+    "torch_device",
+]
+
+_LOADING = threading.RLock()  # one load at a time: two threads must not hold two copies of the weights
+T = TypeVar("T")
+
+
+class TorchAdapter:
+    """Base of adapters whose weights load on first use.
+
+    Pickles everything but the weights, so that a worker knows labels, dimension and fingerprint at once and pays for the
+    weights only if it is asked something.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, loading: Loading) -> None:
+        self.spec = checkpoint.spec.text
+        self.notes: tuple[str, ...] = ()
+        self._checkpoint, self._loading = checkpoint, loading
+        self._parts: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_parts": None}
+
+    def _load(self, folder: Path, device: str) -> Any:
+        raise NotImplementedError
+
+    def _loaded(self) -> Any:
+        """What `_load` returned, loading it now if it is not there."""
+        if self._parts is None:
+            with _LOADING:
+                if self._parts is None:
+                    self._parts = self._load(self._checkpoint.present(), torch_device(self._loading.device))
+        return self._parts
+
+
+def import_transformers(extra: str, purpose: str) -> Any:
+    """The transformers module with telemetry off, or the install line."""
+    prepare_environment()
+    try:
+        import torch  # noqa: F401 - transformers imports without it, and fails later with a stack trace
+        import transformers
+    except ImportError as error:
+        raise MissingExtra(extra, purpose) from error
+    return transformers
+
+
+def torch_device(name: str) -> str:
+    """`"cpu"` or `"cuda"` for a device setting, "auto" being cuda where there is one."""
+    import torch
+
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ModelError("device is cuda, but torch sees no CUDA device here; use --device cpu or auto")
+    return "cuda" if available and name != "cpu" else "cpu"
+
+
+def load_part(spec: str, what: str, load: Callable[[], T]) -> T:
+    """Run a library's loader; its complaints about a broken or unsupported folder become one line for the user."""
+    try:
+        return load()
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
+        line = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ModelError(f"model {spec}: its {what} cannot be loaded ({type(error).__name__}: {line})") from error
+
+
+def load_config(transformers: Any, checkpoint: Checkpoint) -> Any:
+    return load_part(
+        checkpoint.spec.text,
+        "config.json",
+        lambda: transformers.AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False),
+    )
+
+
+def load_tokenizer(transformers: Any, checkpoint: Checkpoint, folder: Path) -> Any:
+    return load_part(
+        checkpoint.spec.text,
+        "tokenizer",
+        lambda: transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False),
+    )
+
+
+def load_weights(auto_class: Any, checkpoint: Checkpoint, folder: Path, device: str) -> Any:
+    """A transformers model in float32 and evaluation mode, every weight from the checkpoint.
+
+    Missing weights are an error: transformers would fill them with random numbers, and a randomly initialised head answers as
+    confidently as a trained one.
+    """
+    with _quiet():
+        model, report = load_part(
+            checkpoint.spec.text,
+            "weights",
+            lambda: auto_class.from_pretrained(
+                folder,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                dtype="float32",
+                output_loading_info=True,
+            ),
+        )
+    absent = sorted(map(str, report.get("missing_keys") or ()))
+    if absent:
+        raise ModelError(
+            f"model {checkpoint.spec.text}: the checkpoint lacks {len(absent)} weights of {type(model).__name__}, such as "
+            f"{absent[0]}; it was trained for another task"
+        )
+    return model.to(device).eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of the library between ours."""
+    from transformers.utils import logging as library_logging
+
+    logging: Any = library_logging  # its functions carry no type hints
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def clean_text(text: str | None) -> str:
+    """Text that a tokenizer accepts: missing is empty, lone surrogates become question marks."""
+    return (text or "").encode("utf-8", "replace").decode("utf-8")

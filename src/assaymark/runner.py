@@ -1,0 +1,353 @@
+"""Runs: the steps of a plan one after the other, each kept on disk as soon as it is done, then gates and report.
+
+A step that fails does not take the others with it: those that use its files are skipped, the rest go on. A run that was
+killed, or had failures, is continued by `resume`, which recomputes nothing that is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from assaymark.audit import Progress, Task
+from assaymark.errors import AssaymarkError, PlanError, RunError, nearest
+from assaymark.execution import execute, model_cache, version
+from assaymark.gates import evaluate, parse_gate
+from assaymark.plan import MEMORY, Plan, PlanInput, Reference, Step, dependencies, load_plan, plan_from_json, resolve
+from assaymark.plan_check import check_plan, with_absolute_paths
+from assaymark.record import RunRecord, StepRecord
+from assaymark.result import Result
+from assaymark.store.runs import DiskFull, RunFolder, is_disk_full
+
+__all__ = ["Live", "load_run", "one_step_plan", "prepare", "proceed", "resume", "run", "run_once", "write_reports"]
+
+
+@dataclass(frozen=True)
+class Live:
+    """Objects handed over in memory, by input name and model role; they do not outlive the process."""
+
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Named(Progress):
+    """Puts the step's id before each title, so that two steps of one audit can be told apart."""
+
+    def __init__(self, inner: Progress, step: str) -> None:
+        self._inner, self._step = inner, step
+
+    def task(self, title: str, total: int | None = None, unit: str = "rows") -> AbstractContextManager[Task]:
+        return self._inner.task(f"{self._step}: {title}", total, unit)
+
+
+def run(plan: str | Path | Plan, *, out: str | Path | None = None, progress: Progress | None = None) -> RunRecord:
+    """Run a plan (a file, or one already loaded) and return its record; the folder is `out` or `runs/NAME-TIME`.
+
+    Raises
+    ------
+    AssaymarkError
+        When the plan is wrong or the folder cannot be used. A failing step does not raise: see `RunRecord.exit_code`.
+    """
+    plan = plan if isinstance(plan, Plan) else load_plan(plan)
+    return proceed(prepare(plan, out), progress=progress)
+
+
+def resume(folder: str | Path, *, progress: Progress | None = None) -> RunRecord:
+    """Continue the steps of a run that are not done; with nothing left, judge the gates and write the report again."""
+    return proceed(RunFolder.open(folder), progress=progress)
+
+
+def load_run(folder: str | Path) -> RunRecord:
+    """The record of a run with all its results and tables."""
+    return RunFolder.open(folder).load()
+
+
+def prepare(plan: Plan, out: str | Path | None = None) -> RunFolder:
+    """The folder of a new run of a checked plan, or `out` when that holds an unfinished run of the very same plan."""
+    if out is not None and (Path(out) / "run.json").is_file():
+        folder = RunFolder.open(out)
+        found = folder.load()
+        if found.plan == plan.to_json() and any(step.status != "done" for step in found.steps):
+            return folder
+    folder = RunFolder.create(plan.name, out)
+    record = RunRecord(
+        name=plan.name,
+        version=version(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=0.0,
+        seed=plan.seed,
+        steps=tuple(StepRecord(step.id, step.audit_id, step.kind) for step in plan.steps),
+        plan=plan.to_json(),
+        reveal=plan.reveal,
+    )
+    with _naming_full_disk(folder.path):
+        folder.save(record)
+    return folder
+
+
+def proceed(
+    folder: RunFolder, *, progress: Progress | None = None, live: Live | None = None, stop_on_mistake: bool = False
+) -> RunRecord:
+    """Run what is left of a run, then its gates and report.
+
+    With `stop_on_mistake` a user's mistake in a step is raised after it was recorded (a single audit has nothing to go on with).
+
+    Raises
+    ------
+    RunError
+        When another process writes the run, it cannot be read, or the disk is full.
+    """
+    with folder.lock(), _naming_full_disk(folder.path):
+        folder.clean()
+        record = folder.load()
+        plan = plan_from_json(record.plan, folder.path)
+        record = _renewed(folder, record)
+        folder.log("run", version=version(), plan=plan.name, left=[s.id for s in record.steps if s.status != "done"])
+        clock, before = time.monotonic(), record.seconds
+        for index, step in enumerate(plan.steps):
+            if record.steps[index].status == "done":
+                continue
+            outcome, mistake = _attempt(folder, plan, step, record, progress or Progress(), live or Live())
+            steps = (*record.steps[:index], outcome, *record.steps[index + 1 :])
+            record = replace(record, steps=steps, seconds=round(before + time.monotonic() - clock, 3))
+            folder.save(record)
+            if outcome.status == "done":
+                folder.finish_step(step.id)
+            if mistake is not None and stop_on_mistake:
+                raise mistake
+        record = replace(record, gates=tuple(evaluate(parse_gate(text), record.steps) for text in plan.gates))
+        folder.save(record)
+        write_reports(folder, record)
+        folder.log("end", seconds=record.seconds, exit_code=record.exit_code)
+        return record
+
+
+def _renewed(folder: RunFolder, record: RunRecord) -> RunRecord:
+    """The record with unfinished steps set back to pending, and what a kill left behind of finished ones removed."""
+    steps = tuple(s if s.status == "done" else replace(s, status="pending", result=None, error="") for s in record.steps)
+    for step in steps:
+        if step.status == "done":
+            folder.finish_step(step.id)
+        else:  # checkpoints in work/ are for the step to continue from; half-written files to hand on are not
+            shutil.rmtree(folder.path / "artifacts" / step.id, ignore_errors=True)
+    record = replace(record, steps=steps, gates=())
+    folder.save(record)
+    return record
+
+
+def _attempt(
+    folder: RunFolder, plan: Plan, step: Step, record: RunRecord, progress: Progress, live: Live
+) -> tuple[StepRecord, AssaymarkError | None]:
+    """One step: its record, and the user's mistake that made it fail, if that is what it was."""
+    blank = StepRecord(step.id, step.audit_id, step.kind)
+    waiting = {other.id: other for other in record.steps if other.id in dependencies(step) and other.status != "done"}
+    if waiting:
+        blocked = next(iter(waiting.values()))
+        folder.log("step skipped", step=step.id, because=sorted(waiting))
+        return replace(blank, status="skipped", error=f"needs step {blocked.id}, which {blocked.status}"), None
+    folder.log("step", step=step.id, audit=step.audit_id)
+    try:
+        result = _execute_step(folder, plan, step, record, progress, live)
+        folder.save_result(step.id, result)
+    except Exception as error:  # a defect in one audit must not lose the others; the traceback is kept
+        if is_disk_full(error):
+            raise
+        folder.log("step failed", step=step.id, error=str(error), traceback=traceback.format_exc())
+        mistake = error if isinstance(error, AssaymarkError) else None
+        return replace(blank, status="failed", error=_sentence(error)), mistake
+    folder.log("step done", step=step.id, seconds=result.provenance.seconds)
+    return replace(blank, status="done", result=result), None
+
+
+def _sentence(error: Exception) -> str:
+    """One line for the record. A defect's own message may quote data, so it stays in the log; its place is shown."""
+    if isinstance(error, AssaymarkError):
+        return " ".join(str(error).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    rooms = [frame for frame in frames if "audits" in Path(frame.filename).parts] or frames
+    place = f" at {Path(rooms[-1].filename).name}:{rooms[-1].lineno}" if rooms else ""
+    return f"{type(error).__name__}{place}; the traceback is in log.jsonl"
+
+
+def _execute_step(folder: RunFolder, plan: Plan, step: Step, record: RunRecord, progress: Progress, live: Live) -> Result:
+    models: dict[str, Any] = resolve(plan.step_models(step), lambda ref: _as_path(_look_up(ref, folder, plan, record)))
+    models = {role: _from_memory(spec, live.models) for role, spec in models.items()}
+    result = execute(
+        step.load(),
+        inputs={name: _input(value, folder, plan, record, live) for name, value in step.inputs.items()},
+        models=models,
+        settings=resolve(step.settings, lambda ref: _as_path(_look_up(ref, folder, plan, record))),
+        seed=plan.seed,
+        engine=plan.engine,
+        reveal=plan.reveal,
+        folder=folder.path,
+        step=step.id,
+        base=Path(plan.folder) if plan.folder else None,
+        cache=model_cache() if models else None,
+        progress=progress if len(plan.steps) == 1 else _Named(progress, step.id),
+        log=lambda event, **facts: folder.log(event, **{"step": step.id, **facts}),
+    )
+    _check_unchanged(result, record)
+    return result
+
+
+def _check_unchanged(result: Result, record: RunRecord) -> None:
+    """Raise when an input is not what an earlier step of the same run read: the two results would not belong together."""
+    for step in record.steps:
+        for facts in step.result.provenance.inputs.values() if step.result is not None else ():
+            for other in result.provenance.inputs.values():
+                same = facts.get("source") == other.get("source") and "fingerprint" in facts and "fingerprint" in other
+                if same and facts["fingerprint"] != other["fingerprint"]:
+                    raise RunError(f"{facts['source']} has changed since step {step.id} read it: run the whole plan again")
+
+
+def _input(value: PlanInput, folder: RunFolder, plan: Plan, record: RunRecord, live: Live) -> Any:
+    """What `execute` opens: `{"path": ..., "schema": ...}`, or the object handed over in memory."""
+    found = resolve(value.path, lambda ref: _look_up(ref, folder, plan, record))
+    schema: Any = value.columns
+    if isinstance(found, PlanInput):
+        schema = found.columns if schema == "auto" else schema
+        found = found.path
+    if isinstance(found, (list, tuple)):
+        found = [path for item in found for path in _paths(item)]
+    found = _from_memory(found, live.inputs)
+    return {"path": found, "schema": schema}
+
+
+def _paths(item: Any) -> list[str]:
+    item = _as_path(item)
+    return list(item) if isinstance(item, (list, tuple)) else [item]
+
+
+def _as_path(found: Any) -> Any:
+    return found.path if isinstance(found, PlanInput) else found
+
+
+def _from_memory(value: Any, objects: Mapping[str, Any]) -> Any:
+    if not (isinstance(value, str) and value.startswith(MEMORY)):
+        return value
+    name = value.removeprefix(MEMORY)
+    if name not in objects:
+        raise RunError(f"{name!r} was handed over in memory and is gone: make the call again instead of resuming")
+    return objects[name]
+
+
+def _look_up(reference: Reference, folder: RunFolder, plan: Plan, record: RunRecord) -> PlanInput | str:
+    """The plan input, or the path of the earlier step's artifact or table, that a reference names."""
+    if reference.part is None:
+        return plan.inputs[reference.name]
+    step = next(step for step in record.steps if step.id == reference.name)
+    assert step.result is not None, "a step whose dependency is not done is skipped"
+    if reference.part in step.result.artifacts:
+        return str(folder.path.resolve() / step.result.artifacts[reference.part].file)
+    if reference.part in step.result.tables:
+        return str(folder.path.resolve() / "tables" / f"{step.id}.{reference.part}.parquet")
+    known = [*step.result.artifacts, *step.result.tables]
+    hint = nearest(reference.part, known) or f"; it left {', '.join(known) or 'nothing'}"
+    raise PlanError(f"{reference.text!r}: step {reference.name} left no {reference.part!r}{hint}")
+
+
+def write_reports(folder: RunFolder, record: RunRecord) -> None:
+    """`report.html` and `card.md` of a run; the numbers are already on disk when this fails."""
+    from assaymark.report import write_report
+
+    for name in ("report.html", "card.md"):
+        try:
+            write_report(record, folder.path / name, pictures=folder.path)
+        except Exception as error:
+            if not is_disk_full(error):
+                folder.log("report failed", file=name, traceback=traceback.format_exc())
+            raise
+
+
+@contextlib.contextmanager
+def _naming_full_disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if is_disk_full(error) and not isinstance(error, DiskFull):
+            raise DiskFull(path, "writing the run") from error
+        raise
+
+
+def one_step_plan(
+    kind: str,
+    audit_id: str,
+    inputs: Mapping[str, Any],
+    models: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    engine: str = "local",
+    reveal: bool = False,
+    gates: tuple[str, ...] = (),
+) -> tuple[Plan, Live]:
+    """The checked plan of one command, and what was handed over in memory and cannot be written into it."""
+    live = Live(
+        {name: value for name, value in inputs.items() if not _is_path(value)},
+        {role: model for role, model in models.items() if not isinstance(model, str)},
+    )
+    step = {
+        "id": audit_id,
+        "audit" if kind == "audit" else "mitigate": audit_id,
+        "inputs": {name: f"{MEMORY}{name}" if name in live.inputs else _plain(value) for name, value in inputs.items()},
+        "models": {role: f"{MEMORY}{role}" if role in live.models else _plain(spec) for role, spec in models.items()},
+        "set": {key: _plain(value) for key, value in settings.items()},
+    }
+    head = {"name": audit_id, "seed": seed, "engine": engine, "reveal": reveal, "gates": gates, "folder": str(Path.cwd())}
+    plan = with_absolute_paths(plan_from_json({**head, "steps": (step,)}, "this command"))
+    check_plan(plan, where="")
+    return plan, live
+
+
+def _is_path(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "path" in value and _is_path(value["path"])
+    return isinstance(value, (str, Path)) or (isinstance(value, (list, tuple)) and all(isinstance(v, (str, Path)) for v in value))
+
+
+def _plain(value: Any) -> Any:
+    """A value from a call as a plan would write it: paths as strings, a leading `$` doubled since it refers to nothing."""
+    if isinstance(value, (str, Path)):
+        text = str(value)
+        return f"${text}" if text.startswith("$") else text
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def run_once(
+    kind: str,
+    audit_id: str,
+    inputs: Mapping[str, Any],
+    models: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    engine: str = "local",
+    reveal: bool = False,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """One audit or mitigation as a run of its own; its result."""
+    plan, live = one_step_plan(kind, audit_id, inputs, models, settings, seed=seed, engine=engine, reveal=reveal)
+    folder = prepare(plan, out)
+    try:
+        record = proceed(folder, progress=progress, live=live, stop_on_mistake=True)
+    except DiskFull:
+        raise
+    except AssaymarkError:
+        folder.discard()
+        raise
+    step = record.steps[0]
+    if step.result is None:
+        raise RunError(f"{audit_id} failed: {step.error} ({folder.log_path})")
+    return step.result

@@ -1,0 +1,150 @@
+"""How far to trust an audit: its planted experiments over many seeds, truth beside estimate and coverage."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from assaymark.audit import Audit, Progress, Trial
+from assaymark.catalog import load_audit
+from assaymark.execution import execute
+from assaymark.result import Column, Estimate, Table
+from assaymark.stats import wilson
+
+__all__ = ["Calibration", "Row", "calibrate"]
+
+
+class Row(NamedTuple):
+    """One planted number over all seeds. `agreed` is the share of seeds that met the expectation, with its interval."""
+
+    name: str
+    expect: str
+    truth: float
+    mean: float | None
+    width: float | None
+    seeds: int
+    undefined: int
+    agreed: Estimate
+
+
+class Calibration(NamedTuple):
+    audit: str
+    seeds: int
+    rows: tuple[Row, ...]
+    null_seeds: int
+    null_alarms: tuple[str, ...]
+
+    def table(self) -> Table:
+        """The table named "calibration" that reports show."""
+        values: dict[str, Any] = {
+            "planted": [row.name for row in self.rows],
+            "expectation": [row.expect for row in self.rows],
+            "truth": [row.truth for row in self.rows],
+            "mean_estimate": [row.mean for row in self.rows],
+            "mean_width": [row.width for row in self.rows],
+            "seeds": [row.seeds for row in self.rows],
+            "undefined": [row.undefined for row in self.rows],
+            "agreed": [row.agreed.value for row in self.rows],
+            "agreed_low": [row.agreed.low for row in self.rows],
+            "agreed_high": [row.agreed.high for row in self.rows],
+        }
+        columns = (
+            Column("planted", "label", "planted number"),
+            Column("expectation", "text", "the interval should"),
+            Column("truth", "number", "truth"),
+            Column("mean_estimate", "number", "mean estimate"),
+            Column("mean_width", "number", "mean interval width"),
+            Column("seeds", "count", "seeds"),
+            Column("undefined", "count", "undefined"),
+            Column("agreed", "share", "share of seeds that agree"),
+            Column("agreed_low", "low", of="agreed"),
+            Column("agreed_high", "high", of="agreed"),
+        )
+        title = f"Calibration of {self.audit} on planted truth"
+        alarms = f"{len(self.null_alarms)} findings above 'note' in {self.null_seeds} data sets with nothing planted"
+        return Table.of("calibration", title, values, columns, description=alarms)
+
+
+def calibrate(
+    audit: str | type[Audit],
+    *,
+    seeds: int = 20,
+    full: bool = False,
+    progress: Progress | None = None,
+    folder: Path | None = None,
+) -> Calibration:
+    """Run the planted and null plantings of an audit with `seeds` different seeds.
+
+    Parameters
+    ----------
+    full : the published sizes instead of the small ones.
+    folder : where plantings are written, one folder a seed, each removed when done; a temporary one by default.
+    """
+    cls = load_audit(audit) if isinstance(audit, str) else audit
+    trials: dict[str, list[Trial]] = {}
+    alarms: list[str] = []
+    nulls = max(1, seeds // 5)
+    with (progress or Progress()).task(f"calibrating {cls.info.id}", total=seeds + nulls, unit="seeds") as task:
+        for seed in range(seeds):
+            for trial in _planted_trials(cls, seed, full=full, folder=folder):
+                trials.setdefault(trial.name, []).append(trial)
+            task.advance()
+        for seed in range(nulls):
+            alarms.extend(_null_alarms(cls, seed, full=full, folder=folder))
+            task.advance()
+    rows = tuple(_row(name, found) for name, found in trials.items())
+    return Calibration(cls.info.id, seeds, rows, nulls, tuple(alarms))
+
+
+def _planted_trials(cls: type[Audit], seed: int, *, full: bool, folder: Path | None) -> Sequence[Trial]:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        planting = cls.planted(seed, Path(scratch), full=full)
+        result = execute(
+            cls, inputs=dict(planting.inputs), models=dict(planting.models), settings=dict(planting.settings), seed=seed
+        )
+    measured = [Trial(name, truth, result[name]) for name, truth in planting.truth.items()]
+    return [*measured, *cls.experiments(seed, full=full)]
+
+
+def _null_alarms(cls: type[Audit], seed: int, *, full: bool, folder: Path | None) -> list[str]:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        planting = cls.planted(seed, Path(scratch), null=True, full=full)
+        result = execute(
+            cls, inputs=dict(planting.inputs), models=dict(planting.models), settings=dict(planting.settings), seed=seed
+        )
+    return [f"seed {seed}: {f.sentence}" for f in result.findings if f.severity in ("critical", "warning")]
+
+
+def agrees(trial: Trial) -> bool | None:
+    """Whether the interval meets the expectation; None when the estimate is undefined."""
+    low, high = trial.estimate.low, trial.estimate.high
+    if low is None or high is None:
+        return None
+    slack = 1e-12 + 1e-9 * abs(trial.truth)
+    if trial.expect == "above":
+        return low > trial.truth
+    if trial.expect == "below":
+        return high < trial.truth
+    if trial.expect == "not above":
+        return low <= trial.truth
+    return low - slack <= trial.truth <= high + slack
+
+
+def _row(name: str, trials: Sequence[Trial]) -> Row:
+    defined = [trial for trial in trials if trial.estimate.defined]
+    values = np.array([trial.estimate.value for trial in defined], dtype=float)
+    widths = np.array([float(t.estimate.high or 0) - float(t.estimate.low or 0) for t in defined], dtype=float)
+    return Row(
+        name=name,
+        expect={"covers": "cover the truth"}.get(trials[0].expect, f"lie {trials[0].expect} it"),
+        truth=float(np.mean([trial.truth for trial in trials])),
+        mean=float(values.mean()) if len(values) else None,
+        width=float(widths.mean()) if len(widths) else None,
+        seeds=len(trials),
+        undefined=len(trials) - len(defined),
+        agreed=wilson(sum(bool(agrees(trial)) for trial in defined), len(defined)),
+    )
