@@ -82,7 +82,8 @@ def _start_ray(daft: Any, engine: str) -> None:
     try:
         if not ray.is_initialized():
             environment = {"env_vars": QUIET}
-            ray.init(address=address, runtime_env=environment, log_to_driver=False, include_dashboard=None if address else False)
+            local: dict[str, Any] = {} if address else {"include_dashboard": False}
+            ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level="error", **local)
         daft.set_runner_ray(noop_if_initialized=True)
     except Exception as error:
         raise EngineError(f"the engine {engine!r} cannot be started: {str(error)[:300]}") from None
