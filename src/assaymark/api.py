@@ -151,7 +151,9 @@ def one_step_plan(
 def _is_path(value: Any) -> bool:
     if isinstance(value, Mapping):
         return "path" in value and _is_path(value["path"])
-    return isinstance(value, (str, Path)) or (isinstance(value, (list, tuple)) and all(isinstance(v, (str, Path)) for v in value))
+    return isinstance(value, (str, Path)) or (
+        isinstance(value, (list, tuple)) and all(isinstance(v, (str, Path)) for v in value)
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -60,7 +60,9 @@ def user_salt() -> bytes:
     except OSError as error:
         raise InputError(f"the secret for hashing ids, {path}, cannot be used: {error.strerror}; set ASSAYMARK_SALT") from None
     if len(salt) < 16:
-        raise InputError(f"the secret for hashing ids, {path}, is damaged: delete it (hashes of earlier reports will not match)")
+        raise InputError(
+            f"the secret for hashing ids, {path}, is damaged: delete it (hashes of earlier reports will not match)"
+        )
     return salt
 
 
