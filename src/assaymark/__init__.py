@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from assaymark.api import audit, mitigate
     from assaymark.audit import Audit, Mitigation, Progress
     from assaymark.errors import AssaymarkError
-    from assaymark.execution import audit, mitigate
     from assaymark.plan import Plan, load_plan
     from assaymark.record import RunRecord
     from assaymark.result import Estimate, Figure, Finding, Result, Table
@@ -63,17 +63,17 @@ _HOME = {
     "connect": "store.views",
     "load_plan": "plan",
     "load_run": "runner",
-    "mitigate": "execution",
+    "mitigate": "api",
     "resume": "runner",
     "run": "runner",
 }
 
 
 class _CallableModule(ModuleType):
-    """`assaymark.audit` is a module and a verb: called, it runs an audit (`assaymark.execution.audit`)."""
+    """`assaymark.audit` is a module and a verb: called, it runs an audit (`assaymark.api.audit`)."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from assaymark.execution import audit
+        from assaymark.api import audit
 
         return audit(*args, **kwargs)
 

@@ -1,6 +1,6 @@
 """One audit, executed: inputs and models opened and checked, the audit run, its result redacted and given its provenance.
 
-`audit` and `mitigate` are the two calls of the Python interface; plans and the command line go through `execute` as well.
+Everything that runs an audit goes through `execute`: the calls of the Python interface, plans, the command line, calibration.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from assaymark.result import Provenance, Result
 if TYPE_CHECKING:
     from assaymark.store.cache import ModelCache
 
-__all__ = ["audit", "cache_folder", "execute", "mitigate", "model_cache", "named_inputs", "user_salt", "version"]
+__all__ = ["cache_folder", "execute", "model_cache", "user_salt", "version"]
 
 _RECORDED = ("numpy", "scipy", "pyarrow", "daft", "duckdb", "pandas", "pillow", "torch", "transformers", "onnxruntime", "ray")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
@@ -60,7 +60,9 @@ def user_salt() -> bytes:
     except OSError as error:
         raise InputError(f"the secret for hashing ids, {path}, cannot be used: {error.strerror}; set ASSAYMARK_SALT") from None
     if len(salt) < 16:
-        raise InputError(f"the secret for hashing ids, {path}, is damaged: delete it (hashes of earlier reports will not match)")
+        raise InputError(
+            f"the secret for hashing ids, {path}, is damaged: delete it (hashes of earlier reports will not match)"
+        )
     return salt
 
 
@@ -252,109 +254,6 @@ def _libraries() -> dict[str, str]:
         if isinstance(found, str):
             versions[name] = found
     return versions
-
-
-def audit(
-    audit_id: str,
-    inputs: Any,
-    *,
-    models: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    engine: str = "local",
-    reveal: bool = False,
-    out: str | Path | None = None,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> Result:
-    """Ask one audit about some inputs.
-
-    Parameters
-    ----------
-    audit_id : str
-        As listed by `assaymark list`.
-    inputs : path, table, or mapping of input name to path or table
-        A single value is the audit's first required input.
-    models : mapping of role to model spec, e.g. ``{"text_toxicity": "hf:unitary/toxic-bert"}``
-    reveal : bool
-        Keep raw texts, words and URLs in the result; off by default.
-    out : path, optional
-        Folder for the run (tables, figures, report). It must be new or empty.
-    **settings
-        The audit's own settings, see `assaymark describe ID`.
-
-    Raises
-    ------
-    AssaymarkError
-        For everything that can be mended by the caller.
-
-    Examples
-    --------
-    >>> result = assaymark.audit("image-text-dataset", "part-*.parquet", seed=1)  # doctest: +SKIP
-    >>> result["hate_content_rate.any"]  # doctest: +SKIP
-    """
-    return _ask("audit", audit_id, inputs, models, seed, engine, reveal, out, progress, settings)
-
-
-def mitigate(
-    audit_id: str,
-    inputs: Any,
-    *,
-    models: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    engine: str = "local",
-    reveal: bool = False,
-    out: str | Path | None = None,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> Result:
-    """Apply the mitigation of an audit; parameters as for `audit`. Give `out` to keep the files it makes."""
-    return _ask("mitigation", audit_id, inputs, models, seed, engine, reveal, out, progress, settings)
-
-
-def _ask(
-    kind: str,
-    audit_id: str,
-    inputs: Any,
-    models: Mapping[str, Any] | None,
-    seed: int,
-    engine: str,
-    reveal: bool,
-    out: str | Path | None,
-    progress: Progress | None,
-    settings: Mapping[str, Any],
-) -> Result:
-    from assaymark.catalog import load_audit, load_mitigation
-
-    cls: Any = load_audit(audit_id) if kind == "audit" else load_mitigation(audit_id)
-    named = named_inputs(cls.info, inputs)
-    if out is not None:
-        from assaymark.runner import run_once
-
-        return run_once(
-            kind, audit_id, named, models or {}, settings, seed=seed, engine=engine, reveal=reveal, out=out, progress=progress
-        )
-    return execute(
-        cls,
-        inputs=named,
-        models=models,
-        settings=settings,
-        seed=seed,
-        engine=engine,
-        reveal=reveal,
-        base=Path.cwd(),
-        cache=model_cache() if models else None,
-        progress=progress,
-    )
-
-
-def named_inputs(info: AuditInfo, inputs: Any) -> dict[str, Any]:
-    """`inputs` by name; a value that is no mapping of names is the first required input."""
-    if isinstance(inputs, Mapping) and "path" not in inputs:
-        return dict(inputs)
-    first = next((spec.name for spec in info.inputs if spec.required), info.inputs[0].name if info.inputs else None)
-    if first is None:
-        raise InputError(f"audit {info.id} takes no input")
-    return {first: inputs}
 
 
 def model_cache() -> ModelCache:

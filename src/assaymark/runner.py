@@ -22,12 +22,11 @@ from assaymark.errors import AssaymarkError, PlanError, RunError, nearest
 from assaymark.execution import execute, model_cache, version
 from assaymark.gates import evaluate, parse_gate
 from assaymark.plan import MEMORY, Plan, PlanInput, Reference, Step, dependencies, load_plan, plan_from_json, resolve
-from assaymark.plan_check import check_plan, with_absolute_paths
 from assaymark.record import RunRecord, StepRecord
 from assaymark.result import Result
 from assaymark.store.runs import DiskFull, RunFolder, is_disk_full
 
-__all__ = ["Live", "load_run", "one_step_plan", "prepare", "proceed", "resume", "run", "run_once", "write_reports"]
+__all__ = ["Live", "load_run", "prepare", "proceed", "resume", "run", "write_reports"]
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,8 @@ def _attempt(
     folder.log("step", step=step.id, audit=step.audit_id)
     try:
         result = _execute_step(folder, plan, step, record, progress, live)
-        folder.save_result(step.id, result)
+        folder.save_tables(step.id, result)
+        _save_figures(folder, step.id, result)
     except Exception as error:  # a defect in one audit must not lose the others; the traceback is kept
         if is_disk_full(error):
             raise
@@ -197,6 +197,21 @@ def _execute_step(folder: RunFolder, plan: Plan, step: Step, record: RunRecord, 
     )
     _check_unchanged(result, record)
     return result
+
+
+def _save_figures(folder: RunFolder, step: str, result: Result) -> None:
+    """Draw the figures of a step. One that cannot be drawn is logged: the numbers stand without it."""
+    from assaymark.report.figures import draw
+
+    for figure in result.figures:
+        if figure.kind == "picture":
+            continue
+        try:
+            svg = draw(figure, result.tables)
+        except Exception:
+            folder.log("figure failed", step=step, figure=figure.name, traceback=traceback.format_exc())
+            continue
+        folder.save_figure(step, figure.name, svg)
 
 
 def _check_unchanged(result: Result, record: RunRecord) -> None:
@@ -276,78 +291,3 @@ def _naming_full_disk(path: Path) -> Iterator[None]:
         if is_disk_full(error) and not isinstance(error, DiskFull):
             raise DiskFull(path, "writing the run") from error
         raise
-
-
-def one_step_plan(
-    kind: str,
-    audit_id: str,
-    inputs: Mapping[str, Any],
-    models: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    *,
-    seed: int = 0,
-    engine: str = "local",
-    reveal: bool = False,
-    gates: tuple[str, ...] = (),
-) -> tuple[Plan, Live]:
-    """The checked plan of one command, and what was handed over in memory and cannot be written into it."""
-    live = Live(
-        {name: value for name, value in inputs.items() if not _is_path(value)},
-        {role: model for role, model in models.items() if not isinstance(model, str)},
-    )
-    step = {
-        "id": audit_id,
-        "audit" if kind == "audit" else "mitigate": audit_id,
-        "inputs": {name: f"{MEMORY}{name}" if name in live.inputs else _plain(value) for name, value in inputs.items()},
-        "models": {role: f"{MEMORY}{role}" if role in live.models else _plain(spec) for role, spec in models.items()},
-        "set": {key: _plain(value) for key, value in settings.items()},
-    }
-    head = {"name": audit_id, "seed": seed, "engine": engine, "reveal": reveal, "gates": gates, "folder": str(Path.cwd())}
-    plan = with_absolute_paths(plan_from_json({**head, "steps": (step,)}, "this command"))
-    check_plan(plan, where="")
-    return plan, live
-
-
-def _is_path(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return "path" in value and _is_path(value["path"])
-    return isinstance(value, (str, Path)) or (isinstance(value, (list, tuple)) and all(isinstance(v, (str, Path)) for v in value))
-
-
-def _plain(value: Any) -> Any:
-    """A value from a call as a plan would write it: paths as strings, a leading `$` doubled since it refers to nothing."""
-    if isinstance(value, (str, Path)):
-        text = str(value)
-        return f"${text}" if text.startswith("$") else text
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def run_once(
-    kind: str,
-    audit_id: str,
-    inputs: Mapping[str, Any],
-    models: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    *,
-    seed: int = 0,
-    engine: str = "local",
-    reveal: bool = False,
-    out: str | Path | None = None,
-    progress: Progress | None = None,
-) -> Result:
-    """One audit or mitigation as a run of its own; its result."""
-    plan, live = one_step_plan(kind, audit_id, inputs, models, settings, seed=seed, engine=engine, reveal=reveal)
-    folder = prepare(plan, out)
-    try:
-        record = proceed(folder, progress=progress, live=live, stop_on_mistake=True)
-    except DiskFull:
-        raise
-    except AssaymarkError:
-        folder.discard()
-        raise
-    step = record.steps[0]
-    if step.result is None:
-        raise RunError(f"{audit_id} failed: {step.error} ({folder.log_path})")
-    return step.result

@@ -171,31 +171,17 @@ class RunFolder:
             raise RunError(f"{self.path / 'run.json'} cannot be read: {error}") from None
         return record_from_json(content, self.path)
 
-    def save_result(self, step: str, result: Result) -> None:
-        """Write the tables and figures of a step. A figure that cannot be drawn is logged: the numbers stand without it."""
+    def save_tables(self, step: str, result: Result) -> None:
+        """Write the tables of a step."""
         import pyarrow.parquet as pq
 
         for table in result.tables.values():
             target = self.path / "tables" / f"{step}.{table.name}.parquet"
             write_atomic(target, lambda path, data=table.data: pq.write_table(data, path, compression="zstd"))  # type: ignore[misc]
-        for figure in result.figures:
-            if figure.kind == "picture":
-                continue
-            self._save_figure(step, figure, result)
 
-    def _save_figure(self, step: str, figure: Any, result: Result) -> None:
-        import traceback
-
-        from assaymark.report.figures import draw
-
-        try:
-            svg = draw(figure, result.tables)
-        except Exception as error:
-            if is_disk_full(error):
-                raise
-            self.log("figure failed", step=step, figure=figure.name, traceback=traceback.format_exc())
-            return
-        write_atomic(self.path / "figures" / f"{step}.{figure.name}.svg", svg.encode())
+    def save_figure(self, step: str, figure: str, svg: str) -> None:
+        """Write one drawing of a step."""
+        write_atomic(self.path / "figures" / f"{step}.{figure}.svg", svg.encode())
 
     def finish_step(self, step: str) -> None:
         """Delete the checkpoints of a step that is done."""

@@ -1,0 +1,121 @@
+"""What `assaymark describe` and `assaymark calibrate` print: an audit's declaration, and its calibration, as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from assaymark.catalog import MITIGATIONS, load_audit
+
+if TYPE_CHECKING:
+    from assaymark.testing.calibration import Calibration
+
+__all__ = ["calibration_json", "calibration_text", "describe_audit", "describe_text"]
+
+WIDTH = 100
+
+
+def describe_audit(audit_id: str) -> dict[str, Any]:
+    """The declaration of an audit as a JSON-ready dictionary."""
+    audit = load_audit(audit_id)
+    info = audit.info
+    return {
+        "id": info.id,
+        "title": info.title,
+        "question": info.question,
+        "paper": info.paper,
+        "mitigation": audit_id in MITIGATIONS,
+        "inputs": [{"name": i.name, "kind": i.kind, "required": i.required, "description": i.description} for i in info.inputs],
+        "models": [
+            {
+                "role": role.name,
+                "description": role.description,
+                "any_of": list(role.any_of),
+                "all_of": list(role.all_of),
+                "required": role.required,
+            }
+            for role in info.models
+        ],
+        "settings": [
+            {
+                "name": name,
+                "type": _type_name(field.annotation),
+                "default": _plain(field.get_default(call_default_factory=True)),
+                "description": field.description or "",
+            }
+            for name, field in audit.Config.model_fields.items()
+        ],
+        "needs": list(info.needs),
+        "cost": info.cost,
+        "limits": info.limits,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _type_name(annotation: Any) -> str:
+    if isinstance(annotation, type) and not getattr(annotation, "__args__", None):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "").replace("pathlib._local.", "").replace("pathlib.", "")
+
+
+def describe_text(audit_id: str) -> str:
+    """The declaration of an audit for a person."""
+    facts = describe_audit(audit_id)
+    lines = [f"{facts['id']}: {facts['title']}", ""]
+    lines += _paragraph("", facts["question"]) + _paragraph("", facts["paper"])
+    lines += ["", "inputs"]
+    for item in facts["inputs"]:
+        need = "required" if item["required"] else "optional"
+        lines += _paragraph(f"  {item['name']} ({item['kind']}, {need})  ", item["description"])
+    lines += ["", "models  --model ROLE=SPEC"] if facts["models"] else []
+    for role in facts["models"]:
+        able = " or ".join(filter(None, [", ".join(role["any_of"]), " and ".join(role["all_of"])]))
+        need = "required" if role["required"] else "optional"
+        lines += _paragraph(f"  {role['role']} ({need})  ", f"{role['description']} [{able}]" if able else role["description"])
+    lines += ["", "settings  --set KEY=VALUE"] if facts["settings"] else []
+    for setting in facts["settings"]:
+        default = json.dumps(setting["default"], ensure_ascii=False)
+        default = default if len(default) <= 48 else f"{default[:45]}..."
+        lines += _paragraph(f"  {setting['name']} = {default}  ", setting["description"])
+    for part in ("cost", "limits"):
+        lines += ["", part, *_paragraph("  ", facts[part])] if facts[part] else []
+    if facts["needs"]:
+        lines += ["", f"needs  pip install 'assaymark[{','.join(facts['needs'])}]'"]
+    if facts["mitigation"]:
+        lines += ["", f"has a mitigation: assaymark mitigate {facts['id']}"]
+    return "\n".join(lines)
+
+
+def _paragraph(lead: str, text: str) -> list[str]:
+    indent = " " * (4 if lead.strip() else len(lead))
+    return (
+        textwrap.wrap(lead + " ".join(text.split()), WIDTH, subsequent_indent=indent, drop_whitespace=True) if text else [lead]
+    )
+
+
+def calibration_json(found: Calibration) -> dict[str, Any]:
+    """A calibration as a JSON-ready dictionary."""
+    return {
+        "audit": found.audit,
+        "seeds": found.seeds,
+        "rows": found.table().rows(),
+        "null_seeds": found.null_seeds,
+        "null_alarms": list(found.null_alarms),
+    }
+
+
+def calibration_text(found: Calibration) -> str:
+    """A calibration as one aligned table, and what the null plantings raised."""
+    rows = [("planted number", "the interval should", "truth", "mean estimate", "agreed", "undefined")]
+    for row in found.rows:
+        mean = "-" if row.mean is None else f"{row.mean:.6g}"
+        agreed = "-" if row.agreed.value is None else f"{100 * row.agreed.value:.0f} % of {row.agreed.n}"
+        rows.append((row.name, row.expect, f"{row.truth:.6g}", mean, agreed, str(row.undefined)))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    alarms = f"{len(found.null_alarms)} alarms in {found.null_seeds} inputs with nothing planted"
+    return "\n".join([*lines, "", f"{found.seeds} seeds; {alarms}", *(f"  {alarm}" for alarm in found.null_alarms)])
