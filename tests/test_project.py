@@ -158,7 +158,7 @@ def test_public_functions_are_documented() -> None:
         f"{path.relative_to(SOURCE)}:{node.lineno} {node.name}"
         for path in [*modules(SOURCE / "stats"), *modules(SOURCE / "data"), *method_files()]
         for node in tree_of(path).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and not node.name.startswith("_")
         and not ast.get_docstring(node)
     ]
