@@ -106,7 +106,7 @@ def test_the_spec_can_state_a_missing_problem_type(classifier: Saver, texts: lis
     plain, corrected = open_model(f"hf:{folder}"), open_model(f"hf:{folder}?multi_label=true")
     np.testing.assert_allclose(corrected.score_texts(texts), sigmoid(direct_logits(folder, texts, 16)), atol=1e-5)
     assert plain.fingerprint != corrected.fingerprint
-    with pytest.raises(ModelError, match="'multilabel'.*did you mean 'multi_label'"):
+    with pytest.raises(ModelError, match=r"'multilabel'.*did you mean 'multi_label'"):
         open_model(f"hf:{folder}?multilabel=true")
 
 

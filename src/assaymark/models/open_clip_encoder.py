@@ -107,7 +107,7 @@ class OpenClipEncoder:
 def _library(spec: ModelSpec) -> Any:
     prepare_environment()
     try:
-        import open_clip
+        import open_clip  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
         raise MissingExtra("openclip", f"model {spec.text}") from error
     return open_clip
