@@ -49,7 +49,7 @@ def save_tokenizer(folder: Path, *, longest: int) -> Any:
 
 @pytest.fixture
 def classifier(tmp_path: Path, torch: Any) -> Callable[..., Path]:
-    """Save a tiny BERT (or, with family="roberta", RoBERTa) classifier; further settings go to its config."""
+    """Save a tiny BERT (or, with `family`, RoBERTa or GPT-2) classifier; further settings go to its config."""
 
     def save(name: str = "classifier", *, family: str = "bert", longest: int = 16, seed: int = 0, **settings: Any) -> Path:
         import transformers
@@ -57,6 +57,7 @@ def classifier(tmp_path: Path, torch: Any) -> Callable[..., Path]:
         shape = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
         config_class, model_class = {
             "bert": (transformers.BertConfig, transformers.BertForSequenceClassification),
+            "gpt2": (transformers.GPT2Config, transformers.GPT2ForSequenceClassification),
             "roberta": (transformers.RobertaConfig, transformers.RobertaForSequenceClassification),
         }[family]
         config = config_class(
