@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-WORDS = "the a red green blue cat dog sat on mat photo of square people are good bad very not and is it".split()
+WORDS = [
+    *("the", "a", "red", "green", "blue", "cat", "dog", "sat", "on", "mat", "photo", "of", "square"),
+    *("people", "are", "good", "bad", "very", "not", "and", "is", "it"),
+]
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +49,7 @@ def save_tokenizer(folder: Path, *, longest: int) -> Any:
 
 @pytest.fixture
 def classifier(tmp_path: Path, torch: Any) -> Callable[..., Path]:
-    """Save a tiny BERT (or, with family="roberta", RoBERTa) classifier; further settings go to its config."""
+    """Save a tiny BERT (or, with `family`, RoBERTa or GPT-2) classifier; further settings go to its config."""
 
     def save(name: str = "classifier", *, family: str = "bert", longest: int = 16, seed: int = 0, **settings: Any) -> Path:
         import transformers
@@ -54,9 +57,12 @@ def classifier(tmp_path: Path, torch: Any) -> Callable[..., Path]:
         shape = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
         config_class, model_class = {
             "bert": (transformers.BertConfig, transformers.BertForSequenceClassification),
+            "gpt2": (transformers.GPT2Config, transformers.GPT2ForSequenceClassification),
             "roberta": (transformers.RobertaConfig, transformers.RobertaForSequenceClassification),
         }[family]
-        config = config_class(**{**shape, "max_position_embeddings": 16, "pad_token_id": 0, "initializer_range": 0.5, **settings})
+        config = config_class(
+            **{**shape, "max_position_embeddings": 16, "pad_token_id": 0, "initializer_range": 0.5, **settings}
+        )
         torch.manual_seed(seed)
         folder = tmp_path / name
         model_class(config).save_pretrained(folder)
@@ -74,16 +80,23 @@ def dual_encoder(tmp_path: Path, torch: Any) -> Callable[..., Path]:
         import transformers
 
         size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-        text = {**size, "vocab_size": 40, "max_position_embeddings": 12, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+        text = {
+            **size,
+            "vocab_size": 40,
+            "max_position_embeddings": 12,
+            "pad_token_id": 0,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+        }
         vision = {**size, "image_size": 16, "patch_size": 8}
         if family == "clip":
             config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)
-            model_class, picture = transformers.CLIPModel, transformers.CLIPImageProcessorPil(
-                size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
-            )
+            model_class, square = transformers.CLIPModel, {"height": 16, "width": 16}
+            picture = transformers.CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size=square)
         else:
             config = transformers.SiglipConfig(text_config=text, vision_config=vision)
-            model_class, picture = transformers.SiglipModel, transformers.SiglipImageProcessorPil(size={"height": 16, "width": 16})
+            model_class = transformers.SiglipModel
+            picture = transformers.SiglipImageProcessorPil(size={"height": 16, "width": 16})
         torch.manual_seed(seed)
         model = model_class(config)
         with torch.no_grad():

@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import math
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +49,9 @@ def test_cosines_equal_the_full_forward_pass(
     assert image_vectors.shape == (len(pictures), WIDTH[family])
     np.testing.assert_allclose(np.linalg.norm(image_vectors, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(text_vectors, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(image_vectors @ text_vectors.T, oracle_cosines(folder, family, texts, pictures), atol=1e-5)
+    expected = oracle_cosines(folder, family, texts, pictures)
+    assert expected.std(axis=1).min() > 0.01  # the random model does tell texts apart
+    np.testing.assert_allclose(image_vectors @ text_vectors.T, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["clip", "siglip"])
@@ -67,7 +66,9 @@ def test_batch_size_does_not_matter(dual_encoder: Saver, family: str, texts: lis
 def test_any_image_mode_and_shape_is_taken(dual_encoder: Saver) -> None:
     model = open_model(f"hf:{dual_encoder('clip')}")
     colour = Image.new("RGB", (30, 20), (200, 30, 30))
-    vectors = model.embed_images([colour, colour.convert("RGBA"), colour.convert("P"), colour.convert("L"), colour.resize((1, 1))])
+    vectors = model.embed_images(
+        [colour, colour.convert("RGBA"), colour.convert("P"), colour.convert("L"), colour.resize((1, 1))]
+    )
     assert np.isfinite(vectors).all()
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
 
@@ -107,12 +108,8 @@ def test_a_folder_without_image_processor_says_so(dual_encoder: Saver, pictures:
         open_model(f"hf:{folder}").embed_images(pictures)
 
 
-def test_it_works_without_torchvision(dual_encoder: Saver, torch: Any) -> None:
-    script = (
-        "import sys; sys.modules['torchvision'] = None\n"
-        "from PIL import Image; from assaymark.models import open_model\n"
-        f"print(open_model({str(dual_encoder('clip'))!r}).embed_images([Image.new('RGB', (20, 20))]).shape)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "(1, 24)"
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_images_are_prepared_without_torchvision(dual_encoder: Saver, family: str) -> None:
+    image_processor = open_model(f"hf:{dual_encoder(family)}")._loaded().image_processor
+    assert type(image_processor).__name__.endswith("ProcessorPil")
+    assert not any("torchvision" in base.__name__.lower() for base in type(image_processor).__mro__)

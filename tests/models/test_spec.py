@@ -44,7 +44,9 @@ def test_folders_are_seen_from_the_base(tmp_path: Path) -> None:
 
 
 def test_an_unknown_scheme_names_the_nearest_and_all() -> None:
-    with pytest.raises(ModelError, match=r"unknown model scheme 'opneclip' - did you mean 'openclip'.*column, fake, hf") as caught:
+    with pytest.raises(
+        ModelError, match=r"unknown model scheme 'opneclip' - did you mean 'openclip'.*column, fake, hf"
+    ) as caught:
         parse_spec("opneclip:ViT-B-32/openai")
     assert isinstance(caught.value, UnknownName)
     with pytest.raises(ModelError, match="unknown model scheme 'openai'"):
@@ -88,8 +90,8 @@ def test_models_import_nothing_heavy() -> None:
         "import sys, assaymark.models, assaymark.store.cache\n"
         "for place in assaymark.models.spec.ADAPTERS.values(): __import__(place.partition(':')[0])\n"
         "import assaymark.models.text_classifier, assaymark.models.dual_encoder\n"
-        "heavy = {'torch', 'transformers', 'onnxruntime', 'open_clip', 'PIL', 'huggingface_hub', 'scipy', 'daft'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "heavy = {'torch', 'transformers', 'onnxruntime', 'open_clip', 'PIL', 'huggingface_hub', 'scipy', 'daft'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

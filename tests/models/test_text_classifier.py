@@ -101,12 +101,20 @@ def test_a_single_output_is_a_sigmoid_with_a_note(classifier: Saver, texts: list
     np.testing.assert_allclose(model.score_texts(texts), sigmoid(direct_logits(folder, texts, 16)), atol=1e-5)
 
 
+def test_decoders_without_a_padding_token_read_the_last_word(classifier: Saver, texts: list[str]) -> None:
+    folder = classifier(family="gpt2", pad_token_id=None, eos_token_id=3, bos_token_id=2)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pad_token": None}))
+    scores = open_model(f"hf:{folder}", batch_size=8).score_texts(texts)
+    np.testing.assert_allclose(scores, softmax(direct_logits(folder, texts, 16)), atol=1e-5)
+
+
 def test_the_spec_can_state_a_missing_problem_type(classifier: Saver, texts: list[str]) -> None:
     folder = classifier(id2label=THREE, label2id={v: k for k, v in THREE.items()})
     plain, corrected = open_model(f"hf:{folder}"), open_model(f"hf:{folder}?multi_label=true")
     np.testing.assert_allclose(corrected.score_texts(texts), sigmoid(direct_logits(folder, texts, 16)), atol=1e-5)
     assert plain.fingerprint != corrected.fingerprint
-    with pytest.raises(ModelError, match="'multilabel'.*did you mean 'multi_label'"):
+    with pytest.raises(ModelError, match=r"'multilabel'.*did you mean 'multi_label'"):
         open_model(f"hf:{folder}?multilabel=true")
 
 

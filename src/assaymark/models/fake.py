@@ -153,7 +153,7 @@ class FakeDualEncoder:
         patches = _patch_colours(images)  # (n, patches, 3)
         rng = np.random.default_rng([self._seed, 1])
         detail = rng.normal(size=(_PATCHES**2 * 3, self.dimension)) / np.sqrt(_PATCHES**2 * 3)
-        flat = patches.reshape(len(patches), -1) / 255.0
+        flat = patches.reshape(len(patches), _PATCHES**2 * 3) / 255.0
         return _unit(_colour_shares(patches).mean(axis=1) @ self._directions + _DETAIL * flat @ detail)
 
     def embed_texts(self, texts: Sequence[str]) -> Array:

@@ -116,45 +116,47 @@ class GuardedModel:
         return f"GuardedModel({self.role!r}, {self.spec!r}, {', '.join(self.capabilities)})"
 
     def _answer(self, capability: str, items: Any) -> Array:
-        method, content = METHODS[capability]
+        content = METHODS[capability].content
         if content == "embedding":
             items = np.ascontiguousarray(items, dtype=np.float32)
         keys = KEYS[content](items)
-        if not keys:
-            return np.empty((0, self._width(capability)), dtype=np.float32)
         first: dict[bytes, int] = {}
         for position, key in enumerate(keys):
             first.setdefault(key, position)
-        answers = self._from_cache(capability, list(first))
-        missing = [first[key] for key in first if key not in answers]
+        unique, positions = list(first), list(first.values())
+        answers, found = self._from_cache(capability, unique)
+        missing = np.flatnonzero(~found).tolist()
         if content == "text":
-            missing.sort(key=lambda position: len(items[position] or ""))
+            missing.sort(key=lambda row: len(items[positions[row]] or ""))
         for start in range(0, len(missing), self._batch_size):
-            answers.update(self._compute(capability, method, items, keys, missing[start : start + self._batch_size]))
+            rows = missing[start : start + self._batch_size]
+            answers[rows] = self._compute(capability, items, [positions[row] for row in rows], [unique[row] for row in rows])
         with self._lock:
             self.cached += len(keys) - len(missing)
-        return np.stack([answers[key] for key in keys])
+        rank = {key: row for row, key in enumerate(unique)}
+        return answers[np.fromiter((rank[key] for key in keys), dtype=np.intp, count=len(keys))]
 
-    def _from_cache(self, capability: str, keys: list[bytes]) -> dict[bytes, Array]:
-        if self._cache is None:
-            return {}
-        values, found = self._cache.get_many(self.fingerprint, capability, keys)
-        if values.shape[1] != self._width(capability):
-            return {}
-        return {keys[index]: values[index] for index in np.flatnonzero(found)}
+    def _from_cache(self, capability: str, keys: list[bytes]) -> tuple[Array, npt.NDArray[np.bool_]]:
+        shape = (len(keys), self._width(capability))
+        if self._cache is not None and keys:
+            values, found = self._cache.get_many(self.fingerprint, capability, keys)
+            if values.shape == shape:
+                return values, found
+        return np.empty(shape, dtype=np.float32), np.zeros(len(keys), dtype=bool)
 
-    def _compute(self, capability: str, method: str, items: Any, keys: list[bytes], batch: list[int]) -> dict[bytes, Array]:
-        chosen = items[batch] if isinstance(items, np.ndarray) else [items[position] for position in batch]
-        values = np.asarray(getattr(self._model, method)(chosen), dtype=np.float32)
-        if values.shape != (len(batch), self._width(capability)):
-            expected = (len(batch), self._width(capability))
+    def _compute(self, capability: str, items: Any, positions: list[int], keys: list[bytes]) -> Array:
+        """Answers of the model for one batch, cached before they are returned."""
+        method = METHODS[capability].name
+        batch = items[positions] if isinstance(items, np.ndarray) else [items[position] for position in positions]
+        values = np.asarray(getattr(self._model, method)(batch), dtype=np.float32)
+        expected = (len(positions), self._width(capability))
+        if values.shape != expected:
             raise ModelError(f"model {self.spec}: {method} answered with shape {values.shape}, expected {expected}")
         with self._lock:
-            self.calls += len(batch)
-        batch_keys = [keys[position] for position in batch]
+            self.calls += len(positions)
         if self._cache is not None:
-            self._cache.put_many(self.fingerprint, capability, batch_keys, values)
-        return dict(zip(batch_keys, values, strict=True))
+            self._cache.put_many(self.fingerprint, capability, keys, values)
+        return values
 
     def _width(self, capability: str) -> int:
         return int(self._model.dimension) if capability.startswith("embeds-") else len(self._model.labels)

@@ -115,7 +115,7 @@ class OnnxImageScorer:
 
 def _session(path: Path, spec: ModelSpec, loading: Loading) -> Any:
     try:
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
         raise MissingExtra("vision", f"model {spec.text}") from error
     available = onnxruntime.get_available_providers()

@@ -63,7 +63,7 @@ class OpenClipEncoder:
     def logit_scale(self) -> float:
         """exp of the trained temperature; loads the weights when first asked."""
         if self._logit_scale is None:
-            self._logit_scale = float(self._loaded().model.logit_scale.exp())
+            self._logit_scale = float(self._loaded().model.logit_scale.detach().exp())
         return self._logit_scale
 
     def embed_images(self, images: Sequence[Image]) -> Array:
@@ -93,11 +93,18 @@ class OpenClipEncoder:
         if self._parts is None:
             open_clip = _library(self._parsed)
             device = torch_device(self._loading.device)
+            published = open_clip.get_pretrained_cfg(self._architecture, self._tag)
             model, _, preprocess = load_part(
                 self.spec,
                 "weights",
                 lambda: open_clip.create_model_and_transforms(
-                    self._architecture, pretrained=self._tag, device=device, precision="fp32", load_weights_only=True
+                    self._architecture,
+                    pretrained=self._tag,
+                    device=device,
+                    precision="fp32",
+                    load_weights_only=True,
+                    # Weights trained with QuickGELU would else only draw a warning and embed wrongly (ViT-B-32/openai).
+                    force_quick_gelu=bool(published.get("quick_gelu", False)),
                 ),
             )
             self._parts = _Parts(model.eval(), preprocess, open_clip.get_tokenizer(self._architecture), device)
@@ -107,7 +114,7 @@ class OpenClipEncoder:
 def _library(spec: ModelSpec) -> Any:
     prepare_environment()
     try:
-        import open_clip
+        import open_clip  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
         raise MissingExtra("openclip", f"model {spec.text}") from error
     return open_clip

@@ -36,6 +36,7 @@ class _Parts(NamedTuple):
     tokenizer: Any
     model: Any
     longest: int
+    batch_size: int
 
 
 class TextClassifier(TorchAdapter):
@@ -65,16 +66,17 @@ class TextClassifier(TorchAdapter):
         cleaned = [clean_text(text) for text in texts]
         scores = np.full((len(cleaned), len(self.labels)), np.nan, dtype=np.float32)
         order = [row for row in sorted(range(len(cleaned)), key=lambda row: len(cleaned[row])) if cleaned[row].strip()]
-        for start in range(0, len(order), self._loading.batch_size):
-            rows = order[start : start + self._loading.batch_size]
+        size = self._loaded().batch_size if order else 1
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
             scores[rows] = self._probabilities([cleaned[row] for row in rows])
         return scores
 
     def _probabilities(self, texts: list[str]) -> npt.NDArray[np.float32]:
         import torch
 
-        tokenizer, model, longest = self._loaded()
-        tokens = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt").to(model.device)
+        tokenizer, model, longest, size = self._loaded()
+        tokens = tokenizer(texts, padding=size > 1, truncation=True, max_length=longest, return_tensors="pt").to(model.device)
         with torch.inference_mode():
             logits = model(**tokens).logits.float()  # (batch, n_labels)
             probabilities = torch.sigmoid(logits) if self.multi_label else torch.softmax(logits, dim=-1)
@@ -84,11 +86,12 @@ class TextClassifier(TorchAdapter):
         transformers = import_transformers("language", f"text classifier {self.spec}")
         tokenizer = load_tokenizer(transformers, self._checkpoint, folder)
         model = load_weights(transformers.AutoModelForSequenceClassification, self._checkpoint, folder, device)
-        if tokenizer.pad_token is None:  # decoder families: the head reads the last token before the padding
-            tokenizer.pad_token = tokenizer.eos_token
         if model.config.pad_token_id is None:
             model.config.pad_token_id = tokenizer.pad_token_id
-        return _Parts(tokenizer, model, _longest_input(tokenizer, model.config))
+        # Heads of decoders read the last token that is no padding. Lending them the end token as padding would hide a real
+        # end of text, so a model without padding gets its texts one by one.
+        size = 1 if tokenizer.pad_token is None else self._loading.batch_size
+        return _Parts(tokenizer, model, _longest_input(tokenizer, model.config), size)
 
 
 def _labels(spec: str, config: Any) -> tuple[str, ...]:
