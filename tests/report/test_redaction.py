@@ -42,7 +42,7 @@ def test_mask_keeps_first_character_and_length(term: str, masked: str) -> None:
 
 
 @given(st.text(max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_masking_twice_is_masking_once(term: str) -> None:
     once = mask_term(term)
     assert mask_term(once) == once
@@ -161,13 +161,11 @@ def test_leaks_finds_terms_as_words_and_full_urls() -> None:
 
 def test_blur_keeps_only_a_few_averages() -> None:
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 255, (300, 600, 3), dtype=np.uint8)
-    image = blur_image(Image.fromarray(pixels), side=96)
+    pixels = rng.integers(0, 255, (4, 75, 8, 75), dtype=np.uint8)  # (cell row, y, cell column, x)
+    image = blur_image(Image.fromarray(pixels.reshape(300, 600)), side=96)
     assert image.mode == "L" and image.size == (96, 48)
-    grey = np.asarray(image.resize((96, 48)), dtype=float)
-    spectrum = np.abs(np.fft.fft2(grey - grey.mean())) ** 2
-    rows, columns = np.abs(np.fft.fftfreq(48, 1 / 48))[:, None], np.abs(np.fft.fftfreq(96, 1 / 96))[None, :]
-    assert spectrum[(rows > 8) | (columns > 16)].sum() < 0.02 * spectrum.sum(), "detail survived"
+    shuffled = rng.permuted(pixels.transpose(0, 2, 1, 3).reshape(4, 8, -1), axis=2).reshape(4, 8, 75, 75).transpose(0, 2, 1, 3)
+    assert blur_image(Image.fromarray(shuffled.reshape(300, 600)), side=96) == image, "more than the averages survived"
     assert blur_image(Image.new("RGBA", (1, 500))).size == (1, 96)
     assert blur_image(Image.new("P", (3, 3))).mode == "L"
 

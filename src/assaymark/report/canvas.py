@@ -41,7 +41,7 @@ INK: Final = "#1f2933"
 WIDTH: Final = 6.9
 
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_STYLE: Final[dict[str, Any]] = {
+_STYLE: Final[Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "text.usetex": False,
@@ -87,7 +87,8 @@ def drawing(height: float, *, salt: str) -> Iterator[tuple[Drawing, Axes]]:
 
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": salt})
+        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams["svg.hashsalt"] = salt
         warnings.filterwarnings("ignore", message=r".*(Glyph|glyph|font).*")
         figure = Drawing(figsize=(WIDTH, height), layout="constrained")
         yield figure, figure.add_subplot()
@@ -124,7 +125,7 @@ def format_axis(axis: MatplotlibAxis, described: Axis, *, log: bool = False) -> 
     else:
         axis.set_major_locator(MaxNLocator(7, integer=described.kind == "count", steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(FuncFormatter(text))
-    axis.set_label_text(shorten(visible(described.title), 90, counted=False))
+    axis.set_label_text(described.title)
 
 
 def draw_references(axes: Axes, reference: tuple[tuple[float, str], ...], *, vertical: bool) -> None:
@@ -152,6 +153,7 @@ def finish_legend(axes: Axes) -> None:
 
 def to_svg(figure: Drawing, *, title: str, description: str) -> str:
     """The drawing as one `<svg>` element: no date, no fixed size, no style rule that would reach beyond it."""
+    title, description = shorten(visible(title), 200), shorten(visible(description), 800)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = buffer.getvalue()
@@ -161,9 +163,9 @@ def to_svg(figure: Drawing, *, title: str, description: str) -> str:
     )
     opening, closing, rest = svg.partition(">")
     opening = re.sub(r'\s(width|height)="[^"]*"', "", opening)
-    head = f"<title>{escape(visible(title))}</title><desc>{escape(visible(description))}</desc>"
+    head = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
     return f'{opening} stroke-linejoin="round"{closing}{head}{rest}'.strip()
 
 
 def _attribute(title: str, description: str) -> str:
-    return escape(visible(". ".join(part.rstrip(".") for part in (title, description) if part)), quote=True)
+    return escape(". ".join(part.rstrip(".") for part in (title, description) if part), quote=True)

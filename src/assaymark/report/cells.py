@@ -134,5 +134,5 @@ def format_value(value: Any, kind: ColumnKind) -> str:
     if kind in NUMERIC and _number(value):
         if kind == "p_value":
             return format_p_value(float(value))
-        return format_number(float(value), kind if kind in ("share", "count") else "number")  # type: ignore[arg-type]
+        return format_number(float(value), kind if kind in ("share", "count") else "number")
     return shorten(visible(str(value)), CELL_CHARACTERS)

@@ -9,7 +9,7 @@ import numpy as np
 from assaymark.report.canvas import COLOURS, INK, MARKERS, draw_references, finish_legend, format_axis, legend_name, tick_text
 from assaymark.report.drawing_curves import error_lengths
 from assaymark.report.series import MOST_CATEGORIES, MOST_GROUPS, Group, Panel
-from assaymark.report.text import shorten, visible
+from assaymark.report.text import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +109,6 @@ def draw_intervals(axes: Axes, shown: Panel) -> None:
 
 def draw_heatmap(axes: Axes, shown: Panel) -> None:
     """Cells coloured by value and labelled with it; cells without a value are grey and hold a dash."""
-    figure = shown.figure
     rows, columns = shown.groups[:MOST_CATEGORIES], shown.categories[:MOST_CATEGORIES]
     values = np.full((len(rows), len(columns)), np.nan)  # (group, category)
     for index, group in enumerate(rows):
@@ -126,8 +125,8 @@ def draw_heatmap(axes: Axes, shown: Panel) -> None:
         for label in axes.get_xticklabels():
             label.set_horizontalalignment("right")
             label.set_rotation_mode("anchor")
-    axes.set_yticks(range(len(rows)), [shorten(group.name or figure.y_title, 28, counted=False) for group in rows])
-    axes.set_xlabel(shorten(visible(shown.x_axis.title), 90, counted=False))
+    axes.set_yticks(range(len(rows)), [shorten(group.name or shown.y_axis.title, 28, counted=False) for group in rows])
+    axes.set_xlabel(shown.x_axis.title)
     axes.grid(visible=False)
     axes.tick_params(length=0)
     for spine in axes.spines.values():

@@ -76,11 +76,11 @@ def draw_histogram(axes: Axes, shown: Panel) -> None:
         if not len(rows):
             continue
         edges, counts = _bins(group, rows, shown)
-        style = {"color": COLOURS[index], "label": legend_name(group, groups)}
+        name, colour = legend_name(group, groups), COLOURS[index]
         if len(groups) == 1:
-            axes.stairs(counts, edges, fill=True, alpha=0.85, **style)
+            axes.stairs(counts, edges, fill=True, alpha=0.85, color=colour, label=name)
         else:
-            axes.stairs(counts, edges, linewidth=1.6, linestyle=DASHES[index], **style)
+            axes.stairs(counts, edges, linewidth=1.6, linestyle=DASHES[index], color=colour, label=name)
         if shown.intervals and shown.figure.y:
             middle = (edges[:-1] + edges[1:]) / 2
             axes.errorbar(middle, counts, yerr=error_lengths(group, rows), fmt="none", ecolor=COLOURS[index], elinewidth=1.0)
@@ -152,4 +152,4 @@ def _name_places(axes: Axes, shown: Panel) -> None:
         for label in axes.get_xticklabels():
             label.set_horizontalalignment("right")
             label.set_rotation_mode("anchor")
-    axes.set_xlabel(shorten(shown.x_axis.title, 90, counted=False))
+    axes.set_xlabel(shown.x_axis.title)

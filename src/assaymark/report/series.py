@@ -22,6 +22,7 @@ MOST_CATEGORIES = 25
 MOST_GROUPS = 7
 MOST_POINTS = 2_000
 LABEL_CHARACTERS = 34
+TITLE_CHARACTERS = 90
 
 Floats = npt.NDArray[np.float64]
 
@@ -98,11 +99,15 @@ def panel(figure: Figure, table: Table) -> Panel:
     groups = [Group(name, place[rows], *(column[rows] for column in columns)) for name, rows in order.items()]
     return Panel(
         figure,
-        Axis(figure.x_title or titles.get(figure.x, "") or humanise(figure.x), kinds.get(figure.x, "label")),
-        Axis(figure.y_title or titles.get(figure.y, "") or humanise(figure.y), kinds.get(figure.y, "number")),
+        _axis(figure.x_title or titles.get(figure.x, "") or humanise(figure.x), kinds.get(figure.x, "label")),
+        _axis(figure.y_title or titles.get(figure.y, "") or humanise(figure.y), kinds.get(figure.y, "number")),
         [shorten(label, LABEL_CHARACTERS, counted=False) for label in categories],
         groups,
     )
+
+
+def _axis(title: str, kind: ColumnKind) -> Axis:
+    return Axis(shorten(" ".join(visible(title).split()), TITLE_CHARACTERS, counted=False), kind)
 
 
 def _settled(figure: Figure, kinds: Mapping[str, ColumnKind]) -> Figure:
