@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assaymark.data.embeddings import Embeddings, open_embeddings
 from assaymark.data.locations import Found, find
 from assaymark.data.readers.base import MALFORMED, NOT_A_NUMBER, Part, Peek, RawBatch, Reader, Shard, Unreadable, open_file
 from assaymark.data.schema import ALIASES, NUMBERS, conform, missing_message, numbers_from_text, resolve
-from assaymark.errors import InputError, SchemaError
+from assaymark.errors import InputError, SchemaError, nearest
 
 __all__ = ["ConceptBatch", "Dataset", "Shard", "arrow_type", "open_input"]
 
@@ -60,6 +62,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     failed: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
+    scores: frozenset[str] = frozenset()
 
     def __contains__(self, concept: object) -> bool:
         return concept in self.mapping
@@ -69,6 +72,26 @@ class Dataset:
         for concept in concepts:
             if concept not in self.mapping:
                 raise SchemaError(missing_message(concept, list(self.columns), self.source))
+
+    def with_scores(self, columns: Mapping[str, str]) -> Dataset:
+        """The same data with score columns known by further names (`{"text_toxicity.hateful": "hateful"}`), read as numbers.
+
+        Raises
+        ------
+        SchemaError
+            For a column that is not there.
+        """
+        for column in columns.values():
+            if column not in self.columns:
+                raise SchemaError(f"{self.source}: no score column {column!r}{nearest(column, self.columns)}; columns: {', '.join(self.columns)}")
+        return replace(self, mapping={**self.mapping, **columns}, scores=self.scores | set(columns))
+
+    def read(self) -> pa.Table:
+        """All rows and columns in memory: for the small tables beside a data set, never for the data set itself."""
+        names = list(self.columns)
+        own = replace(self, mapping={name: name for name in names}, kind="table")
+        parts = [batch.table for shard in self.shards for part in self.reader.parts(shard) for batch in own.batches(part, names)]
+        return pa.Table.from_batches(parts, schema=own.schema(names))
 
     def schema(self, concepts: Sequence[str]) -> pa.Schema:
         return pa.schema([(concept, arrow_type(concept, self)) for concept in concepts])
@@ -139,7 +162,7 @@ def arrow_type(concept: str, dataset: Dataset) -> pa.DataType:
     column = dataset.mapping[concept]
     if dataset.kind == "table" and concept == column:
         return _stored_type(dataset.columns[column])
-    if concept in NUMBERS:
+    if concept in NUMBERS or concept in dataset.scores:
         return pa.float64()
     return {"image": pa.large_binary(), "embedding": pa.large_list(pa.float32())}.get(concept, pa.large_string())
 
@@ -176,7 +199,7 @@ def _concept_type(concept: str) -> pa.DataType:
     return {"image": pa.large_binary(), "embedding": pa.large_list(pa.float32())}.get(concept, pa.large_string())
 
 
-def open_input(kind: str, value: Any, *, name: str, schema: str | Mapping[str, str] = "auto") -> Dataset:
+def open_input(kind: str, value: Any, *, name: str, schema: str | Mapping[str, str] = "auto") -> Dataset | Embeddings:
     """Open an input of an audit.
 
     Parameters
@@ -195,6 +218,8 @@ def open_input(kind: str, value: Any, *, name: str, schema: str | Mapping[str, s
     """
     if kind not in KINDS:
         raise InputError(f"input {name!r}: unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    if kind == "embeddings" and isinstance(value, (str, PathLike)):
+        return open_embeddings(value)
     found = find(value, kind, name=name, schema=schema)
     shards, peeks, failed = _peek_all(found)
     if not shards:

@@ -173,7 +173,7 @@ def read_pairs(dataset: Any, choice: Choice, config: ImageTextDatasetConfig, con
     for role in ("text_toxicity", "image_unsafe"):
         model = context.model(role)
         if model is not None and hasattr(model, "columns"):
-            dataset = dataset.with_numbers({f"{role}.{label}": c for label, c in zip(model.labels, model.columns, strict=True)})
+            dataset = dataset.with_scores({f"{role}.{label}": c for label, c in zip(model.labels, model.columns, strict=True)})
     sampled = bool(config.sample_rows) and any(probe.name == "hate_content" for probe in choice.probes)
     checkpoint = None if context.work is None else context.work / name
     with context.progress.task(f"reading {name}", total=dataset.rows, unit="rows") as task:

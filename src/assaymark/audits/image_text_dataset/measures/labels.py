@@ -72,8 +72,8 @@ def _unsafe(
 
 def dataset_columns(dataset: Any, rows: Rows, columns: tuple[str, ...]) -> Floats:
     """Largest of the named score columns for each row."""
-    table = dataset.fetch(rows, columns)
-    values = [pc.cast(table.column(c), pa.float64(), safe=False).to_numpy(zero_copy_only=False) for c in columns]
+    table = dataset.with_scores({column: column for column in columns}).fetch(rows, columns)
+    values = [table.column(c).to_numpy() for c in columns]
     return np.asarray(np.max(values, axis=0), dtype=float)
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from assaymark.audits.image_text_dataset.probes.hate_content import tag_codes
 from assaymark.audits.image_text_dataset.probes.vocabulary import texts
 from assaymark.data.probe import Batch, Probe, add_states
-from assaymark.report.redaction import registered_domains
+from assaymark.report.domains import registered_domains
 
 __all__ = ["DOMAIN_CAPACITY", "SCRIPTS", "AnatomyCounts", "AnatomyProbe"]
 

@@ -15,7 +15,7 @@ from assaymark.data.lexicon import Lexicon, Matcher, Term
 
 from assaymark.data.probe import Batch, Probe
 from assaymark.errors import ConfigError
-from assaymark.report.redaction import registered_domains
+from assaymark.report.domains import registered_domains
 
 __all__ = ["KINDS", "FindProbe", "Matches", "Wanted", "parse_wanted"]
 
