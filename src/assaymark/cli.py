@@ -6,7 +6,6 @@ Everything beyond typer is imported when a command needs it, so that `assaymark 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,26 +41,10 @@ class _Guarded(TyperGroup):
         except Exception as error:
             if type(error).__module__.startswith(("click", "typer")) or isinstance(error, BrokenPipeError):
                 raise
-            typer.echo(f"error: {type(error).__name__} in assaymark itself; traceback in {_keep_traceback()}", err=True)
+            from assaymark.execution import keep_traceback
+
+            typer.echo(f"error: {type(error).__name__} in assaymark itself; traceback in {keep_traceback()}", err=True)
             raise typer.Exit(FAILED) from None
-
-
-def _keep_traceback() -> str:
-    """Append the current traceback to `errors.log` in the user's cache folder; its path, or where it went instead."""
-    import traceback
-    from datetime import UTC, datetime
-
-    from assaymark.execution import cache_folder
-
-    path = cache_folder() / "errors.log"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as log:
-            log.write(f"{datetime.now(UTC).isoformat()} {sys.argv[1:2]}\n{traceback.format_exc()}\n")
-    except OSError:
-        traceback.print_exc()
-        return "the lines above"
-    return str(path)
 
 
 app = typer.Typer(

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from assaymark.result import Provenance, Result
 if TYPE_CHECKING:
     from assaymark.store.cache import ModelCache
 
-__all__ = ["cache_folder", "execute", "model_cache", "user_salt", "version"]
+__all__ = ["cache_folder", "execute", "keep_traceback", "model_cache", "user_salt", "version"]
 
 _RECORDED = ("numpy", "scipy", "pyarrow", "daft", "duckdb", "pandas", "pillow", "torch", "transformers", "onnxruntime", "ray")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
@@ -44,6 +45,19 @@ def cache_folder() -> Path:
     if named:
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "assaymark"
+
+
+def keep_traceback() -> str:
+    """Append the traceback being handled to `errors.log` in the cache folder; says where it is to be read."""
+    path = cache_folder() / "errors.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(f"{datetime.now(UTC).isoformat()} {' '.join(sys.argv[1:2])}\n{traceback.format_exc()}\n")
+    except OSError:
+        traceback.print_exc()
+        return "the lines above"
+    return str(path)
 
 
 def user_salt() -> bytes:

@@ -19,7 +19,7 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 from assaymark.errors import PlanError, nearest
 from assaymark.record import GateRecord, StepRecord
@@ -118,7 +118,7 @@ def _target(text: str, words: Sequence[_Token]) -> tuple[str, Field]:
     if parts[-1] in FIELDS:
         if len(parts) == 1:
             raise PlanError(f"gate {text!r}: {parts[0]!r} of which estimate? {_EXAMPLE}")
-        return ".".join(parts[:-1]), cast(Field, parts[-1])
+        return ".".join(parts[:-1]), parts[-1]
     return words[0].text, "value"
 
 

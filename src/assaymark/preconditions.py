@@ -55,8 +55,8 @@ def check_inputs(info: AuditInfo, given: Iterable[str]) -> None:
 
 def check_roles(info: AuditInfo, models: Mapping[str, Any], *, given: Iterable[str] = ()) -> None:
     """Raise when a role in `given` is unknown to the audit, or a required role has no model."""
-    for role in (*given, *models):
-        info.role(role)
+    for name in (*given, *models):
+        info.role(name)
     for role in info.models:
         if role.required and role.name not in models:
             raise ModelError(f"audit {info.id} needs a model in the role {role.name!r} ({role.description}): give its spec")

@@ -97,7 +97,7 @@ def proceed(
 ) -> RunRecord:
     """Run what is left of a run, then its gates and report.
 
-    With `stop_on_mistake` a user's mistake in a step is raised after it was recorded (a single audit has nothing to go on with).
+    With `stop_on_mistake` a user's mistake in a step is raised after it was recorded (a single audit has nothing else to do).
 
     Raises
     ------
