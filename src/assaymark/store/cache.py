@@ -183,7 +183,7 @@ class ModelCache:
 
     def _write(self, connection: sqlite3.Connection, model: str, capability: str, keys: Sequence[bytes], rows: Array) -> None:
         width = rows.shape[1]
-        with _transaction(connection):
+        with _Transaction(connection):
             if self._space(connection, model, capability) is None:
                 connection.execute("INSERT OR IGNORE INTO spaces (model, capability) VALUES (?, ?)", (model, capability))
             space = self._space(connection, model, capability)
@@ -194,7 +194,7 @@ class ModelCache:
 
     def _prune(self, connection: sqlite3.Connection, keep_bytes: int) -> int:
         held = "SELECT id, SUM(LENGTH(value) + LENGTH(key)) OVER (ORDER BY id DESC) AS held FROM answers"
-        with _transaction(connection):
+        with _Transaction(connection):
             last = connection.execute(f"SELECT MAX(id) FROM ({held}) WHERE held > ?", (keep_bytes,)).fetchone()[0]
             if last is None:
                 return 0
@@ -203,7 +203,7 @@ class ModelCache:
         return int(deleted)
 
 
-class _transaction:
+class _Transaction:
     """BEGIN IMMEDIATE ... COMMIT: takes the write lock first, so that waiting for another writer cannot end in a deadlock."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -236,7 +236,7 @@ def _create_tables(connection: sqlite3.Connection) -> None:
         return
     if version != 0:
         raise sqlite3.DatabaseError(f"its layout is version {version}, this Assaymark reads {SCHEMA_VERSION}; delete the file")
-    with _transaction(connection):
+    with _Transaction(connection):
         for statement in _TABLES.split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
