@@ -192,3 +192,10 @@ def test_pictures_are_embedded_or_said_to_be_absent(tmp_path) -> None:
     assert image.get("href", "").startswith("data:image/png;base64,")
     assert "no data" in draw(Figure("f", "T", "picture", artifact="../a.png"), {}, pictures=tmp_path / "run")
     assert "no data" in draw(Figure("f", "T", "picture", artifact="a.png"), {})
+
+
+def test_the_interval_of_a_single_point_of_a_line_is_drawn() -> None:
+    one = {"x": [1.0], "y": [0.5], "low": [0.2], "high": [0.8]}
+    with_limits = draw(Figure("f", "T", "lines", "t", "x", "y", "low", "high"), {"t": table(one, x="number")})
+    without = draw(Figure("f", "T", "lines", "t", "x", "y"), {"t": table(one, x="number")})
+    assert with_limits.count("LineCollection") == without.count("LineCollection") + 1

@@ -42,7 +42,11 @@ def draw_lines(axes: Axes, shown: Panel) -> None:
             markersize=3.6,
             label=legend_name(group, groups),
         )
-        if shown.intervals:
+        if shown.intervals and np.isfinite(group.y[rows]).sum() == 1:
+            # A band needs two points: the interval of a single one is a line.
+            lengths = error_lengths(group, rows)
+            axes.errorbar(at[rows], group.y[rows], yerr=lengths, fmt="none", ecolor=COLOURS[index], elinewidth=1.2, capsize=2.5)
+        elif shown.intervals:
             axes.fill_between(at[rows], group.low[rows], group.high[rows], color=COLOURS[index], alpha=0.18, linewidth=0)
     _finish(axes, shown)
 
