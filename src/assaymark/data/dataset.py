@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from assaymark.data.embeddings import Embeddings, open_embeddings
 from assaymark.data.locations import Found, find
-from assaymark.data.readers.base import MALFORMED, NOT_A_NUMBER, Part, Peek, RawBatch, Reader, Shard, Unreadable, open_file
+from assaymark.data.readers.base import NOT_A_NUMBER, Part, Peek, RawBatch, Reader, Shard, Unreadable, as_text, open_file
 from assaymark.data.schema import ALIASES, NUMBERS, conform, missing_message, numbers_from_text, resolve
 from assaymark.errors import InputError, SchemaError, nearest
 
@@ -184,6 +184,8 @@ def _fit(column: pa.Array, concept: str, target: pa.DataType) -> tuple[pa.Array,
         numbers = numbers_from_text(column)
         lost = pc.and_(pc.is_null(numbers), pc.greater(pc.fill_null(pc.utf8_length(column), 0), 0)).to_numpy(zero_copy_only=False)
         return numbers, np.where(lost, NOT_A_NUMBER, 0).astype(np.uint8) if lost.any() else None
+    if pa.types.is_large_string(target) and (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        return as_text(column)
     fitted = conform(column, concept if concept in ALIASES and target == _concept_type(concept) else "")
     if fitted.type != target:
         try:
@@ -307,8 +309,3 @@ def _ends(shard: Shard) -> bytes:
         head = file.read(HASHED_BYTES)
         file.seek(max(0, shard.size - HASHED_BYTES))
         return bytes(head) + bytes(file.read(HASHED_BYTES))
-
-
-def malformed(defects: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Rows that no probe may see."""
-    return (defects & MALFORMED) > 0

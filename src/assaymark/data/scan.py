@@ -217,7 +217,10 @@ def _query(run: _Pass, group: Sequence[Shard]) -> dict[str, Any]:
 
 
 def _scoring(run: _Pass, scorer: Scorer) -> Any:
-    """The scorer as a class of the engine, so that each worker loads its model once."""
+    """The scorer as a class of the engine, so that each worker loads its model once.
+
+    Locally it runs in this process: the model is loaded once, and its counters stay visible to the caller.
+    """
     daft = run.daft
     kind = daft.DataType.fixed_size_list(daft.DataType.float32(), len(scorer.labels))
     sampling = run.samples is not None
@@ -227,7 +230,7 @@ def _scoring(run: _Pass, scorer: Scorer) -> Any:
         def __call__(self, values: Any, sampled: Any) -> Any:
             return score_column(scorer, values.to_arrow(), sampled.to_arrow() if sampling else None)
 
-    score = daft.cls(Score, max_concurrency=None if run.ray else 1)()
+    score = daft.cls(Score, use_process=False)()
     return score(daft.col(scorer.concept), daft.col("sampled" if sampling else "row"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from assaymark.data.dataset import Dataset
 
 __all__ = ["Sample", "Scorer", "draw", "score_column", "split_scores"]
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Engines score from several threads; models need not be safe for that, and use all cores in one call anyway."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def score_column(scorer: Scorer, values: pa.Array, sampled: pa.Array | None) -> 
     scores = np.full((rows, width), np.nan, np.float32)
     for start in range(0, len(chosen), scorer.batch_size):
         block = chosen[start : start + scorer.batch_size]
-        answer = np.asarray(scorer.score(values.take(pa.array(block))), np.float32)
+        with _ONE_AT_A_TIME:
+            answer = np.asarray(scorer.score(values.take(pa.array(block))), np.float32)
         if answer.shape != (len(block), width):
             raise ValueError(f"scorer {scorer.name!r} answered with shape {answer.shape} for {len(block)} values and {width} labels")
         scores[block] = answer

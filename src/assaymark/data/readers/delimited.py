@@ -164,8 +164,9 @@ class TsvReader(_Delimited):
                 fields = pc.split_pattern(lines, b"\t", max_splits=width - 1)
                 short = pc.less(pc.list_value_length(fields), width)
                 if pc.any(short).as_py():
-                    filler = pa.array([b"\t" * (width - 1)], pa.large_binary())[0]
-                    fields = pc.split_pattern(pc.if_else(short, pc.binary_join_element_wise(lines, filler, b""), lines), b"\t", max_splits=width - 1)
+                    filler, empty = pa.scalar(b"\t" * (width - 1), pa.large_binary()), pa.scalar(b"", pa.large_binary())
+                    filled = pc.if_else(short, pc.binary_join_element_wise(lines, filler, empty), lines)
+                    fields = pc.split_pattern(filled, b"\t", max_splits=width - 1)
                 values = {name: pc.list_element(fields, header.names.index(name)) for name in columns}
                 batch = _decoded(values, len(lines), first)
                 yield _mark(batch, short.to_numpy(zero_copy_only=False), MALFORMED) if pc.any(short).as_py() else batch

@@ -5,6 +5,7 @@ Telemetry of daft and of ray, and their progress bars, are switched off before t
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from assaymark.data.readers.base import MALFORMED, Part, Unreadable
-from assaymark.errors import EngineError, MissingExtra, nearest
+from assaymark.errors import EngineError, MissingExtra, SchemaError, nearest
 
 if TYPE_CHECKING:
     from assaymark.data.dataset import Dataset
@@ -30,7 +31,7 @@ QUIET = {
     "RAY_TQDM": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-MARK = "assaymark-unreadable\x1e"
+MARK = "assaymark-unreadable:"
 
 _chosen: list[str] = []
 
@@ -90,14 +91,15 @@ def _start_ray(daft: Any, engine: str) -> None:
 
 
 def unreadable_in(error: BaseException) -> Unreadable | None:
-    """The broken file behind an error of a query; engines hand errors on as text, so the file is named by a mark in it."""
+    """The broken file behind an error of a query; engines hand errors on as text, which they trim
+    and wrap, so the file is named by a mark in it."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, Unreadable):
             return seen
-        match = re.search(re.escape(MARK) + "(.*?)\x1f(.*?)\x1e", str(seen), re.DOTALL)
+        match = re.search(MARK + r"([\w=-]+);", str(seen))
         if match:
-            return Unreadable(f"{match[1]}\x1f{match[2]}")
+            return Unreadable(base64.urlsafe_b64decode(match[1]).decode("utf-8", "surrogateescape"))
         seen = seen.__cause__ or seen.__context__
     return None
 
@@ -136,8 +138,10 @@ def source_frame(
                     arrays = _columns(batch, self.part.shard.index, self.sample, len(concepts))
                     table = pa.RecordBatch.from_arrays(arrays, schema=arrow)
                     yield RecordBatch.from_arrow_record_batches([table], arrow)
-            except Unreadable as error:
-                raise RuntimeError(f"{MARK}{error.args[0]}\x1e") from None
+            except (Unreadable, SchemaError) as error:
+                broken = error if isinstance(error, Unreadable) else Unreadable.of(self.part.shard.path, error)
+                packed = base64.urlsafe_b64encode(str(broken.args[0]).encode("utf-8", "surrogateescape")).decode()
+                raise RuntimeError(f"{MARK}{packed};") from None
 
     class Shards(DataSource):  # type: ignore[misc]
         @property
