@@ -108,10 +108,11 @@ def choose_probes(
     }
     probes: list[Probe] = []
     notes: list[str] = []
+    scored = {f"text_toxicity.{label}" for label in source.text_labels}
     for name, (candidates, missing) in offers.items():
         if name not in config.probes:
             continue
-        lacking = [c for probe in candidates for c in probe.columns if c not in dataset]
+        lacking = [c for probe in candidates for c in probe.columns if c not in dataset and c not in scored]
         if missing or lacking:
             notes.append(f"{name} was left out: {missing or 'no column for ' + ', '.join(dict.fromkeys(lacking))}")
         else:

@@ -57,11 +57,11 @@ class HateContentProbe(Probe):
     """
 
     name = "hate_content"
-    columns = ("text",)
     optional = ("tag",)
 
     def __init__(self, labels: tuple[str, ...], *, thresholds: Sequence[float], theta: float, empty: str = "zero") -> None:
         self.labels, self.theta, self.empty = labels, theta, empty
+        self.columns = ("text", *(f"text_toxicity.{label}" for label in labels))
         self.thresholds = np.asarray(sorted({*thresholds, theta}))
 
     def aggregate(self, batch: Batch) -> Mapping[str, Any]:

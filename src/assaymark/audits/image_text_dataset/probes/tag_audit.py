@@ -61,9 +61,10 @@ def human_label(batch: Batch) -> npt.NDArray[np.float64]:
 
 class TagProbe(Probe):
     name = "tag_audit"
-    optional = ("text", "url", "tag", "punsafe", "label")
 
     def __init__(self, source: FlagSource, *, cutoffs: Sequence[float]) -> None:
+        scores = [f"text_toxicity.{x}" for x in source.text_labels] + [f"image_unsafe.{x}" for x in source.image_labels]
+        self.optional = ("text", "url", "tag", "punsafe", "label", *scores)
         self.source, self.cutoffs = source, np.asarray(sorted(cutoffs), dtype=float)
 
     def aggregate(self, batch: Batch) -> Mapping[str, Any]:

@@ -39,7 +39,7 @@ def write_datasheet(
         found = [(k, e) for k, e in estimates.items() if any(k == n or (n.endswith(".") and k.startswith(n)) for n in names)]
         lines += [f"- `{escape(k)}`: {escape(format_estimate(e))}" for k, e in found[:30]] or ["- Not measured."]
         lines.append("")
-    lines += ["## Findings", "", *[f"- {f.severity}: {escape(f.sentence)}" for f in findings] or ["- None."], ""]
+    lines += ["## Findings", "", *([f"- {f.severity}: {escape(f.sentence)}" for f in findings] or ["- None."]), ""]
     lines += ["## How it was measured", "", " ".join(escape(m) for m in methods), ""]
     lines += ["## Limits", "", "- Lexicon, token and model flags are weak labels, not judgements of people."]
     lines += [f"- {escape(note)}" for note in notes]
