@@ -180,7 +180,10 @@ class Bars(Progress):
                 self._bars = _rich_bars(self._console)
                 self._bars.start()
             age = time.monotonic() - count.started
-            count.bar = (self._bars, self._bars.add_task(count.title, total=count.total, unit=count.unit, age=age))
+            count.bar = (
+                self._bars,
+                self._bars.add_task(count.title, total=count.total, completed=count.done, unit=count.unit, age=age),
+            )
             count.advance(0)
 
     def _close(self, count: _BarCount) -> None:
@@ -233,10 +236,10 @@ def _rich_bars(console: Console) -> Any:
 
 
 def show_run(record: RunRecord, folder: Path, *, stream: TextIO | None = None, width: int | None = None) -> None:
-    """Failed steps, gates, the worst findings, and the report's path."""
+    """Skipped steps, gates, the worst findings, and the report's path."""
     style = Style(stream or sys.stdout, width=width)
     for step in record.steps:
-        if step.status in ("failed", "skipped"):
+        if step.status == "skipped":  # failed steps are errors, and go where errors go
             style.wrapped(printable(f"{step.id}: {step.error}"), indent="          ", first=f" {step.status:<8} ")
     _show_gates(style, record.gates)
     _show_findings(style, record)

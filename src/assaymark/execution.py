@@ -163,7 +163,7 @@ def execute(
             version=version(),
             seed=seed,
             settings=_portable(config.model_dump(mode="json"), base),
-            inputs={name: _describe_input(value) for name, value in opened.items()},
+            inputs={name: _portable(_describe_input(value), base) for name, value in opened.items()},
             models={role: _describe_model(adapter) for role, adapter in adapters.items()},
             libraries=_libraries(),
             engine=_CREDENTIALS.sub("", engine),

@@ -135,15 +135,80 @@ def figures() -> tuple[Figure, ...]:
     interval = {"low": "rate_low", "high": "rate_high"}
     base = ((0.01, "all other rows: 1.0 %"),)
     return (
-        Figure("forest", "Unsafe share by term", "intervals", "slice_test", "term", "rate", **interval, reference=base, caption="Share of the rows with the term whose address or text holds an unsafe token; lines are 95 % intervals."),
-        Figure("curve", "Hate content rate by threshold", "lines", "hcr_curve", "theta", "rate", **interval, group="set", log_y=True, caption="A text counts when any of three scores exceeds the threshold."),
-        Figure("tags", "What the safety tag catches", "heatmap", "tags", "flag", "share", group="tag", caption="Rows add up to 100 %."),
-        Figure("bars", "Rows with an unsafe token, by term", "bars", "slice_test", "term", "n", caption="Number of rows behind each rate."),
-        Figure("similarity", "Similarity of image and text", "histogram", "similarity", "similarity", "rows", reference=((0.3, "cut-off 0.30"),), caption="Cosine of the two embeddings."),
-        Figure("shards", "Speed by shard", "points", "shards", "rows", "seconds", group="engine", log_x=True, caption="One point per shard."),
-        Figure("sheet", "Blurred contact sheet", "picture", artifact="sheet.png", caption="Eight averages a side; nothing can be made out."),
-        Figure("domains", "Largest hosts", "bars", "domains", "url", "rate", **interval, caption="Share of unsafe rows by host."),
-    )  # fmt: skip
+        Figure(
+            "forest",
+            "Unsafe share by term",
+            "intervals",
+            "slice_test",
+            "term",
+            "rate",
+            **interval,
+            reference=base,
+            caption="Share of the rows with the term whose address or text holds an unsafe token; lines are 95 % intervals.",
+        ),
+        Figure(
+            "curve",
+            "Hate content rate by threshold",
+            "lines",
+            "hcr_curve",
+            "theta",
+            "rate",
+            **interval,
+            group="set",
+            log_y=True,
+            caption="A text counts when any of three scores exceeds the threshold.",
+        ),
+        Figure(
+            "tags",
+            "What the safety tag catches",
+            "heatmap",
+            "tags",
+            "flag",
+            "share",
+            group="tag",
+            caption="Rows add up to 100 %.",
+        ),
+        Figure(
+            "bars",
+            "Rows with an unsafe token, by term",
+            "bars",
+            "slice_test",
+            "term",
+            "n",
+            caption="Number of rows behind each rate.",
+        ),
+        Figure(
+            "similarity",
+            "Similarity of image and text",
+            "histogram",
+            "similarity",
+            "similarity",
+            "rows",
+            reference=((0.3, "cut-off 0.30"),),
+            caption="Cosine of the two embeddings.",
+        ),
+        Figure(
+            "shards",
+            "Speed by shard",
+            "points",
+            "shards",
+            "rows",
+            "seconds",
+            group="engine",
+            log_x=True,
+            caption="One point per shard.",
+        ),
+        Figure(
+            "sheet",
+            "Blurred contact sheet",
+            "picture",
+            artifact="sheet.png",
+            caption="Eight averages a side; nothing can be made out.",
+        ),
+        Figure(
+            "domains", "Largest hosts", "bars", "domains", "url", "rate", **interval, caption="Share of unsafe rows by host."
+        ),
+    )
 
 
 def audit_result(rng: np.random.Generator) -> Result:
@@ -151,10 +216,24 @@ def audit_result(rng: np.random.Generator) -> Result:
     calibration = Table.of(
         "calibration",
         "Planted truth and what this audit made of it",
-        {"name": ["unsafe share, z0", "unsafe share, base"], "truth": [0.34, 0.01], "found": [0.338, 0.0101], "found_low": [0.33, 0.0098], "found_high": [0.346, 0.0104], "covered": [0.96, 0.95]},
-        [Column("name", "label", "Estimate"), Column("truth", "share", "Truth"), Column("found", "share", "Found"), Column("found_low", "low", of="found"), Column("found_high", "high", of="found"), Column("covered", "share", "Intervals that cover it")],
+        {
+            "name": ["unsafe share, z0", "unsafe share, base"],
+            "truth": [0.34, 0.01],
+            "found": [0.338, 0.0101],
+            "found_low": [0.33, 0.0098],
+            "found_high": [0.346, 0.0104],
+            "covered": [0.96, 0.95],
+        },
+        [
+            Column("name", "label", "Estimate"),
+            Column("truth", "share", "Truth"),
+            Column("found", "share", "Found"),
+            Column("found_low", "low", of="found"),
+            Column("found_high", "high", of="found"),
+            Column("covered", "share", "Intervals that cover it"),
+        ],
         description="The audit was run on 100 synthetic data sets whose answer is known.",
-    )  # fmt: skip
+    )
     return Result(
         audit="image-text-dataset",
         title="What an image-text data set holds",
@@ -176,29 +255,71 @@ def audit_result(rng: np.random.Generator) -> Result:
         figures=figures(),
         findings=(
             Finding("good", "Duplicates by address and text are rare.", ("duplicates",)),
-            Finding("critical", "The data set's own safety tag misses almost all rows with an unsafe token.", ("tag_audit.recall", "tag_audit.recall_lenient"), ("tags",), "Do not rely on the tag as a filter; repair it before release, and show how each group is represented before and after."),
-            Finding("warning", "Hateful captions survive the image filter.", ("hate_content_rate.any",), ("hcr_curve",), "Filter the text as well as the image."),
-            Finding("note", "Two terms raise the unsafe share far over the base rate; after correction for 14 comparisons they still do.", ("slice.risk_ratio.d***",), ("slice_test",)),
+            Finding(
+                "critical",
+                "The data set's own safety tag misses almost all rows with an unsafe token.",
+                ("tag_audit.recall", "tag_audit.recall_lenient"),
+                ("tags",),
+                "Do not rely on the tag as a filter; repair it before release, and show each group before and after.",
+            ),
+            Finding(
+                "warning",
+                "Hateful captions survive the image filter.",
+                ("hate_content_rate.any",),
+                ("hcr_curve",),
+                "Filter the text as well as the image.",
+            ),
+            Finding(
+                "note",
+                "Two terms raise the unsafe share far over the base rate; after correction for 14 comparisons they still do.",
+                ("slice.risk_ratio.d***",),
+                ("slice_test",),
+            ),
         ),
         flows=(Flow("part-*.parquet", 4_137_002, 4_133_500, {"empty caption": 3_100}, {"unreadable shard footer": 402}),),
-        notes=("Labels from word lists are weak: a hit is a signal, not a judgement.", "Rates are properties of the data set, not of the groups named."),
-        methods="Rates are Wilson intervals at 95 %. Terms are matched at word boundaries after NFKC and case folding; p-values are Fisher's, adjusted by Benjamini and Hochberg over all terms (Birhane, Prabhu and Kahembwe 2021, section 3).",
+        notes=(
+            "Labels from word lists are weak: a hit is a signal, not a judgement.",
+            "Rates are properties of the data set, not of the groups named.",
+        ),
+        methods="Rates are Wilson intervals at 95 %. Terms are matched at word boundaries; p-values are "
+        "Fisher's, adjusted by Benjamini and Hochberg over all terms (Birhane, Prabhu and Kahembwe 2021, section 3).",
         provenance=Provenance(
             "image-text-dataset",
             "0.1.0",
             42,
-            settings={"theta": 0.5, "sample": 100_000, "lexicons": ["en.txt", "de.txt"], "normalise": {"nfkc": True, "leet": False}},
-            inputs={"pairs": {"source": "https://user:hunter2@bucket.example.org/part-*.parquet?X-Signature=abc", "rows": 4_137_002, "fingerprint": "9f2c1d"}},
+            settings={
+                "theta": 0.5,
+                "sample": 100_000,
+                "lexicons": ["en.txt", "de.txt"],
+                "normalise": {"nfkc": True, "leet": False},
+            },
+            inputs={
+                "pairs": {
+                    "source": "https://user:hunter2@bucket.example.org/part-*.parquet?X-Signature=abc",
+                    "rows": 4_137_002,
+                    "fingerprint": "9f2c1d",
+                }
+            },
             models={"text_toxicity": {"spec": "hf:unitary/toxic-bert", "calls": 100_000, "api_key": "sk-secret"}},
             libraries={"numpy": "2.4", "pyarrow": "25.0", "daft": "0.7.26"},
             started="2026-11-22 07:31",
             seconds=11_560,
         ),
-    )  # fmt: skip
+    )
 
 
 def scorer_result() -> Result:
-    table = Table.of("mixture", "Detectors in the mixture", {"detector": ["A", "B"], "auc": [0.91, 0.87], "auc_low": [0.9, 0.85], "auc_high": [0.92, 0.89]}, [Column("detector", "label"), Column("auc", "number", "AUC"), Column("auc_low", "low", of="auc"), Column("auc_high", "high", of="auc")])  # fmt: skip
+    table = Table.of(
+        "mixture",
+        "Detectors in the mixture",
+        {"detector": ["A", "B"], "auc": [0.91, 0.87], "auc_low": [0.9, 0.85], "auc_high": [0.92, 0.89]},
+        [
+            Column("detector", "label"),
+            Column("auc", "number", "AUC"),
+            Column("auc_low", "low", of="auc"),
+            Column("auc_high", "high", of="auc"),
+        ],
+    )
     return Result(
         "scorer-mixture",
         "How good the image detectors are",
@@ -212,10 +333,31 @@ def scorer_result() -> Result:
 def sample_run(seed: int = 0) -> RunRecord:
     result = audit_result(np.random.default_rng(seed))
     gates = (
-        GateRecord("data.hate_content_rate.any.high < 0.5%", "data", "hate_content_rate.any", result["hate_content_rate.any"], True, "0.30 % is below 0.5 %"),
-        GateRecord("data.tag_audit.recall.low > 60%", "data", "tag_audit.recall", result["tag_audit.recall"], False, "1.18 % is not above 60 %"),
-        GateRecord("data.tag_audit.precision.low > 50%", "data", "tag_audit.precision", result["tag_audit.precision"], False, "no row carries a human label"),
-    )  # fmt: skip
+        GateRecord(
+            "data.hate_content_rate.any.high < 0.5%",
+            "data",
+            "hate_content_rate.any",
+            result["hate_content_rate.any"],
+            True,
+            "0.30 % is below 0.5 %",
+        ),
+        GateRecord(
+            "data.tag_audit.recall.low > 60%",
+            "data",
+            "tag_audit.recall",
+            result["tag_audit.recall"],
+            False,
+            "1.18 % is not above 60 %",
+        ),
+        GateRecord(
+            "data.tag_audit.precision.low > 50%",
+            "data",
+            "tag_audit.precision",
+            result["tag_audit.precision"],
+            False,
+            "no row carries a human label",
+        ),
+    )
     steps = (
         StepRecord("scorer", "scorer-mixture", status="done", result=scorer_result()),
         StepRecord("data", "image-text-dataset", status="done", result=result),

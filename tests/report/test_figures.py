@@ -122,7 +122,22 @@ def test_hostile_labels_stay_text() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for kind in KINDS:
-            svg = draw(Figure("<f>", labels[0], kind, "t", "x", "y", group="g", x_title=labels[3], y_title=labels[0], reference=((1, labels[0]),), caption=labels[1]), {"t": table(values)})  # fmt: skip
+            svg = draw(
+                Figure(
+                    "<f>",
+                    labels[0],
+                    kind,
+                    "t",
+                    "x",
+                    "y",
+                    group="g",
+                    x_title=labels[3],
+                    y_title=labels[0],
+                    reference=((1, labels[0]),),
+                    caption=labels[1],
+                ),
+                {"t": table(values)},
+            )
             root = ET.fromstring(svg)
             assert not [e for e in root.iter() if e.tag.lower().endswith(("script", "img"))]
             assert len(svg) < 300_000
@@ -143,7 +158,10 @@ def test_bars_and_marks_lie_where_the_numbers_are() -> None:
 
 
 def test_masked_terms_that_read_alike_stay_apart() -> None:
-    svg = draw(Figure("f", "T", "intervals", "t", "x", "y", "low", "high"), {"t": table({"x": ["s***"] * 3, "y": [1.0, 2, 3], "low": [0.5, 1, 2], "high": [2.0, 3, 4]})})  # fmt: skip
+    svg = draw(
+        Figure("f", "T", "intervals", "t", "x", "y", "low", "high"),
+        {"t": table({"x": ["s***"] * 3, "y": [1.0, 2, 3], "low": [0.5, 1, 2], "high": [2.0, 3, 4]})},
+    )
     assert words(svg).count("s***") == 3
 
 

@@ -66,6 +66,7 @@ def test_the_plan_of_the_design_is_read_and_runs(beside, monkeypatch) -> None:
     assert record.exit_code == 1  # the toys give no estimates, so no gate holds
     assert all("unknown estimate" in gate.reason for gate in record.gates)
     assert record.steps[2].result.provenance.settings["lexicons"] == ["lists/en.txt"]
+    assert record.steps[0].result.provenance.inputs["ratings"]["source"] == "ratings.csv"
 
 
 STEP = "name: p\nsteps:\n  - id: a\n    audit: toy-mean\n    inputs: {values: values.parquet}\n"

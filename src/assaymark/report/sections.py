@@ -236,16 +236,13 @@ def _doubts(result: Result) -> list[str]:
     for flow in result.flows:
         lost = flow.total - flow.used
         if lost and flow.total:
-            doubts.append(
-                f"{flow.source}: {lost:,} of {flow.total:,} {flow.unit} ({100 * lost / flow.total:.2g} %) do not enter the numbers."
-            )
+            part = f"{lost:,} of {flow.total:,} {flow.unit} ({100 * lost / flow.total:.2g} %)"
+            doubts.append(f"{flow.source}: {part} do not enter the numbers.")
     unknown = [(name, e) for name, e in result.estimates.items() if not e.defined]
     if unknown:
         doubts.append(f"{len(unknown)} of {len(result.estimates)} estimates are undefined: {_listed(unknown)}.")
     if CALIBRATION not in result.tables:
-        doubts.append(
-            "This result carries no calibration table; the audit's answer to data with a known truth is not part of this report."
-        )
+        doubts.append("This report holds no calibration: how the audit does on data with a known truth is not part of it.")
     return doubts
 
 

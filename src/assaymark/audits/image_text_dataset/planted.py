@@ -94,7 +94,7 @@ def planted_tables(seed: int, rows: int = 200_000, *, null: bool = False) -> Pla
     rng = np.random.default_rng([seed, 0xA])
     share = 0.02 * len(IDENTITY_WORDS)
     term = np.where(rng.random(rows) < share, rng.integers(len(IDENTITY_WORDS), size=rows), -1)
-    rate = {word: 0.01 for word in IDENTITY_WORDS} | ({} if null else {"z0": 0.34, "z1": 0.10})
+    rate = dict.fromkeys(IDENTITY_WORDS, 0.01) | ({} if null else {"z0": 0.34, "z1": 0.10})
     rates = np.array([*rate.values(), 0.01])  # index -1: no identity word
     unsafe = rng.random(rows) < rates[term]
     url_only = unsafe & (rng.random(rows) < 0.05)
@@ -199,8 +199,8 @@ def planted_retrieval(seed: int, *, n: int = 20_000, d: int = 64, biased: bool =
     Parameters
     ----------
     biased : bool
-        Only the embeddings are biased: the unsafe rows near the first concept do not name it in their texts. Otherwise the words
-        are planted too, and text search finds the same.
+        Only the embeddings are biased: the unsafe rows near the first concept do not name it in their texts. Otherwise the
+        words are planted too, and text search finds the same.
     null : bool
         The first concept is as safe as all others.
 

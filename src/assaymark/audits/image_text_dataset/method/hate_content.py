@@ -91,7 +91,7 @@ def exceedance(
     p = np.asarray(scores, dtype=np.float64)
     if p.ndim != 2:
         raise ValueError("scores are a matrix of shape (texts, labels)")
-    lost = np.isnan(p).any(axis=1)
+    lost = np.asarray(np.isnan(p).any(axis=1))
     p = np.where(lost[:, None], 0.0, p) if missing == "zero" else p[~lost]
     if p.size and (p.min() < 0 or p.max() > 1):
         raise ValueError("scores are probabilities in [0, 1]")

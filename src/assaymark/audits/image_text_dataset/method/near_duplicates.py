@@ -135,7 +135,7 @@ def group_pairs(pairs: Pairs, *, n: int) -> Rows:
     _, labels = connected_components(graph, directed=False)
     smallest = np.full(labels.max(initial=-1) + 1, n, dtype=np.int64)
     np.minimum.at(smallest, labels, np.arange(n))
-    return smallest[labels]
+    return np.asarray(smallest[labels])
 
 
 def near_duplicates(pairs: Pairs, *, n: int, confidence: float = 0.95) -> NearDuplicates:

@@ -32,7 +32,7 @@ __all__ = [
     "unsafe_at_k",
 ]
 
-Scores = npt.NDArray[np.floating]
+Scores = npt.NDArray[np.floating] | npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 
 

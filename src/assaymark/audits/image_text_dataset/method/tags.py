@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -113,7 +113,7 @@ def _residual(
     if sensitivity is None or specificity is None:
         corrected = undefined("the flag's sensitivity and specificity are not known", n=kept_n, unit="share")
     else:
-        method = "bootstrap" if rng is not None else "delta"
+        method: Literal["bootstrap", "delta"] = "bootstrap" if rng is not None else "delta"
         corrected = rogan_gladen(Rate(kept_k, kept_n), sensitivity, specificity, method=method, rng=rng, confidence=confidence)
     return Residual(
         wilson(kept_n, n, confidence=confidence),
