@@ -45,7 +45,7 @@ def test_archive_keys_and_list_columns(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", b32_img=b.astype("f2"), l14_img=a.astype("f2"))
     assert open_embeddings(tmp_path / "x.npz").dimension == 4
     assert open_embeddings(tmp_path / "x.npz", key="b32_img").dimension == 3
-    with pytest.raises(SchemaError, match="b32_imgs.*'b32_img'"):
+    with pytest.raises(SchemaError, match=r"b32_imgs.*'b32_img'"):
         open_embeddings(tmp_path / "x.npz", key="b32_imgs")
     pq.write_table(pa.table({"t": ["c"] * 5, "embedding": [*a[:4].tolist(), None]}), tmp_path / "x.parquet")
     opened = open_embeddings(tmp_path / "x.parquet")
@@ -96,7 +96,7 @@ def test_objects_are_refused_and_damage_is_named(tmp_path: Path) -> None:
 def test_width_and_shape_mismatches(tmp_path: Path) -> None:
     np.save(tmp_path / "img_emb_0.npy", _unit(3, 4))
     np.save(tmp_path / "img_emb_1.npy", _unit(3, 5))
-    with pytest.raises(SchemaError, match="img_emb_1.npy: embeddings of 5 numbers, but img_emb_0.npy has 4"):
+    with pytest.raises(SchemaError, match=r"img_emb_1.npy: embeddings of 5 numbers, but img_emb_0.npy has 4"):
         open_embeddings(tmp_path)
     np.save(tmp_path / "flat.npy", np.ones(4))
     with pytest.raises(SchemaError, match="shape"):

@@ -25,7 +25,9 @@ def _scene(seed: int, side: int = 96) -> Image.Image:
     return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("L", "PNG"), ("CMYK", "JPEG"), ("P", "PNG"), ("1", "PNG"), ("RGB", "WEBP"), ("LA", "PNG")])
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("L", "PNG"), ("CMYK", "JPEG"), ("P", "PNG"), ("1", "PNG"), ("RGB", "WEBP"), ("LA", "PNG")]
+)
 def test_every_mode_becomes_rgb(mode: str, kind: str) -> None:
     out = decode_image(_bytes(Image.new("RGB", (5, 4), "white").convert(mode), kind))
     assert out.mode == "RGB" and out.size == (5, 4)
@@ -55,7 +57,7 @@ def test_what_cannot_be_decoded_is_an_input_error(tmp_path: Path) -> None:
     for broken in (b"", b"not a picture", jpeg[: len(jpeg) // 2], _bytes(_scene(0))[:200]):
         with pytest.raises(InputError, match="leave it out"):
             decode_image(broken)
-    with pytest.raises(InputError, match="absent.png"):
+    with pytest.raises(InputError, match=r"absent.png"):
         decode_image(tmp_path / "absent.png")
 
 

@@ -20,7 +20,11 @@ from assaymark.data.dataset import Dataset, open_input
 from assaymark.data.readers.base import DECODED, MALFORMED, NOT_A_NUMBER
 from assaymark.errors import InputError, SchemaError
 
-ROWS = [("a cat", "http://a.example/1.jpg"), ('say "hi', "http://b.example/2.jpg"), ("nul\0 and \u202e bidi", "http://c.example/3.jpg")]
+ROWS = [
+    ("a cat", "http://a.example/1.jpg"),
+    ('say "hi', "http://b.example/2.jpg"),
+    ("nul\0 and \u202e bidi", "http://c.example/3.jpg"),
+]
 
 
 def read(dataset: Dataset, *concepts: str) -> dict[str, list]:
@@ -106,7 +110,11 @@ def test_webdataset_and_img2dataset_folders(tmp_path: Path) -> None:
     for shard in range(2):
         with tarfile.open(tmp_path / f"{shard:05d}.tar", "w") as archive:
             for k in range(3):
-                members = {"jpg": _jpeg(), "txt": f"t{shard}{k}".encode(), "json": json.dumps({"url": f"http://u/{k}", "width": k}).encode()}
+                members = {
+                    "jpg": _jpeg(),
+                    "txt": f"t{shard}{k}".encode(),
+                    "json": json.dumps({"url": f"http://u/{k}", "width": k}).encode(),
+                }
                 for ending, content in members.items():
                     info = tarfile.TarInfo(f"{shard}{k:04d}.{ending}")
                     info.size = len(content)
@@ -117,7 +125,9 @@ def test_webdataset_and_img2dataset_folders(tmp_path: Path) -> None:
     assert out["text"] == ["t00", "t01", "t02", "t10", "t11", "t12"] and out["width"] == [0.0, 1.0, 2.0] * 2
     assert out["image"] == [_jpeg()] * 6 and out["id"][0] == "00000"
     for shard in range(2):
-        pq.write_table(pa.table({"caption": ["a"] * 4, "url": ["u"] * 4, "key": list("1234")}), tmp_path / f"{shard:05d}.parquet")
+        pq.write_table(
+            pa.table({"caption": ["a"] * 4, "url": ["u"] * 4, "key": list("1234")}), tmp_path / f"{shard:05d}.parquet"
+        )
         (tmp_path / f"{shard:05d}_stats.json").write_text("{}")
     assert pairs(tmp_path).format == "parquet" and pairs(tmp_path).rows == 8
     assert open_input("images", tmp_path, name="i").format == "webdataset"

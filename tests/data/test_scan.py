@@ -52,10 +52,9 @@ class Lengths(Probe):
 
 @dataclass
 class Failing(Probe):
-    """Raises as soon as it meets a shard, once `armed`."""
+    """Raises as soon as it meets that shard or a later one, while `ARMED`."""
 
     shard: int
-    armed: bool = True
     name: ClassVar[str] = "failing"
 
     def aggregate(self, batch: Batch) -> dict[str, Any]:
@@ -155,7 +154,12 @@ class _Bar:
 def test_progress_adds_up_and_only_asked_columns_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
     original = Dataset.batches
-    monkeypatch.setattr(Dataset, "batches", lambda self, part, concepts: (asked.append(tuple(concepts)), original(self, part, concepts))[1])
+
+    def spy(self: Dataset, part: Any, concepts: Any) -> Any:
+        asked.append(tuple(concepts))
+        return original(self, part, concepts)
+
+    monkeypatch.setattr(Dataset, "batches", spy)
     bar = _Bar()
     scan(pairs(folder), [Failing(99)], task=bar)
     assert bar.expected == bar.done == 4251
@@ -346,7 +350,9 @@ def test_memory_tables_and_every_text_format_give_the_same_answer(tmp_path: Path
         same(scan(pairs(tmp_path / name), [Lengths()]).answers["lengths"], expected)
 
 
-@pytest.mark.parametrize(("engine", "message"), [("locla", "'local'"), ("ray://nowhere", "known: local, ray"), ("spark", "known: local")])
+@pytest.mark.parametrize(
+    ("engine", "message"), [("locla", "'local'"), ("ray://nowhere", "known: local, ray"), ("spark", "known: local")]
+)
 def test_unknown_engines(folder: Path, engine: str, message: str) -> None:
     with pytest.raises(EngineError, match=message):
         scan(pairs(folder), [Lengths()], engine=engine)
@@ -378,7 +384,8 @@ def refuse(*args, **kwargs): raise AssertionError("network")
 socket.socket.connect = refuse
 choose_engine("local")
 """
-    code += "print(*(os.environ[name] for name in ('SCARF_NO_ANALYTICS', 'DO_NOT_TRACK', 'DAFT_ANALYTICS_ENABLED', 'DAFT_PROGRESS_BAR')))"
+    names = ("SCARF_NO_ANALYTICS", "DO_NOT_TRACK", "DAFT_ANALYTICS_ENABLED", "DAFT_PROGRESS_BAR")
+    code += f"print(*(os.environ[name] for name in {names}))"
     environment = {**os.environ, "DAFT_ANALYTICS_ENABLED": "1", "DO_NOT_TRACK": "0", "SCARF_NO_ANALYTICS": "0"}
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     assert out.returncode == 0, out.stderr
@@ -390,7 +397,7 @@ def test_ray_gives_the_same_answers(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     script = textwrap.dedent(
         """
-        import sys, json
+        import json, sys
         sys.path.insert(0, sys.argv[2])
         import ray
         from assaymark.data.readers.engine import QUIET

@@ -11,13 +11,41 @@ from assaymark.errors import SchemaError
 
 LAION = ["SAMPLE_ID", "URL", "TEXT", "HEIGHT", "WIDTH", "LICENSE", "NSFW", "similarity"]
 LAION_5B = ["URL", "TEXT", "WIDTH", "HEIGHT", "similarity", "hash", "punsafe", "pwatermark", "LANGUAGE"]
-IMG2DATASET = ["url", "caption", "key", "status", "error_message", "width", "height", "original_width", "original_height", "sha256"]
-DATACOMP = ["uid", "url", "text", "original_width", "original_height", "clip_b32_similarity_score", "clip_l14_similarity_score", "sha256"]
+IMG2DATASET = [
+    "url",
+    "caption",
+    "key",
+    "status",
+    "error_message",
+    "width",
+    "height",
+    "original_width",
+    "original_height",
+    "sha256",
+]
+DATACOMP = [
+    "uid",
+    "url",
+    "text",
+    "original_width",
+    "original_height",
+    "clip_b32_similarity_score",
+    "clip_l14_similarity_score",
+    "sha256",
+]
 
 CASES = [
     (
         LAION,
-        {"id": "SAMPLE_ID", "url": "URL", "text": "TEXT", "height": "HEIGHT", "width": "WIDTH", "licence": "LICENSE", "tag": "NSFW"}
+        {
+            "id": "SAMPLE_ID",
+            "url": "URL",
+            "text": "TEXT",
+            "height": "HEIGHT",
+            "width": "WIDTH",
+            "licence": "LICENSE",
+            "tag": "NSFW",
+        }
         | {"similarity": "similarity"},
     ),
     (
@@ -45,7 +73,7 @@ def test_exact_spelling_wins_over_another_case() -> None:
 
 def test_an_explicit_mapping_is_taken_as_given_and_checked() -> None:
     assert resolve(["a", "b"], {"text": "b"}) == {"text": "b"}
-    with pytest.raises(SchemaError, match="'bb'.*did you mean 'b'|'bb'"):
+    with pytest.raises(SchemaError, match=r"'bb'.*did you mean 'b'|'bb'"):
         resolve(["a", "b"], {"text": "bb"})
     with pytest.raises(SchemaError, match=r"unknown concept 'txt'.*'text'"):
         resolve(["a"], {"txt": "a"})

@@ -35,7 +35,11 @@ def test_states_come_back_as_they_were(state: dict) -> None:
     assert decode_state(encode_state(state)) == state
 
 
-@given(hnp.arrays(st.sampled_from([np.int64, np.float32, np.bool_, np.uint8, ">i4", "U3"]), hnp.array_shapes(min_dims=0, min_side=0)))
+@given(
+    hnp.arrays(
+        st.sampled_from([np.int64, np.float32, np.bool_, np.uint8, ">i4", "U3"]), hnp.array_shapes(min_dims=0, min_side=0)
+    )
+)
 @settings(max_examples=40, deadline=None)
 def test_arrays_keep_shape_type_and_bits(array: np.ndarray) -> None:
     out = decode_state(encode_state({"a": array}))["a"]

@@ -138,7 +138,9 @@ class Dataset:
         keys = [pa.array([shard for shard, _ in ids], pa.int32()), pa.array([row for _, row in ids], pa.int64())]
         return pa.Table.from_arrays([*keys, *data.columns], schema=schema)
 
-    def _pick(self, shard: Shard, rows: npt.NDArray[np.int64], concepts: Sequence[str]) -> dict[tuple[int, int], pa.RecordBatch]:
+    def _pick(
+        self, shard: Shard, rows: npt.NDArray[np.int64], concepts: Sequence[str]
+    ) -> dict[tuple[int, int], pa.RecordBatch]:
         found: dict[tuple[int, int], pa.RecordBatch] = {}
         parts = self.reader.parts(shard)
         ends = [part.first for part in parts[1:]] + [np.iinfo(np.int64).max]
@@ -182,7 +184,9 @@ def _fit(column: pa.Array, concept: str, target: pa.DataType) -> tuple[pa.Array,
     """The column in the type of its concept; text that should be a number and is not becomes null, and is marked."""
     if target == pa.float64() and pa.types.is_large_string(column.type):
         numbers = numbers_from_text(column)
-        lost = pc.and_(pc.is_null(numbers), pc.greater(pc.fill_null(pc.utf8_length(column), 0), 0)).to_numpy(zero_copy_only=False)
+        lost = pc.and_(pc.is_null(numbers), pc.greater(pc.fill_null(pc.utf8_length(column), 0), 0)).to_numpy(
+            zero_copy_only=False
+        )
         return numbers, np.where(lost, NOT_A_NUMBER, 0).astype(np.uint8) if lost.any() else None
     if pa.types.is_large_string(target) and (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
         return as_text(column)
@@ -277,7 +281,7 @@ def _notes(
         yield f"{len(failed)} of {len(failed) + len(shards)} files could not be read and are left out"
     column = mapping.get("id")
     if column and columns[column] in ("double", "float"):
-        yield f"column {column} stores ids as floating-point numbers, which are not exact; rows are named by shard and row number"
+        yield f"column {column} stores ids as inexact floating-point numbers; rows are named by shard and row number"
     for concept, column in mapping.items():
         lacking = [shard for shard in shards if shard.columns and column not in shard.columns]
         if lacking:

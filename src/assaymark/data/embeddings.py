@@ -123,7 +123,9 @@ def _matrix(column: Any, width: int, path: Path) -> npt.NDArray[Any]:
     present = ~np.isnan(lengths.astype(np.float64))
     odd = np.flatnonzero(present & (lengths != width))
     if len(odd):
-        raise SchemaError(f"{path}: an embedding of {int(lengths[odd[0]])} numbers among those of {width}; mend or drop that row")
+        raise SchemaError(
+            f"{path}: an embedding of {int(lengths[odd[0]])} numbers among those of {width}; mend or drop that row"
+        )
     out = np.full((len(column), width), np.nan, np.float32)
     out[present] = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
     return out
@@ -135,8 +137,8 @@ def open_embeddings(path: str | PathLike[str], *, key: str = "") -> Embeddings:
     Parameters
     ----------
     path : file or folder
-    key : array of an .npz (default: the first of l14_img, b32_img, l14_txt, b32_txt), list column of a Parquet file, or the prefix
-        `img_emb` / `text_emb` of a folder
+    key : array of an .npz (default: the first of l14_img, b32_img, l14_txt, b32_txt), list column of a Parquet file, or the
+        prefix `img_emb` / `text_emb` of a folder
 
     Raises
     ------
@@ -154,7 +156,9 @@ def open_embeddings(path: str | PathLike[str], *, key: str = "") -> Embeddings:
     width = arrays[0].shape[1]
     for file, array in zip(files, arrays, strict=True):
         if array.shape[1] != width:
-            raise SchemaError(f"{file}: embeddings of {array.shape[1]} numbers, but {files[0].name} has {width}; open one model's at a time")
+            raise SchemaError(
+                f"{file}: embeddings of {array.shape[1]} numbers, but {files[0].name} has {width}; open one model's at a time"
+            )
     return Embeddings(str(where), sum(array.shape[0] for array in arrays), width, tuple(arrays), metadata)
 
 
@@ -163,10 +167,17 @@ def _shards(folder: Path, prefix: str) -> tuple[list[Path], tuple[Path, ...]]:
     for candidate in [prefix] if prefix else ["img_emb", "text_emb"]:
         files = sorted([*folder.glob(f"{candidate}_*.npy"), *folder.glob(f"{candidate}/{candidate}_*.npy")], key=_number)
         if files:
-            sidecars = {_number(file): file for file in [*folder.glob("metadata_*.parquet"), *folder.glob("metadata/metadata_*.parquet")]}
+            sidecars = {
+                _number(file): file
+                for file in [*folder.glob("metadata_*.parquet"), *folder.glob("metadata/metadata_*.parquet")]
+            }
             metadata = tuple(sidecars[_number(file)] for file in files if _number(file) in sidecars)
             return files, metadata if len(metadata) == len(files) else ()
-    files = sorted(file for file in folder.iterdir() if file.suffix in (".npy", ".npz", ".parquet") and not file.name.startswith("metadata_"))
+    files = sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix in (".npy", ".npz", ".parquet") and not file.name.startswith("metadata_")
+    )
     kinds = {file.suffix for file in files}
     if len(kinds) != 1:
         raise InputError(f"{folder}: no embeddings (img_emb_*.npy, text_emb_*.npy, *.npy, *.npz or *.parquet, one kind)")
@@ -190,12 +201,16 @@ def _open_one(file: Path, key: str) -> Any:
             raise InputError(f"{file}: embeddings are .npy, .npz or .parquet files")
     except ValueError as error:
         if "object" in str(error).lower() or "pickle" in str(error).lower():
-            raise UnsafeFile(f"{file}: holds pickled Python objects, which can run code; store it as a plain float array") from None
+            raise UnsafeFile(
+                f"{file}: holds pickled Python objects, which can run code; store it as a plain float array"
+            ) from None
         raise InputError(f"{file}: damaged array file ({error})") from None
     except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{file}: damaged array file ({error})") from None
     if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise SchemaError(f"{file}: an array of {array.dtype} with shape {array.shape}; embeddings are numbers of shape (rows, dimension)")
+        raise SchemaError(
+            f"{file}: an array of {array.dtype} with shape {array.shape}; embeddings are numbers of shape (rows, dimension)"
+        )
     return array
 
 
@@ -216,11 +231,19 @@ def _open_parquet(file: Path, key: str) -> _ParquetColumn:
 
     try:
         with pq.ParquetFile(file) as opened:
-            lists = [item.name for item in opened.schema_arrow if str(item.type).startswith(("list<", "large_list<", "fixed_size_list<"))]
+            lists = [
+                item.name
+                for item in opened.schema_arrow
+                if str(item.type).startswith(("list<", "large_list<", "fixed_size_list<"))
+            ]
             column = key or next((name for name in ALIASES["embedding"] if name in lists), lists[0] if len(lists) == 1 else "")
             if column not in lists:
-                raise SchemaError(f"{file}: no list column {column!r}{nearest(column, lists)}; list columns: {', '.join(lists) or 'none'}")
-            first = next((row for batch in opened.iter_batches(1024, columns=[column]) for row in batch.column(0) if row.is_valid), None)
+                raise SchemaError(
+                    f"{file}: no list column {column!r}{nearest(column, lists)}; list columns: {', '.join(lists) or 'none'}"
+                )
+            first = next(
+                (row for batch in opened.iter_batches(1024, columns=[column]) for row in batch.column(0) if row.is_valid), None
+            )
             return _ParquetColumn(file, column, (opened.metadata.num_rows, len(first.as_py()) if first is not None else 0))
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{file}: damaged Parquet file ({error})") from None

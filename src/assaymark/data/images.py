@@ -37,7 +37,7 @@ def decode_image(source: bytes | str | PathLike[str], *, max_pixels: int = MAX_P
     InputError
         Not an image, truncated, damaged, or larger than `max_pixels`.
     """
-    from PIL import Image as images
+    import PIL.Image
     from PIL import ImageOps, UnidentifiedImageError
 
     where = where or ("picture" if isinstance(source, bytes) else str(source))
@@ -45,41 +45,45 @@ def decode_image(source: bytes | str | PathLike[str], *, max_pixels: int = MAX_P
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with images.open(io.BytesIO(content)) as picture:
+            with PIL.Image.open(io.BytesIO(content)) as picture:
                 width, height = picture.size
                 if width * height > max_pixels:
-                    raise InputError(f"{where}: {width} x {height} pixels are more than the limit of {max_pixels:,}; leave it out or raise it")
+                    raise InputError(
+                        f"{where}: {width} x {height} pixels exceed the limit of {max_pixels:,}; leave it out or raise it"
+                    )
                 picture.seek(0)
                 picture.load()
                 return _over_white(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:
         raise InputError(f"{where}: not an image that can be decoded; leave it out") from None
-    except images.DecompressionBombError:
+    except PIL.Image.DecompressionBombError:
         raise InputError(f"{where}: more pixels than the limit of {max_pixels:,}; leave it out or raise it") from None
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
-        raise InputError(f"{where}: damaged or truncated image ({str(error)[:120] or type(error).__name__}); leave it out") from None
+        raise InputError(
+            f"{where}: damaged or truncated image ({str(error)[:120] or type(error).__name__}); leave it out"
+        ) from None
 
 
 def _over_white(picture: Any) -> Image:
-    from PIL import Image as images
+    import PIL.Image
 
     if picture.mode.startswith("I") or picture.mode == "F":
         return _scaled_grey(picture)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        ground = images.new("RGBA", picture.size, (255, 255, 255, 255))
-        return images.alpha_composite(ground, picture).convert("RGB")
+        ground = PIL.Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        return PIL.Image.alpha_composite(ground, picture).convert("RGB")
     return picture.convert("RGB")  # type: ignore[no-any-return]
 
 
 def _scaled_grey(picture: Any) -> Image:
-    """16- and 32-bit grey: the type's range (for floats and 32 bit: the picture's own) to 0..255; `convert` would clip at 255."""
-    from PIL import Image as images
+    """16- and 32-bit grey: the type's range (floats and 32 bit: the picture's own) to 0..255; `convert` would clip."""
+    import PIL.Image
 
     values = np.asarray(picture, np.float64)
     values = np.nan_to_num(values)
     top = 65_535.0 if picture.mode.startswith("I;16") else max(float(values.max()), 1.0)
-    return images.fromarray(np.clip(values * (255.0 / top), 0, 255).astype(np.uint8)).convert("RGB")
+    return PIL.Image.fromarray(np.clip(values * (255.0 / top), 0, 255).astype(np.uint8)).convert("RGB")
 
 
 @lru_cache(maxsize=1)
@@ -94,16 +98,16 @@ def _cosines() -> npt.NDArray[np.float64]:
 def perceptual_hash(picture: Image) -> int:
     """64-bit DCT hash: scaling, recompression and slight colour changes flip few bits.
 
-    The picture is made grey and 32 x 32; of its DCT-II the 8 x 8 lowest frequencies are compared with their median (taken without
-    the constant term, which only says how bright the picture is).
+    The picture is made grey and 32 x 32; of its DCT-II the 8 x 8 lowest frequencies are compared with their median (taken
+    without the constant term, which only says how bright the picture is).
 
     References
     ----------
     Zauner (2010), "Implementation and Benchmarking of Perceptual Image Hash Functions", section 3.2.1.
     """
-    from PIL import Image as images
+    import PIL.Image
 
-    grey = np.asarray(picture.convert("L").resize((HASH_SIDE, HASH_SIDE), images.Resampling.LANCZOS), np.float64)
+    grey = np.asarray(picture.convert("L").resize((HASH_SIDE, HASH_SIDE), PIL.Image.Resampling.LANCZOS), np.float64)
     low = (_cosines() @ grey @ _cosines().T)[:HASH_KEPT, :HASH_KEPT].ravel()
     # Rounded, so that the exact zeros of a flat picture do not become signs of rounding errors.
     bits = np.round(low, 6) > np.round(np.median(low[1:]), 6)

@@ -25,7 +25,7 @@ __all__ = ["Found", "find"]
 
 FORMATS = {
     "parquet": "parquet", "pq": "parquet", "csv": "csv", "tsv": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "tar": "webdataset",
-} | {suffix: "images" for suffix in IMAGE_SUFFIXES}  # fmt: skip
+} | dict.fromkeys(IMAGE_SUFFIXES, "images")  # fmt: skip
 COMPRESSED = {"gz", "bz2", "zst"}
 FOLDER_SHARD = 2048
 
@@ -54,7 +54,9 @@ def find(value: Any, kind: str, *, name: str, schema: str | Mapping[str, str]) -
         unique = sorted(dict.fromkeys(files))
         found = _choose(f"{len(unique)} files", unique, None, kind, name, schema)
         repeated = len(files) - len(unique)
-        return found._replace(notes=(*found.notes, f"{repeated} files were named twice and are read once")) if repeated else found
+        return (
+            found._replace(notes=(*found.notes, f"{repeated} files were named twice and are read once")) if repeated else found
+        )
     raise InputError(
         f"input {name!r}: cannot open {type(value).__name__ if value != [] else 'an empty list'}; "
         "give a path, a glob, a folder, a list of paths, an Arrow table or a pandas frame"
@@ -68,7 +70,9 @@ def _in_memory(value: Any, name: str) -> Found:
         try:
             value = pa.Table.from_pandas(value, preserve_index=False)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise InputError(f"input {name!r}: the frame has a column of mixed types ({str(error)[:200]}); make it text") from None
+            raise InputError(
+                f"input {name!r}: the frame has a column of mixed types ({str(error)[:200]}); make it text"
+            ) from None
     return Found("a table in memory", MemoryReader(value), [("memory", value.nbytes, ())], table=value)
 
 
@@ -118,7 +122,9 @@ def _expand_remote(url: str, name: str) -> tuple[str, list[File], str | None]:
         listed = system.get_file_info(pafs.FileSelector(base, recursive=True))
     except OSError as error:
         raise InputError(f"input {name!r}: {url} cannot be reached: {str(error)[:200]}") from None
-    found = [item for item in listed if item.type == pafs.FileType.File and not _ignored(item.path.removeprefix(base).strip("/"))]
+    found = [
+        item for item in listed if item.type == pafs.FileType.File and not _ignored(item.path.removeprefix(base).strip("/"))
+    ]
     if wild:
         found = [item for item in found if fnmatch.fnmatch(item.path, inner)]
     if not found:
@@ -138,7 +144,9 @@ def _choose(source: str, files: list[File], folder: str | None, kind: str, name:
     formats = Counter(form for path, _, _ in files if (form := _format(path)))
     if not formats:
         endings = sorted({os.path.basename(path).rpartition(".")[2] for path, _, _ in files})[:5]
-        raise InputError(f"input {name!r}: {source}: no file of a known format (found: {', '.join(endings)}); known: {', '.join(FORMATS)}")
+        raise InputError(
+            f"input {name!r}: {source}: no file of a known format (found: {', '.join(endings)}); known: {', '.join(FORMATS)}"
+        )
     notes: list[str] = []
     form = _one_format(formats, kind, source, name, notes)
     chosen = [file for file in files if _format(file[0]) == form]
@@ -151,19 +159,23 @@ def _choose(source: str, files: list[File], folder: str | None, kind: str, name:
 
 
 def _one_format(formats: Counter[str], kind: str, source: str, name: str, notes: list[str]) -> str:
-    """The format to read. The parquet files beside tar archives of img2dataset hold the same rows; pictures are in the archives."""
+    """The format to read. The tables beside archives of img2dataset hold the same rows; pictures are in the archives."""
     if set(formats) == {"parquet", "webdataset"}:
         form = "webdataset" if kind == "images" else "parquet"
         notes.append(f"{source} holds archives and their tables; the {'archives' if kind == 'images' else 'tables'} are read")
         return form
     if len(formats) > 1:
         listed = ", ".join(f"{count} {form}" for form, count in formats.most_common())
-        raise InputError(f"input {name!r}: {source} mixes formats ({listed}); name one with a glob such as '*.{formats.most_common(1)[0][0]}'")
+        raise InputError(
+            f"input {name!r}: {source} mixes formats ({listed}); name one with a glob: '*.{formats.most_common(1)[0][0]}'"
+        )
     return next(iter(formats))
 
 
 def _reader(form: str, schema: str | Mapping[str, str]) -> Reader:
-    order = [names[0] for names in SCHEMAS[schema].values()] if isinstance(schema, str) and schema in ("cc3m", "cc12m") else None
+    order = (
+        [names[0] for names in SCHEMAS[schema].values()] if isinstance(schema, str) and schema in ("cc3m", "cc12m") else None
+    )
     if form in ("csv", "tsv"):
         return (CsvReader if form == "csv" else TsvReader)(order)
     plain: dict[str, type[Reader]] = {
@@ -179,5 +191,11 @@ def _blocks(files: list[File], folder: str | None) -> list[File]:
     for start in range(0, len(files), FOLDER_SHARD):
         block = files[start : start + FOLDER_SHARD]
         names = tuple(Path(os.path.relpath(path, root)).as_posix() for path, _, _ in block)
-        blocks.append((f"{root}#{start // FOLDER_SHARD:05d}" if len(files) > FOLDER_SHARD else root, sum(size for _, size, _ in block), names))
+        blocks.append(
+            (
+                f"{root}#{start // FOLDER_SHARD:05d}" if len(files) > FOLDER_SHARD else root,
+                sum(size for _, size, _ in block),
+                names,
+            )
+        )
     return blocks

@@ -1,8 +1,8 @@
 """One pass over a data set for any number of probes.
 
-Files are taken in groups; each group is one daft query whose only aggregate holds all probes, with no more columns read than
-somebody asked for. Group states are merged as they come, so memory is bounded by a group, and a checkpoint after each group lets a
-killed scan resume. The same queries run on the local engine and on a Ray cluster.
+Files are taken in groups; each group is one daft query whose only aggregate holds all probes, with no more columns read
+than somebody asked for. Group states are merged as they come, so memory is bounded by a group, and a checkpoint after each
+group lets a killed scan resume. The same queries run on the local engine and on a Ray cluster.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import pyarrow as pa
 
 from assaymark.data.checkpoint import Progressed, load_checkpoint, save_checkpoint
 from assaymark.data.dataset import Dataset, Shard
-from assaymark.data.probe import Batch, Probe, State
-from assaymark.data.readers.base import DECODED, MALFORMED, NOT_A_NUMBER
+from assaymark.data.partials import COUNTS, aggregate_rows, combine_packed, pack
+from assaymark.data.probe import Batch, Probe
 from assaymark.data.readers.engine import choose_engine, source_frame, unreadable_in
 from assaymark.data.schema import missing_message
-from assaymark.data.scoring import Sample, Scorer, draw, score_column, split_scores
+from assaymark.data.scoring import Sample, Scorer, draw, score_column
 from assaymark.data.state import decode_state, digest, encode_state
 from assaymark.errors import InputError, SchemaError
 from assaymark.result import Flow
@@ -35,7 +35,6 @@ __all__ = ["Sample", "ScanOutcome", "Scorer", "scan"]
 
 GROUP_ROWS, GROUP_BYTES = 500_000, 128 << 20
 RAY_FACTOR = 16
-COUNTS = "\x00counts"
 
 
 class ScanOutcome(NamedTuple):
@@ -121,7 +120,12 @@ def scan(
 
 
 def _prepare(
-    dataset: Dataset, probes: Sequence[Probe], engine: str, scorers: tuple[Scorer, ...], sample: Sample | None, log: Callable[..., None]
+    dataset: Dataset,
+    probes: Sequence[Probe],
+    engine: str,
+    scorers: tuple[Scorer, ...],
+    sample: Sample | None,
+    log: Callable[..., None],
 ) -> _Pass:
     by_name = {probe.name: probe for probe in probes}
     if len(by_name) != len(probes):
@@ -237,87 +241,26 @@ def _scoring(run: _Pass, scorer: Scorer) -> Any:
 def _aggregate(run: _Pass, names: list[str]) -> tuple[Any, Callable[[], None]]:
     """All probes as one user-defined aggregate, and a function that empties it.
 
-    The engine caches instances per worker thread by the identity of the class and of its arguments. A class of its own for each query
-    keeps one query from meeting the probes of another; emptying it lets them go.
+    The engine caches instances per worker thread by the identity of the class and of its arguments. A class of its own for each
+    query keeps one query from meeting the probes of another; emptying it lets them go.
     """
     daft = run.daft
-    holder = {"probes": run.probes, "scorers": run.scorers}
+    holder: dict[str, Any] = {"probes": run.probes, "scorers": run.scorers}
     fields = {f"s{k}": daft.DataType.binary() for k in range(len(run.probes) + 1)}
 
     class Probes:
         def aggregate(self, *columns: Any) -> dict[str, bytes]:
             table = pa.table([column.to_arrow() for column in columns], names=names)
-            return _pack(aggregate_rows(table, holder["probes"], holder["scorers"]))  # type: ignore[arg-type]
+            return pack(aggregate_rows(table, holder["probes"], holder["scorers"]))
 
         def combine(self, states: Any) -> dict[str, bytes]:
-            return _pack(combine_packed({key: column.to_pylist() for key, column in states.items()}, holder["probes"]))  # type: ignore[arg-type]
+            return pack(combine_packed({key: column.to_pylist() for key, column in states.items()}, holder["probes"]))
 
         def finalize(self, state: Any) -> bytes:
             present = {name: state[f"s{k}"] for k, name in enumerate([COUNTS, *holder["probes"]])}
             return encode_state({name: value for name, value in present.items() if value})
 
     return daft.udaf(return_dtype=daft.DataType.binary(), state=fields)(Probes)(), holder.clear
-
-
-def _pack(states: Sequence[State | None]) -> dict[str, bytes]:
-    return {f"s{k}": b"" if state is None else encode_state(state) for k, state in enumerate(states)}
-
-
-def aggregate_rows(table: pa.Table, probes: Mapping[str, Probe], scorers: Sequence[Scorer]) -> list[State | None]:
-    """Counts, then the state of each probe, for the rows of one morsel (which may span shards)."""
-    defects = table["defects"].to_numpy()
-    shard, row = table["shard"].to_numpy(), table["row"].to_numpy()
-    where = (int(shard[0]), int(row[0])) if len(shard) else (-1, -1)
-    bad = (defects & MALFORMED) > 0
-    counts = {"rows": int((~bad).sum()), "malformed": int(bad.sum())}
-    counts |= {"decoded": int(((defects & DECODED) > 0).sum()), "not_numbers": int(((defects & NOT_A_NUMBER) > 0).sum())}
-    header: State = {**counts, "order": [[*where]]}
-    if bad.any():
-        table, shard = table.filter(pa.array(~bad)), shard[~bad]
-    states: list[list[State]] = [[] for _ in probes]
-    for piece in _by_shard(table.drop_columns(["defects"]), shard):
-        batch = Batch(_with_scores(piece, scorers))
-        for kept, probe in zip(states, probes.values(), strict=True):
-            kept.append(probe.aggregate(batch))
-    merged = [_merge(probe, kept) for probe, kept in zip(probes.values(), states, strict=True)]
-    return [header, *merged]
-
-
-def _by_shard(table: pa.Table, shard: npt.NDArray[np.int32]) -> Iterator[pa.Table]:
-    """Rows of one shard at a time: probes are promised that."""
-    if not len(shard):
-        return
-    if (shard == shard[0]).all():
-        yield table
-        return
-    for index in np.unique(shard):
-        yield table.filter(pa.array(shard == index))
-
-
-def _with_scores(table: pa.Table, scorers: Sequence[Scorer]) -> pa.Table:
-    for scorer in scorers:
-        packed = table[f"\x00{scorer.name}"].combine_chunks()
-        packed = packed.combine_chunks() if isinstance(packed, pa.ChunkedArray) else packed
-        table = table.drop_columns([f"\x00{scorer.name}"])
-        for name, column in split_scores(scorer, packed).items():
-            table = table.append_column(name, column)
-    return table
-
-
-def _merge(probe: Probe, states: Sequence[State]) -> State | None:
-    return None if not states else states[0] if len(states) == 1 else probe.combine(states)
-
-
-def combine_packed(columns: Mapping[str, list[bytes]], probes: Mapping[str, Probe]) -> list[State | None]:
-    """Merge partial states in the order of their first rows, so that rounding does not depend on which thread was first."""
-    headers = [decode_state(value) for value in columns["s0"]]
-    order = sorted(range(len(headers)), key=lambda k: min(headers[k]["order"]))
-    total: State = {name: sum(header[name] for header in headers) for name in ("rows", "malformed", "decoded", "not_numbers")}
-    total = {**total, "order": [min(min(header["order"]) for header in headers)]}
-    merged: list[State | None] = [total]
-    for k, probe in enumerate(probes.values(), start=1):
-        merged.append(_merge(probe, [decode_state(columns[f"s{k}"][i]) for i in order if columns[f"s{k}"][i]]))
-    return merged
 
 
 def _outcome(run: _Pass, progressed: Progressed) -> ScanOutcome:

@@ -14,7 +14,17 @@ import pyarrow.compute as pc
 
 from assaymark.errors import SchemaError, nearest
 
-__all__ = ["ALIASES", "CONCEPTS", "NUMBERS", "SCHEMAS", "conform", "looks_like_url", "missing_message", "numbers_from_text", "resolve"]
+__all__ = [
+    "ALIASES",
+    "CONCEPTS",
+    "NUMBERS",
+    "SCHEMAS",
+    "conform",
+    "looks_like_url",
+    "missing_message",
+    "numbers_from_text",
+    "resolve",
+]
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "id": ("SAMPLE_ID", "key", "uid", "id", "hash", "__key__", "image_id", "image_key"),
@@ -41,7 +51,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 CONCEPTS: tuple[str, ...] = tuple(ALIASES)
 
 NUMBERS = frozenset({"width", "height", "similarity", "punsafe", "pwatermark"})
-"""Concepts that are float64 (null where missing or not a number). `image` is binary, `embedding` a float32 list, others text."""
+"""Concepts that are float64 (null where missing or not a number). `image` is bytes, `embedding` a float32 list, others text."""
 
 SCHEMAS: dict[str, dict[str, tuple[str, ...]]] = {
     "laion": {"url": ("URL",), "text": ("TEXT",)},
@@ -98,9 +108,13 @@ def _find(columns: Sequence[str], names: Sequence[str]) -> str | None:
 def _explicit(columns: Sequence[str], schema: Mapping[str, str], kind: str, where: str) -> dict[str, str]:
     for concept, column in schema.items():
         if concept not in CONCEPTS and kind != "table":
-            raise SchemaError(f"unknown concept {concept!r} in the schema{nearest(concept, CONCEPTS) or '; known: ' + ', '.join(CONCEPTS)}")
+            raise SchemaError(
+                f"unknown concept {concept!r} in the schema{nearest(concept, CONCEPTS) or '; known: ' + ', '.join(CONCEPTS)}"
+            )
         if column not in columns:
-            raise SchemaError(f"{where}: no column {column!r} (schema: {concept}){nearest(column, columns)}; columns: {_listed(columns)}")
+            raise SchemaError(
+                f"{where}: no column {column!r} (schema: {concept}){nearest(column, columns)}; columns: {_listed(columns)}"
+            )
     return dict(schema)
 
 
@@ -111,7 +125,9 @@ def _named(columns: Sequence[str], schema: str, where: str) -> dict[str, str]:
     for concept, names in SCHEMAS[schema].items():
         column = _find(columns, names)
         if column is None:
-            raise SchemaError(f"{where}: schema {schema!r} has a column {names[0]!r}, which is missing; columns: {_listed(columns)}")
+            raise SchemaError(
+                f"{where}: schema {schema!r} has a column {names[0]!r}, which is missing; columns: {_listed(columns)}"
+            )
         mapping[concept] = column
     return mapping
 

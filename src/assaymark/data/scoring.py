@@ -24,8 +24,8 @@ _ONE_AT_A_TIME = threading.Lock()
 class Scorer:
     """A model that scores a concept; adds the float32 columns `NAME.LABEL` to every batch.
 
-    `score` takes an Arrow array and returns float32 of shape (n, n_labels), NaN where a value could not be scored. It is pickled to
-    workers, so it carries settings and loads its model on first use. Rows that are not sampled are null.
+    `score` takes an Arrow array and returns float32 of shape (n, n_labels), NaN where a value could not be scored. It is
+    pickled to workers, so it carries settings and loads its model on first use. Rows that are not sampled are null.
     """
 
     name: str
@@ -42,7 +42,8 @@ class Scorer:
 @dataclass(frozen=True)
 class Sample:
     """`rows_per_shard` rows of each shard, without replacement; all of a shard that has fewer. The draw depends on the seed and
-    the shard's index alone."""
+    the shard's index alone.
+    """
 
     rows_per_shard: int
     seed: int = 0
@@ -71,7 +72,9 @@ def score_column(scorer: Scorer, values: pa.Array, sampled: pa.Array | None) -> 
         with _ONE_AT_A_TIME:
             answer = np.asarray(scorer.score(values.take(pa.array(block))), np.float32)
         if answer.shape != (len(block), width):
-            raise ValueError(f"scorer {scorer.name!r} answered with shape {answer.shape} for {len(block)} values and {width} labels")
+            raise ValueError(
+                f"scorer {scorer.name!r} answered with shape {answer.shape} for {len(block)} values and {width} labels"
+            )
         scores[block] = answer
     absent = np.ones(rows, bool)
     absent[chosen] = False

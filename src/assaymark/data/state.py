@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from assaymark.data.probe import State
@@ -102,7 +103,7 @@ def _rebuild(node: Any, buffers: _Buffers) -> Any:
         dtype = np.dtype(name)
         if dtype.hasobject:
             raise ValueError("an array of objects")
-        array = np.frombuffer(bytes(buffers.take(length)), dtype).reshape(shape)
+        array: npt.NDArray[Any] = np.frombuffer(bytes(buffers.take(length)), dtype).reshape(shape)
         return array.astype(dtype.newbyteorder("="), copy=True)
     if kind == "g":
         return _rebuild(content, buffers)[()]
@@ -110,13 +111,15 @@ def _rebuild(node: Any, buffers: _Buffers) -> Any:
         return bytes(buffers.take(content))
     if kind == "m":
         return {_rebuild(key, buffers): _rebuild(item, buffers) for key, item in content}
-    return {"f": lambda: float.fromhex(content), "s": lambda: content, "t": lambda: tuple(_rebuild(x, buffers) for x in content)}[kind]()
+    if kind == "t":
+        return tuple(_rebuild(item, buffers) for item in content)
+    return float.fromhex(content) if kind == "f" else {"s": content}[kind]
 
 
 def digest(value: Any) -> str:
     """Hash of an object's settings, equal in every process: sets and dicts are sorted, objects go by class and fields.
 
-    An object with a `fingerprint` goes by that (a model, a data set). Used to tell whether a checkpoint belongs to these probes.
+    An object with a `fingerprint` goes by that (a model, a data set). It tells whether a checkpoint belongs to these probes.
     """
     out = hashlib.sha256()
     _feed(out, value, ())
@@ -131,7 +134,10 @@ def _feed(out: Any, value: Any, above: tuple[int, ...]) -> None:
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         out.update(repr(value).encode("utf-8", "surrogatepass"))
     elif isinstance(value, np.ndarray):
-        out.update(repr((value.dtype.str, value.shape)).encode() + (b"" if value.dtype.hasobject else np.ascontiguousarray(value).tobytes()))
+        out.update(
+            repr((value.dtype.str, value.shape)).encode()
+            + (b"" if value.dtype.hasobject else np.ascontiguousarray(value).tobytes())
+        )
     elif isinstance(value, np.generic):
         out.update(value.tobytes())
     elif isinstance(value, pa.Array | pa.ChunkedArray | pa.Table):
@@ -147,7 +153,7 @@ def _feed(out: Any, value: Any, above: tuple[int, ...]) -> None:
             _feed(out, item, above)
     elif isinstance(getattr(value, "fingerprint", None), str):
         out.update(value.fingerprint.encode())
-    elif isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+    elif isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         out.update(f"{value.__module__}.{value.__qualname__}".encode())
     else:
         _feed_object(out, value, above)
@@ -157,8 +163,10 @@ def _feed_object(out: Any, value: Any, above: tuple[int, ...]) -> None:
     """Fields of an object; what has none goes by how it is pickled (it is never unpickled here)."""
     slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ()) if hasattr(value, name)]
     fields = {name: getattr(value, name) for name in slots if name != "__weakref__"} | dict(getattr(value, "__dict__", {}))
-    if not fields and type(value).__reduce_ex__ is object.__reduce_ex__ and type(value).__reduce__ is not object.__reduce__:
-        _feed(out, value.__reduce__()[1:], above)
+    if not fields:
+        reduced = value.__reduce_ex__(2)
+        _feed(out, reduced if isinstance(reduced, str) else list(reduced[1:3]), above)
+        return
     for name in sorted(fields):
         out.update(name.encode())
         _feed(out, fields[name], above)

@@ -176,7 +176,9 @@ def filesystem(root: str) -> tuple[pafs.FileSystem, bool]:
     try:
         return pafs.FileSystem.from_uri(root)[0], True
     except pa.ArrowInvalid as error:
-        raise InputError(f"{root}: cannot open such a location ({error}); use a path, s3://, gs:// or hf://datasets/...") from None
+        raise InputError(
+            f"{root}: cannot open such a location ({error}); use a path, s3://, gs:// or hf://datasets/..."
+        ) from None
 
 
 def locate(path: str) -> tuple[pafs.FileSystem, str]:

@@ -40,8 +40,8 @@ class Header(NamedTuple):
 def read_header(lines: Sequence[str], delimiter: str, order: Sequence[str] | None) -> Header:
     """Column names from the first line, or, where that is a data row already, from the look of the columns.
 
-    A first line that holds a URL is data. Of two columns the one with more URLs is the url: CC3M files are caption<TAB>url, CC12M
-    files url<TAB>caption, and neither says so. `order` (of a named schema) decides instead where it is given.
+    A first line that holds a URL is data. Of two columns the one with more URLs is the url: CC3M files are caption<TAB>url,
+    CC12M files url<TAB>caption, and neither says so. `order` (of a named schema) decides instead where it is given.
     """
     rows = list(csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL))
     if not rows:
@@ -130,7 +130,9 @@ class CsvReader(_Delimited):
                 ),
                 parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
                 convert_options=pacsv.ConvertOptions(
-                    column_types={name: pa.binary() for name in header.names}, include_columns=list(columns), strings_can_be_null=False
+                    column_types={name: pa.binary() for name in header.names},
+                    include_columns=list(columns),
+                    strings_can_be_null=False,
                 ),
             )
             first = 0
@@ -139,14 +141,14 @@ class CsvReader(_Delimited):
                 first += batch.num_rows
         if malformed[0]:
             nulls = pa.nulls(malformed[0], pa.large_string())
-            yield RawBatch({name: nulls for name in columns}, malformed[0], first, np.full(malformed[0], MALFORMED, np.uint8))
+            yield RawBatch(dict.fromkeys(columns, nulls), malformed[0], first, np.full(malformed[0], MALFORMED, np.uint8))
 
 
 class TsvReader(_Delimited):
     """Tab-separated lines without quoting: a quotation mark is a character like any other, a line is a row.
 
-    Captions hold stray quotation marks and carriage returns; a reader that honours those merges or splits rows. Surplus tabs stay
-    in the last column, a line with too few is filled with nulls and counted as malformed.
+    Captions hold stray quotation marks and carriage returns; a reader that honours those merges or splits rows. Surplus tabs
+    stay in the last column, a line with too few is filled with nulls and counted as malformed.
     """
 
     format: ClassVar[str] = "tsv"

@@ -71,7 +71,9 @@ def _start_native(daft: Any, engine: str) -> None:
     try:
         daft.set_runner_native()
     except Exception as error:
-        raise EngineError(f"daft already runs on another engine in this process, {engine!r} cannot be started: {error}") from None
+        raise EngineError(
+            f"daft already runs on another engine in this process, {engine!r} cannot be started: {error}"
+        ) from None
 
 
 def _start_ray(daft: Any, engine: str) -> None:
@@ -92,7 +94,8 @@ def _start_ray(daft: Any, engine: str) -> None:
 
 def unreadable_in(error: BaseException) -> Unreadable | None:
     """The broken file behind an error of a query; engines hand errors on as text, which they trim
-    and wrap, so the file is named by a mark in it."""
+    and wrap, so the file is named by a mark in it.
+    """
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, Unreadable):
@@ -163,7 +166,12 @@ def _columns(batch: Any, shard: int, sample: npt.NDArray[np.int64] | None, width
     """Concept columns followed by the columns that every frame has."""
     rows, first = batch.table.num_rows, batch.first
     defects = np.zeros(rows, np.uint8) if batch.defects is None else batch.defects
-    arrays = [*batch.table.columns[:width], pa.array(np.full(rows, shard, np.int32)), pa.array(np.arange(first, first + rows)), pa.array(defects)]
+    arrays = [
+        *batch.table.columns[:width],
+        pa.array(np.full(rows, shard, np.int32)),
+        pa.array(np.arange(first, first + rows)),
+        pa.array(defects),
+    ]
     if sample is not None:
         arrays.append(pa.array(sampled_mask(sample, first, rows) & ((defects & MALFORMED) == 0)))
     return arrays

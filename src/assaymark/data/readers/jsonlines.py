@@ -58,7 +58,9 @@ def _block(block: bytes, types: dict[str, str], first: int) -> Iterator[RawBatch
         return
     parsed = [_parse(line) for line in block.split(b"\n") if line.strip()]
     defects = np.array([bits for _, bits in parsed], np.uint8)
-    yield RawBatch(json_columns([record or {} for record, _ in parsed], types), len(parsed), first, defects if defects.any() else None)
+    yield RawBatch(
+        json_columns([record or {} for record, _ in parsed], types), len(parsed), first, defects if defects.any() else None
+    )
 
 
 def _fast(block: bytes, types: dict[str, str]) -> pa.Table | None:
@@ -69,7 +71,9 @@ def _fast(block: bytes, types: dict[str, str]) -> pa.Table | None:
             pa.BufferReader(block),
             read_options=pajson.ReadOptions(use_threads=False, block_size=max(len(block) + 1, 1 << 16)),
             parse_options=pajson.ParseOptions(
-                explicit_schema=pa.schema([(name, pa.string() if kind == "string" else _ARROW[kind]) for name, kind in types.items()]),
+                explicit_schema=pa.schema(
+                    [(name, pa.string() if kind == "string" else _ARROW[kind]) for name, kind in types.items()]
+                ),
                 unexpected_field_behavior="ignore",
             ),
         ).combine_chunks()
@@ -115,7 +119,9 @@ def _type(values: Sequence[Any]) -> str:
 def json_columns(records: Sequence[dict[str, Any]], types: dict[str, str]) -> dict[str, pa.Array]:
     """Arrays of the given types; a value of another type becomes null, except that everything can be text."""
     convert = {"double": _as_number, "string": _as_string, "list<double>": _as_list}
-    return {name: pa.array([convert[kind](record.get(name)) for record in records], _ARROW[kind]) for name, kind in types.items()}
+    return {
+        name: pa.array([convert[kind](record.get(name)) for record in records], _ARROW[kind]) for name, kind in types.items()
+    }
 
 
 def _as_number(value: Any) -> float | None:

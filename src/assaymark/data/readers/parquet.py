@@ -7,7 +7,18 @@ from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
 
-from assaymark.data.readers.base import BATCH_ROWS, Part, Peek, RawBatch, Reader, Shard, Unreadable, guard, open_file, text_columns
+from assaymark.data.readers.base import (
+    BATCH_ROWS,
+    Part,
+    Peek,
+    RawBatch,
+    Reader,
+    Shard,
+    Unreadable,
+    guard,
+    open_file,
+    text_columns,
+)
 
 __all__ = ["ParquetReader"]
 

@@ -77,7 +77,9 @@ class WebDatasetReader(Reader):
             yield record, bits
 
 
-def _member(record: dict[str, Any], archive: tarfile.TarFile, member: tarfile.TarInfo, ending: str, columns: set[str] | None) -> int:
+def _member(
+    record: dict[str, Any], archive: tarfile.TarFile, member: tarfile.TarInfo, ending: str, columns: set[str] | None
+) -> int:
     """Read one member into the record; returns defects."""
     if ending in IMAGE_SUFFIXES and columns is not None and "image" not in columns:
         return 0
@@ -127,7 +129,9 @@ class ImageFolderReader(Reader):
     format: ClassVar[str] = "images"
 
     def peek(self, shard: Shard) -> Peek:
-        return Peek({"path": "string", "label": "string", "image": "binary", "txt": "string"}, len(shard.files), (len(shard.files),))
+        return Peek(
+            {"path": "string", "label": "string", "image": "binary", "txt": "string"}, len(shard.files), (len(shard.files),)
+        )
 
     def read(self, part: Part, columns: Sequence[str]) -> Iterator[RawBatch]:
         root, files = Path(part.shard.path.partition("#")[0]), part.shard.files
