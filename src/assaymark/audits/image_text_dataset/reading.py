@@ -171,10 +171,12 @@ class ImageScores:
 
 def read_pairs(dataset: Any, choice: Choice, config: ImageTextDatasetConfig, context: Context, *, name: str) -> ScanOutcome:
     """The one pass. Score columns that the data set already holds stand in for their models."""
+    asked = {column for probe in choice.probes for column in (*probe.columns, *probe.optional)}
     for role in ("text_toxicity", "image_unsafe"):
         model = context.model(role)
         if model is not None and hasattr(model, "columns"):
-            dataset = dataset.with_scores({f"{role}.{label}": c for label, c in zip(model.labels, model.columns, strict=True)})
+            scores = {f"{role}.{label}": c for label, c in zip(model.labels, model.columns, strict=True)}
+            dataset = dataset.with_scores({name: column for name, column in scores.items() if name in asked})
     sampled = bool(config.sample_rows) and any(probe.name == "hate_content" for probe in choice.probes)
     checkpoint = None if context.work is None else context.work / name
     with context.progress.task(f"reading {name}", total=dataset.rows, unit="rows") as task:

@@ -21,7 +21,7 @@ BLOCK = 512
 class Collection(NamedTuple):
     """Searchable embeddings.
 
-    `blocks()` yields float32 blocks in order; `rows` is (shard, row) of each vector, shape (n, 2); `unreadable` counts
+    `blocks()` yields (offset, float32 block) in order; `rows` is (shard, row) of each vector, shape (n, 2); `unreadable` counts
     pictures that could not be decoded.
     """
 
@@ -40,11 +40,9 @@ class Collection(NamedTuple):
     def vectors(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Vectors at some positions, shape (n, dimension)."""
         out = np.zeros((len(positions), self.dimension), dtype=np.float32)
-        start = 0
-        for block in self.blocks():
+        for start, block in self.blocks():
             inside = (positions >= start) & (positions < start + len(block))
             out[inside] = block[positions[inside] - start]
-            start += len(block)
         return out
 
 
@@ -66,9 +64,9 @@ def given_embeddings(embeddings: Any, dataset: Any) -> Collection:
         [np.stack([np.full(n, shard.index), np.arange(n)], axis=1) for shard, n in zip(dataset.shards, sizes, strict=True)]
     ).astype(np.int64)
 
-    def blocks() -> Iterator[npt.NDArray[np.float32]]:
-        for _, block in embeddings.blocks():
-            yield block
+    def blocks() -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        for block in embeddings.blocks():
+            yield block.offset, block.vectors
 
     return Collection(blocks, rows, embeddings.dimension)
 
@@ -94,7 +92,7 @@ def embed_rows(dataset: Any, encoder: Any, context: Context, *, most: int) -> Co
             task.advance(len(block))
     vectors = np.concatenate(parts) if parts else np.zeros((0, encoder.dimension), np.float32)
     places = np.concatenate(kept) if kept else np.zeros((0, 2), np.int64)
-    return Collection(lambda: iter([vectors]), places, int(encoder.dimension), len(rows) - len(places))
+    return Collection(lambda: iter([(0, vectors)]), places, int(encoder.dimension), len(rows) - len(places))
 
 
 def _drawn_rows(dataset: Any, context: Context, *, most: int) -> Rows:

@@ -52,8 +52,8 @@ def hate_section(
         corrected = rogan_gladen(
             observed, error.sensitivity, error.specificity, method="bootstrap", rng=rng, confidence=config.confidence
         )
-        section.estimates["hate_content_model.sensitivity"] = wilson(*error.sensitivity, confidence=config.confidence)
-        section.estimates["hate_content_model.specificity"] = wilson(*error.specificity, confidence=config.confidence)
+        section.estimates["hate_content_model.sensitivity"] = wilson(error.sensitivity.successes, error.sensitivity.trials, confidence=config.confidence)
+        section.estimates["hate_content_model.specificity"] = wilson(error.specificity.successes, error.specificity.trials, confidence=config.confidence)
     section.estimates["hate_content_rate.any.corrected"] = corrected
     _curve(section, counts, config)
     _shards(section, counts, config, rng)
