@@ -97,7 +97,7 @@ def _candidates(
 def _slack(block: torch.Tensor, reach: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Twice the bound d * u * |q| |v| on the error of a float32 inner product: once for the bar, once for the row."""
     longest = float(torch.linalg.vector_norm(block, dim=1).nan_to_num(0.0).max()) if len(block) else 0.0
-    return 2.0 * (block.shape[1] + 8) * _UNIT_ROUNDOFF * np.asarray(reach * longest, dtype=np.float64)
+    return np.asarray(2 * (block.shape[1] + 8) * _UNIT_ROUNDOFF * longest * reach)
 
 
 def top_k(queries: Vectors, embeddings: Blocks, k: int, *, block_rows: int | None = None) -> Hits:
