@@ -34,6 +34,8 @@ File = tuple[str, int, tuple[str, ...]]
 
 
 class Found(NamedTuple):
+    """Files of one format and the reader for them; `table` where the input is in memory."""
+
     source: str
     reader: Reader
     files: list[File]

@@ -147,6 +147,7 @@ def missing_message(concept: str, columns: Sequence[str], where: str) -> str:
 
 
 def looks_like_url(value: str) -> bool:
+    """Whether a field begins as an address does; used to tell data from a header, and captions from urls."""
     return value.lstrip()[:8].lower().startswith(("http://", "https://", "//", "s3://", "ftp://", "data:"))
 
 

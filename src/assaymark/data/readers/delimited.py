@@ -33,6 +33,8 @@ _KNOWN = {name.casefold() for names in ALIASES.values() for name in names}
 
 
 class Header(NamedTuple):
+    """Column names, and whether the first line holds them (else they were guessed or given)."""
+
     names: tuple[str, ...]
     present: bool
 
