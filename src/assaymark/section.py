@@ -79,6 +79,8 @@ def interval_values(name: str, estimates: Iterable[Estimate]) -> dict[str, list[
 
 def exact_count(count: int, *, method: str = "count of all rows") -> Estimate:
     """A count of everything there is: known without error, so its interval has no width."""
-    return Estimate(count, count, count, max(count, 1), method, "count") if count else undefined(
-        "there are no rows", method=method, unit="count"
+    return (
+        Estimate(count, count, count, max(count, 1), method, "count")
+        if count
+        else undefined("there are no rows", method=method, unit="count")
     )

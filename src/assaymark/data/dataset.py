@@ -83,14 +83,18 @@ class Dataset:
         """
         for column in columns.values():
             if column not in self.columns:
-                raise SchemaError(f"{self.source}: no score column {column!r}{nearest(column, self.columns)}; columns: {', '.join(self.columns)}")
+                raise SchemaError(
+                    f"{self.source}: no score column {column!r}{nearest(column, self.columns)}; columns: {', '.join(self.columns)}"
+                )
         return replace(self, mapping={**self.mapping, **columns}, scores=self.scores | set(columns))
 
     def read(self) -> pa.Table:
         """All rows and columns in memory: for the small tables beside a data set, never for the data set itself."""
         names = list(self.columns)
         own = replace(self, mapping={name: name for name in names}, kind="table")
-        parts = [batch.table for shard in self.shards for part in self.reader.parts(shard) for batch in own.batches(part, names)]
+        parts = [
+            batch.table for shard in self.shards for part in self.reader.parts(shard) for batch in own.batches(part, names)
+        ]
         return pa.Table.from_batches(parts, schema=own.schema(names))
 
     def schema(self, concepts: Sequence[str]) -> pa.Schema:

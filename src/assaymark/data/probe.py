@@ -48,7 +48,9 @@ class Batch:
 
     def numbers(self, concept: str) -> np.ndarray:
         """float64 array, NaN where null."""
-        return self.once(("numbers", concept), lambda: self.column(concept).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        return self.once(
+            ("numbers", concept), lambda: self.column(concept).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        )
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         if key not in self._shared:

@@ -67,10 +67,22 @@ def new_model() -> tuple[CLIPModel, CLIPImageProcessorPil, PreTrainedTokenizerFa
         single="<start> $A <end>", special_tokens=[("<start>", vocabulary["<start>"]), ("<end>", vocabulary["<end>"])]
     )
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=tokens, bos_token="<start>", eos_token="<end>", pad_token="<pad>", unk_token="<unk>", model_max_length=12
+        tokenizer_object=tokens,
+        bos_token="<start>",
+        eos_token="<end>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        model_max_length=12,
     )
     shape = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "projection_dim": 32}
-    text = {**shape, "vocab_size": len(vocabulary), "max_position_embeddings": 12, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    text = {
+        **shape,
+        "vocab_size": len(vocabulary),
+        "max_position_embeddings": 12,
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    }
     vision = {**shape, "image_size": SIDE, "patch_size": 8}
     model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32))
     crop = {"height": SIDE, "width": SIDE}

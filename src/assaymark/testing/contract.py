@@ -183,7 +183,9 @@ def row_order_is_irrelevant(case: Case) -> None:
     """Shuffling the rows of the first input changes no estimate."""
     name, table = case.first_table()
     shuffled = table.take(np.random.default_rng(5).permutation(table.num_rows))
-    _same_estimates(case.run(case.planting, inputs={name: table}), case.run(case.planting, inputs={name: shuffled}), "row order")
+    _same_estimates(
+        case.run(case.planting, inputs={name: table}), case.run(case.planting, inputs={name: shuffled}), "row order"
+    )
 
 
 def batch_size_is_irrelevant(case: Case) -> None:

@@ -40,7 +40,9 @@ class ImageTextDatasetConfig(AuditConfig):
     # The paper matches bare substrings; word boundaries are ours, because substrings flag 10 to 50 times more innocent rows.
     term_mode: Literal["word", "substring"] = Field("word", description="how slice terms match a text")
     unsafe_mode: Literal["word", "substring"] = Field("word", description="how unsafe tokens match URL and text")
-    unsafe_lexicons: tuple[str, ...] = Field((), description="word lists for the weak unsafe label instead of the paper's tokens")
+    unsafe_lexicons: tuple[str, ...] = Field(
+        (), description="word lists for the weak unsafe label instead of the paper's tokens"
+    )
     nfkc: bool = Field(True, description="Unicode compatibility normalisation before matching")
     zero_width: bool = Field(True, description="remove zero-width characters before matching")
     leetspeak: bool = Field(False, description="read 4 as a, 3 as e, 0 as o ... before matching")

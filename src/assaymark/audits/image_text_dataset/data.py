@@ -32,7 +32,9 @@ INPUTS = (
     InputSpec("pairs", "pairs", "the data set: texts, and what there is of URLs, sizes, tags, similarities, hashes, images"),
     InputSpec("baseline", "pairs", "a second data set for the scaling comparison of hate content", required=False),
     InputSpec("embeddings", "embeddings", "image embeddings in the order of the rows of pairs", required=False),
-    InputSpec("calibration", "table", "labelled texts for the text model's own error: label, and text or score", required=False),
+    InputSpec(
+        "calibration", "table", "labelled texts for the text model's own error: label, and text or score", required=False
+    ),
     InputSpec("swaps", "table", "image, benign, harmful[, axis]; or cos_benign, cos_harmful for the captions", required=False),
     InputSpec("faces", "table", "labelled faces: race, gender, and score:<class> columns or image paths", required=False),
     InputSpec("faces_baseline", "table", "the same faces under another encoder, to compare", required=False),
@@ -85,7 +87,13 @@ def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
         "image_unsafe": "column:image_score",
         "dual_encoder": f"fake:dual-encoder?dimension=64&seed={seed}",
     }
-    truth = {**_table_truth(planted), **true_hate, **gaps, "caption_swap.G1.delta": 0.0 if null else 0.03, "caption_swap.G2.delta": 0.0}
+    truth = {
+        **_table_truth(planted),
+        **true_hate,
+        **gaps,
+        "caption_swap.G1.delta": 0.0 if null else 0.03,
+        "caption_swap.G2.delta": 0.0,
+    }
     truth["hate_content_compare.ratio"] = 1.0 if null else _exceeding(0.05) / _exceeding(0.03)
     return Planting({**inputs, **faces}, truth, settings, models, null)
 

@@ -38,7 +38,9 @@ def check_probes(config: ImageTextDatasetConfig) -> None:
     """Raise `ConfigError` for a probe name that does not exist."""
     for name in config.probes:
         if name not in PROBES:
-            raise ConfigError(f"setting 'probes': unknown probe {name!r}{nearest(name, PROBES) or '; known: ' + ', '.join(PROBES)}")
+            raise ConfigError(
+                f"setting 'probes': unknown probe {name!r}{nearest(name, PROBES) or '; known: ' + ', '.join(PROBES)}"
+            )
 
 
 def build_vocabulary(config: ImageTextDatasetConfig) -> Vocabulary:
@@ -92,7 +94,10 @@ def choose_probes(
     )
     offers: dict[str, tuple[list[Probe], str]] = {
         "anatomy": ([AnatomyProbe(), DuplicateProbe()], ""),
-        "lexicons": ([LexiconProbe(words, examples=config.examples)], "" if words.lexicons else "no lexicons given (--set lexicons=...)"),
+        "lexicons": (
+            [LexiconProbe(words, examples=config.examples)],
+            "" if words.lexicons else "no lexicons given (--set lexicons=...)",
+        ),
         "slice_test": ([SliceProbe(words)], "" if words.slices else "no terms given"),
         "tag_audit": (
             [TagProbe(source, cutoffs=config.punsafe_grid)],
@@ -103,7 +108,10 @@ def choose_probes(
             "" if source.text_labels else "no text model given (--model text_toxicity=SPEC)",
         ),
         "admission": ([AdmissionProbe(words)], ""),
-        "retrieval": ([SearchProbe([q.text for q in queries], k=config.k)] if queries else [], "" if queries else "no queries given"),
+        "retrieval": (
+            [SearchProbe([q.text for q in queries], k=config.k)] if queries else [],
+            "" if queries else "no queries given",
+        ),
         "find_me": ([FindProbe(wanted, distance=config.find_distance)], "" if wanted else "nobody asked to be found"),
     }
     probes: list[Probe] = []

@@ -58,7 +58,9 @@ def table_sections(
         sections.append(hate_section(found["hate_content"], config, error=error, rng=context.rng("hate content")))
         if baseline is not None:
             total = config.total_rows or read.rows
-            sections.append(comparison_section(compare(found["hate_content"], baseline.answers["hate_content"], config, total=total)))
+            sections.append(
+                comparison_section(compare(found["hate_content"], baseline.answers["hate_content"], config, total=total))
+            )
     if "admission" in found:
         sections.append(admission_section(found["admission"], words, config))
     return sections
@@ -92,13 +94,17 @@ def side_sections(
         other = inputs["faces_baseline"].read() if "faces_baseline" in inputs else None
         sections.append(faces_section(measure_faces(inputs["faces"].read(), other, encoder, config, context)))
     if "classes" in inputs and "label_space" in config.probes:
-        sections.append(labels_section(measure_labels(inputs["classes"].read(), words.lexicons, config), config, reveal=context.reveal))
+        sections.append(
+            labels_section(measure_labels(inputs["classes"].read(), words.lexicons, config), config, reveal=context.reveal)
+        )
     if "find_me" in read.answers:
         sections.append(_subjects(read, plan, collection, config, context))
     return sections
 
 
-def _collection(inputs: Mapping[str, Any], pairs: Any, plan: Subjects, config: ImageTextDatasetConfig, context: Context) -> Collection | None:
+def _collection(
+    inputs: Mapping[str, Any], pairs: Any, plan: Subjects, config: ImageTextDatasetConfig, context: Context
+) -> Collection | None:
     """Embeddings are needed for queries and for wanted pictures, and only then."""
     encoder = context.model("dual_encoder")
     if encoder is None or not (plan.queries or any(request.kind == "image" for request in plan.wanted)):
@@ -133,9 +139,7 @@ def _retrieval(
 def _subjects(
     read: ScanOutcome, plan: Subjects, collection: Collection | None, config: ImageTextDatasetConfig, context: Context
 ) -> Section:
-    matches, unanswered = find_pictures(
-        plan.wanted, read.answers["find_me"], collection, context.model("dual_encoder"), config
-    )
+    matches, unanswered = find_pictures(plan.wanted, read.answers["find_me"], collection, context.model("dual_encoder"), config)
     requests = shown_requests(plan.wanted, context)
     manifest = None
     if context.artifacts is not None and len(matches.row):

@@ -28,7 +28,11 @@ def _scale_law(seed: int) -> list[Trial]:
     for equal, expect in ((False, "above"), (True, "not above")):
         planted = planted_scale_law(seed, equal=equal)
         found = compare_scale(
-            int(planted.counts_a.sum()), int(planted.n_a.sum()), int(planted.counts_b.sum()), int(planted.n_b.sum()), total_b=TOTAL_ROWS
+            int(planted.counts_a.sum()),
+            int(planted.n_a.sum()),
+            int(planted.counts_b.sum()),
+            int(planted.n_b.sum()),
+            total_b=TOTAL_ROWS,
         )
         name = "scale law, equal rates: delta_CI" if equal else "scale law: delta_CI"
         trials.append(Trial(name, 0.0, found.conservative, expect))

@@ -61,7 +61,5 @@ def _cosines(table: Any, images: npt.NDArray[Any], encoder: Any) -> tuple[npt.ND
     texts = sorted({text for values in captions.values() for text in values})
     place = {text: i for i, text in enumerate(texts)}
     embedded = np.asarray(encoder.embed_texts(texts)) if texts else np.zeros((0, encoder.dimension))
-    benign, harmful = (
-        pair_cosines(vectors[which], embedded[[place[t] for t in captions[c]]]) for c in SWAP_COLUMNS
-    )
+    benign, harmful = (pair_cosines(vectors[which], embedded[[place[t] for t in captions[c]]]) for c in SWAP_COLUMNS)
     return benign, harmful

@@ -34,7 +34,11 @@ class Collection(NamedTuple):
         """Position of each (shard, row), -1 where the collection does not hold it. `self.rows` is sorted."""
         own, wanted = (r[:, 0] << np.int64(40) | r[:, 1] for r in (self.rows, rows))
         found = np.searchsorted(own, wanted)
-        held = (found < len(own)) & (own[np.minimum(found, max(len(own) - 1, 0))] == wanted) if len(own) else np.zeros(len(rows), bool)
+        held = (
+            (found < len(own)) & (own[np.minimum(found, max(len(own) - 1, 0))] == wanted)
+            if len(own)
+            else np.zeros(len(rows), bool)
+        )
         return np.where(held, found, -1)
 
     def vectors(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

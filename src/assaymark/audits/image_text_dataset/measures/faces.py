@@ -38,9 +38,7 @@ class Faces(NamedTuple):
     unscored: int
 
 
-def measure_faces(
-    table: Any, baseline: Any, encoder: Any, config: ImageTextDatasetConfig, context: Context
-) -> Faces:
+def measure_faces(table: Any, baseline: Any, encoder: Any, config: ImageTextDatasetConfig, context: Context) -> Faces:
     """`table` has `score:<class>` columns (logits, e.g. 100 x cosine), or `image` paths for an encoder; and group columns."""
     classes, scores = _scores(table, encoder, "faces")
     if config.human_class not in classes:
@@ -48,14 +46,21 @@ def measure_faces(
             f"faces: no class {config.human_class!r} among {', '.join(classes)}; name the class a face should get with "
             "--set human_class=..."
         )
-    named = {g: np.array([str(v) for v in table.column(g).to_pylist()], dtype=object) for g in GROUPS if g in table.column_names}
+    named = {
+        g: np.array([str(v) for v in table.column(g).to_pylist()], dtype=object) for g in GROUPS if g in table.column_names
+    }
     groups, human = list(named.values()), classes.index(config.human_class)
     probabilities = class_probabilities(scores, scale=1.0)
     options: dict[str, Any] = {"confidence": config.confidence, "resamples": config.resamples}
     answers = group_answers(probabilities, *groups, rng=context.rng("faces"), **options)
     gaps = {
         f"{column}.{value}": compare_groups(
-            probabilities, values == value, values != value, class_index=human, rng=context.rng(f"gap {column} {value}"), **options
+            probabilities,
+            values == value,
+            values != value,
+            class_index=human,
+            rng=context.rng(f"gap {column} {value}"),
+            **options,
         )
         for column, values in named.items()
         for value in sorted(set(values))
@@ -92,7 +97,9 @@ def _encoded(table: Any, encoder: Any) -> npt.NDArray[np.float64]:
     logits = np.full((len(paths), len(PAPER_CLASSES)), np.nan)
     for i, path in enumerate(paths):
         try:
-            logits[i] = encoder.logit_scale * np.asarray(encoder.embed_images([decode_image(path)]), dtype=float)[0] @ sentences.T
+            logits[i] = (
+                encoder.logit_scale * np.asarray(encoder.embed_images([decode_image(path)]), dtype=float)[0] @ sentences.T
+            )
         except InputError:  # the face stays NaN and is counted as unscored
             continue
     return logits

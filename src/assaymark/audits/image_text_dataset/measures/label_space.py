@@ -39,7 +39,9 @@ def measure_labels(table: Any, lexicons: tuple[Lexicon, ...], config: ImageTextD
         hits = Matcher(lists, mode="word").find(pa.array(spelled, pa.large_string()))
         column = np.array([reasons.index(term.category or "blocklist") for term in terms])
         marked[hits.rows, column[hits.terms]] = True
-    return Labels(label_space(marked, counts, confidence=config.confidence), tuple(names), tuple(counts.tolist()), reasons, marked)
+    return Labels(
+        label_space(marked, counts, confidence=config.confidence), tuple(names), tuple(counts.tolist()), reasons, marked
+    )
 
 
 def _blocklists(settings: tuple[str, ...]) -> list[Lexicon]:

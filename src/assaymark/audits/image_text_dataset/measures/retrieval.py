@@ -36,6 +36,9 @@ from assaymark.result import Estimate
 
 __all__ = ["QueryAnswer", "Retrieval", "measure_retrieval"]
 
+RANDOM_ROWS = 5_000
+"""Rows drawn at random whose labels the views are compared with."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -85,24 +88,33 @@ def measure_retrieval(
 
         return row_labels(dataset, rows, vocabulary=vocabulary, model=scorer, config=config, embeddings=vectors)
 
-    everything = [hits.rows.ravel(), by_image.rows.ravel(), random_hits.rows.ravel()]
+    # Two different yardsticks: what a random *search* brings up, and what a random *row* holds.
+    drawn = np.sort(rng.choice(len(collection.rows), size=min(RANDOM_ROWS, len(collection.rows)), replace=False))
+    everything = [hits.rows.ravel(), by_image.rows.ravel(), random_hits.rows.ravel(), drawn]
     found = labels(collection.rows[np.concatenate(everything)])
     unsafe, passed = np.nan_to_num(found.unsafe), found.passed
     a = unsafe[: hits.rows.size].reshape(hits.rows.shape)
     b = unsafe[hits.rows.size : 2 * hits.rows.size].reshape(hits.rows.shape)
-    base = unsafe[2 * hits.rows.size :].reshape(random_hits.rows.shape)
+    searched, rest = np.split(unsafe[2 * hits.rows.size :], [random_hits.rows.size])
+    base = searched.reshape(random_hits.rows.shape)
     let = passed[: hits.rows.size].reshape(hits.rows.shape)
     answers = []
     for q, query in enumerate(queries):
         named = search.rows[q][collection.positions(search.rows[q]) >= 0]
         by_text = labels(named).unsafe if len(named) else None
         group = duplicate_groups(collection, hits.rows[q], config)
-        answers.append(_answer(query, a[q], b[q], by_text, base, let[q], group, int(search.counts[q]), found.has_filter, config, context))
+        answers.append(
+            _answer(
+                query, a[q], b[q], by_text, base, rest, let[q], group, int(search.counts[q]), found.has_filter, config, context
+            )
+        )
     pairs, axes = _paired(queries, answers, a, config, context)
     return Retrieval(tuple(answers), pairs, axes, len(collection.rows), found.source, int(np.isnan(found.unsafe).sum()))
 
 
-def duplicate_groups(collection: Collection, rows: npt.NDArray[np.int64], config: ImageTextDatasetConfig) -> npt.NDArray[np.int64]:
+def duplicate_groups(
+    collection: Collection, rows: npt.NDArray[np.int64], config: ImageTextDatasetConfig
+) -> npt.NDArray[np.int64]:
     """Group number of each hit: hits joined by a cosine of at least `duplicate_cosine` are one picture."""
     return group_pairs(cosine_pairs(collection.vectors(rows), threshold=config.duplicate_cosine), n=len(rows))
 
@@ -113,6 +125,7 @@ def _answer(
     b: Floats,
     by_text: Floats | None,
     base: Floats,
+    rest: Floats,
     let: npt.NDArray[np.bool_],
     group: npt.NDArray[np.int64],
     text_rows: int,
@@ -125,14 +138,19 @@ def _answer(
     distinct = first_of_each(group, k=config.k)
     leak = leak_at_k(a.astype(bool), let, k=config.k, **options) if has_filter else None
     verdict = compare_views(
-        base.ravel().astype(bool),
+        rest.astype(bool),
         text_query=a[distinct].astype(bool),
         example_image=b[: config.k].astype(bool),
         text_search=None if by_text is None else np.nan_to_num(by_text).astype(bool),
         confidence=config.confidence,
     )
     return QueryAnswer(
-        query, unsafe_at_k(a, group, k=config.k, **options), baseline_ratio(a[distinct], base, **options), leak, verdict, text_rows
+        query,
+        unsafe_at_k(a, group, k=config.k, **options),
+        baseline_ratio(a[distinct], base, **options),
+        leak,
+        verdict,
+        text_rows,
     )
 
 
@@ -143,7 +161,11 @@ def _paired(
     for axis, first, second in query_pairs(queries):
         rng = context.rng(f"pair {queries[first].text}|{queries[second].text}")
         difference = pair_difference(
-            unsafe[first][: config.k], unsafe[second][: config.k], rng=rng, confidence=config.confidence, resamples=config.resamples
+            unsafe[first][: config.k],
+            unsafe[second][: config.k],
+            rng=rng,
+            confidence=config.confidence,
+            resamples=config.resamples,
         )
         pairs.append((axis, queries[first].text, queries[second].text, difference))
         means = [float(answers[i].unsafe.kept.value or 0.0) for i in (first, second)]

@@ -72,4 +72,6 @@ def write_manifest(wanted: tuple[Wanted, ...], matches: Matches, requests: list[
         }
     )
     pq.write_table(table, folder / "removal_manifest.parquet")
-    return Artifact("removal_manifest", "table", "removal_manifest.parquet", "rows to remove, with reason and date", private=True)
+    return Artifact(
+        "removal_manifest", "table", "removal_manifest.parquet", "rows to remove, with reason and date", private=True
+    )

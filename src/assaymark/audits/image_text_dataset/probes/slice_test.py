@@ -61,9 +61,12 @@ class SliceProbe(Probe):
             state["tag_rows"] = {t: int(x) for t, x in zip(names, rows, strict=True) if x}
             state["tag_unsafe"] = {t: int(x) for t, x in zip(names, flagged, strict=True) if x}
             inside = unsafe[hits.rows]
-            pairs, sizes = np.unique(hits.terms[inside].astype(np.int64) * len(names) + codes[hits.rows[inside]], return_counts=True)
+            pairs, sizes = np.unique(
+                hits.terms[inside].astype(np.int64) * len(names) + codes[hits.rows[inside]], return_counts=True
+            )
             state["slice_tag"] = {
-                f"{p // len(names)}|{names[p % len(names)]}": int(c) for p, c in zip(pairs.tolist(), sizes.tolist(), strict=True)
+                f"{p // len(names)}|{names[p % len(names)]}": int(c)
+                for p, c in zip(pairs.tolist(), sizes.tolist(), strict=True)
             }
         return state
 

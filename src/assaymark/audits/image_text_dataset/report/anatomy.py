@@ -57,9 +57,13 @@ def anatomy_section(
         _domains(section, counts, config, rng)
     if missing.defined and (missing.low or 0) > 0.01:
         section.findings.append(
-            Finding("note", f"{format_estimate(missing)} of the rows have no text.", ("anatomy.missing_text",), ("text_lengths",))
+            Finding(
+                "note", f"{format_estimate(missing)} of the rows have no text.", ("anatomy.missing_text",), ("text_lengths",)
+            )
         )
-    section.methods.append(f"Anatomy: all {rows:,} rows were counted; intervals treat them as a sample of what the crawl would give.")
+    section.methods.append(
+        f"Anatomy: all {rows:,} rows were counted; intervals treat them as a sample of what the crawl would give."
+    )
     return section
 
 
@@ -75,7 +79,11 @@ def _lengths(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
         "measure": [measure.replace("_", " ") for _, measure, _ in cells],
         **interval_values("length", [estimate for _, _, estimate in cells]),
     }
-    columns = (Column("unit", "label"), Column("measure", "label"), *interval_columns("length", "number", "length of the texts"))
+    columns = (
+        Column("unit", "label"),
+        Column("measure", "label"),
+        *interval_columns("length", "number", "length of the texts"),
+    )
     section.tables.append(Table.of("text_lengths", "Text lengths", values, columns))
     edges = np.arange(0, 301, 10)
     histogram = np.add.reduceat(np.append(counts.characters[:300], counts.characters[300:].sum()), edges)

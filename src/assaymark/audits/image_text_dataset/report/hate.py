@@ -52,8 +52,12 @@ def hate_section(
         corrected = rogan_gladen(
             observed, error.sensitivity, error.specificity, method="bootstrap", rng=rng, confidence=config.confidence
         )
-        section.estimates["hate_content_model.sensitivity"] = wilson(error.sensitivity.successes, error.sensitivity.trials, confidence=config.confidence)
-        section.estimates["hate_content_model.specificity"] = wilson(error.specificity.successes, error.specificity.trials, confidence=config.confidence)
+        section.estimates["hate_content_model.sensitivity"] = wilson(
+            error.sensitivity.successes, error.sensitivity.trials, confidence=config.confidence
+        )
+        section.estimates["hate_content_model.specificity"] = wilson(
+            error.specificity.successes, error.specificity.trials, confidence=config.confidence
+        )
     section.estimates["hate_content_rate.any.corrected"] = corrected
     _curve(section, counts, config)
     _shards(section, counts, config, rng)
@@ -185,8 +189,16 @@ def comparison_section(found: Comparison | None) -> Section:
         "hate_content_compare.increase": scale.conservative,
     }
     names = ["baseline", "this data set"]
-    values = {"data_set": names, **interval_values("rate", [scale.rate_a, scale.rate_b]), "texts": [scale.rate_a.n, scale.rate_b.n]}
-    columns = (Column("data_set", "label", "data set"), *interval_columns("rate", "share", "rate of any"), Column("texts", "count"))
+    values = {
+        "data_set": names,
+        **interval_values("rate", [scale.rate_a, scale.rate_b]),
+        "texts": [scale.rate_a.n, scale.rate_b.n],
+    }
+    columns = (
+        Column("data_set", "label", "data set"),
+        *interval_columns("rate", "share", "rate of any"),
+        Column("texts", "count"),
+    )
     section.tables.append(Table.of("hcr_compare", "Hate content rate against the baseline", values, columns))
     numbers = {
         "conservative increase delta_CI (%)": scale.delta_ci,
@@ -195,10 +207,16 @@ def comparison_section(found: Comparison | None) -> Section:
     }
     if found.shards is not None:
         welch = found.shards.welch
-        numbers |= {"Welch t over shards": welch.statistic, "its p value": welch.p_value, "Cohen's d over shards": found.shards.cohen_d.value}
+        numbers |= {
+            "Welch t over shards": welch.statistic,
+            "its p value": welch.p_value,
+            "Cohen's d over shards": found.shards.cohen_d.value,
+        }
     section.tables.append(
         Table.of(
-            "hcr_compare_numbers", "Scale comparison", {"number": list(numbers), "value": list(numbers.values())},
+            "hcr_compare_numbers",
+            "Scale comparison",
+            {"number": list(numbers), "value": list(numbers.values())},
             (Column("number", "label"), Column("value", "number")),
             description="delta_CI compares the lower limit here with the upper limit of the baseline: what chance cannot take back.",
         )  # fmt: skip

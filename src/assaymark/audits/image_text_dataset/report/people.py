@@ -138,5 +138,7 @@ def find_section(
             )
         )
     section.notes += [f"find_me: {reason}" for reason in unanswered]
-    section.methods.append("Data subjects: exact URL, registered domain, name on word boundaries, content hash, near perceptual hash.")
+    section.methods.append(
+        "Data subjects: exact URL, registered domain, name on word boundaries, content hash, near perceptual hash."
+    )
     return section

@@ -65,7 +65,11 @@ def _query_table(found: Retrieval) -> Table:
     ]  # fmt: skip
     leaks = [a.leak for a in answers if a.leak is not None]
     if len(leaks) == len(answers) and leaks:
-        for name, title in (("leaked", "passes the filter"), ("over_block", "safe hits removed"), ("unsafe_after", "unsafe@k after")):
+        for name, title in (
+            ("leaked", "passes the filter"),
+            ("over_block", "safe hits removed"),
+            ("unsafe_after", "unsafe@k after"),
+        ):
             values |= interval_values(name, [getattr(leak, name) for leak in leaks])
             columns += interval_columns(name, "share", title)
     return Table.of("retrieval_test", "Concept retrieval", values, columns)

@@ -40,8 +40,17 @@ def lexicon_section(counts: LexiconCounts, words: Vocabulary, config: ImageTextD
     section.tables += [_category_table(counts, words, rate), _term_table(counts, words, config)]
     section.figures.append(
         Figure(
-            "lexicon_categories", "Rows with a word of the lexicons", "intervals", table="lexicon_hits", x="category",
-            y="rate", low="rate_low", high="rate_high", group="matching", y_title="share of rows", log_y=False,
+            "lexicon_categories",
+            "Rows with a word of the lexicons",
+            "intervals",
+            table="lexicon_hits",
+            x="category",
+            y="rate",
+            low="rate_low",
+            high="rate_high",
+            group="matching",
+            y_title="share of rows",
+            log_y=False,
             caption="Matching bare substrings flags innocent words too; the honest number is the one with word boundaries.",
         )  # fmt: skip
     )
@@ -125,8 +134,15 @@ def slice_section(
     ]  # fmt: skip
     section.figures.append(
         Figure(
-            "slice_test", "Unsafe rows among the rows that name a term", "intervals", table="slice_test", x="term", y="rate",
-            low="rate_low", high="rate_high", y_title="share of rows with an unsafe token",
+            "slice_test",
+            "Unsafe rows among the rows that name a term",
+            "intervals",
+            table="slice_test",
+            x="term",
+            y="rate",
+            low="rate_low",
+            high="rate_high",
+            y_title="share of rows with an unsafe token",
             reference=((counts.unsafe / counts.rows, "all rows"),) if counts.rows else (),
             caption="Rates are properties of this data set, not of the people named.",
         )  # fmt: skip
@@ -146,7 +162,9 @@ def slice_section(
         )
     if len(raised) > 5:
         section.findings.append(
-            Finding("note", f"{len(raised) - 5} more terms stand out after correction for {len(terms)} tests.", (), ("slice_test",))
+            Finding(
+                "note", f"{len(raised) - 5} more terms stand out after correction for {len(terms)} tests.", (), ("slice_test",)
+            )
         )
     section.methods.append(
         f"Slice test: {len(terms)} terms, matched as {config.term_mode}; the weak unsafe label is a token of "
@@ -188,5 +206,3 @@ def _slice_table(test: SliceTest, words: Vocabulary, terms: list[str]) -> Table:
         "slice_test", "Slice test: unsafe rows by term", values, columns,
         description="Most significant first. A term without rows was not tested.",
     )  # fmt: skip
-
-
