@@ -81,6 +81,9 @@ class Planting:
     null: bool = False
 
 
+Expectation = Literal["covers", "above", "below", "not above"]
+
+
 class Trial(NamedTuple):
     """One number of a planted experiment that needs no input files: the known truth and what the method estimated.
 
@@ -91,7 +94,7 @@ class Trial(NamedTuple):
     name: str
     truth: float
     estimate: Estimate
-    expect: Literal["covers", "above", "below", "not above"] = "covers"
+    expect: Expectation = "covers"
 
 
 class Task(Protocol):
@@ -190,7 +193,7 @@ class Audit(ABC):
     @classmethod
     @abstractmethod
     def planted(cls, seed: int, folder: Path, *, null: bool = False, full: bool = False) -> Planting:
-        """Write inputs with a known answer into `folder`. `full` is the published size (calibrate), else a small one (tests)."""
+        """Write inputs with a known answer into `folder`. `full` is the published size, else one for tests."""
         ...
 
     @classmethod

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 __all__ = [
     "AssaymarkError",
     "ConfigError",
-    "EngineError",
     "EndpointError",
+    "EngineError",
     "InputError",
     "MissingExtra",
     "ModelError",

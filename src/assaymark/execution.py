@@ -109,6 +109,7 @@ def execute(
     step: str | None = None,
     base: Path | None = None,
     cache: ModelCache | None = None,
+    batch_size: int = 256,
     progress: Progress | None = None,
     log: Callable[..., None] | None = None,
 ) -> Result:
@@ -140,7 +141,7 @@ def execute(
     started, clock = datetime.now(UTC), time.monotonic()
     step = step or info.id
     opened = _open_inputs(info, inputs)
-    adapters = _open_models(info, models, cache, base)
+    adapters = _open_models(info, models, cache, base, batch_size)
     context = Context(
         seed=seed,
         models=adapters,
@@ -150,6 +151,7 @@ def execute(
         work=_made(folder, "work", step),
         artifacts=_made(folder, "artifacts", step),
         cache=cache,
+        batch_size=batch_size,
         progress=progress or Progress(),
         log=log,
     )
@@ -157,6 +159,8 @@ def execute(
     if folder is not None:
         result = _relocated(result, folder, step)
     result = _redacted(result, context)
+    if info.limits:
+        result = result.replace(notes=(*result.notes, f"limits: {info.limits}"))
     return result.replace(
         provenance=Provenance(
             audit=info.id,
@@ -186,12 +190,14 @@ def _open_inputs(info: AuditInfo, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return opened
 
 
-def _open_models(info: AuditInfo, models: Mapping[str, Any], cache: Any, base: Path | None) -> dict[str, Any]:
+def _open_models(info: AuditInfo, models: Mapping[str, Any], cache: Any, base: Path | None, batch_size: int) -> dict[str, Any]:
     if not models:
         return {}
     from assaymark.models import open_role
 
-    return {role: open_role(info.role(role), spec, cache=cache, base=base) for role, spec in models.items()}
+    return {
+        role: open_role(info.role(role), spec, cache=cache, base=base, batch_size=batch_size) for role, spec in models.items()
+    }
 
 
 def _made(folder: Path | None, part: str, step: str) -> Path | None:

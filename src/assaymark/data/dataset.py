@@ -84,7 +84,8 @@ class Dataset:
         for column in columns.values():
             if column not in self.columns:
                 raise SchemaError(
-                    f"{self.source}: no score column {column!r}{nearest(column, self.columns)}; columns: {', '.join(self.columns)}"
+                    f"{self.source}: no score column {column!r}{nearest(column, self.columns)}; "
+                    f"columns: {', '.join(self.columns)}"
                 )
         return replace(self, mapping={**self.mapping, **columns}, scores=self.scores | set(columns))
 

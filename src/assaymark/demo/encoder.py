@@ -102,7 +102,7 @@ def train_encoder(folder: Path, *, seed: int, steps: int = 400) -> float:
     captions = [f"a photo of a {colour} {shape}" for colour, shape in itertools.product(COLOURS, SHAPES)]
     kinds = list(itertools.product(COLOURS, SHAPES))
     tokens = tokenizer(captions, padding=True, return_tensors="pt")
-    drawn = [draw_picture(*kind, rng) for kind in kinds for _ in range(POOL)]
+    drawn = [draw_picture(kind[0], kind[1], rng) for kind in kinds for _ in range(POOL)]
     pool = images(drawn, return_tensors="pt").pixel_values.view(len(kinds), POOL, 3, SIDE, SIDE)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
@@ -120,6 +120,6 @@ def train_encoder(folder: Path, *, seed: int, steps: int = 400) -> float:
     tokenizer.save_pretrained(folder)
     truth = rng.integers(0, len(kinds), size=200)
     with torch.inference_mode():
-        pixels = images([draw_picture(*kinds[i], rng) for i in truth], return_tensors="pt").pixel_values
+        pixels = images([draw_picture(kinds[i][0], kinds[i][1], rng) for i in truth], return_tensors="pt").pixel_values
         logits = model(**tokens, pixel_values=pixels).logits_per_image
     return float((logits.argmax(dim=1).numpy() == truth).mean())

@@ -1,11 +1,10 @@
-"""What harmful, mislabelled or unconsented content does an image-text data set hold, whom does it hit, and do its own safety devices
-work?
+"""What harmful, mislabelled or unconsented content does an image-text data set hold, and do its safety devices work?
 
-The answer is a report of rates with intervals: anatomy, lexicon hits, slices by term, the safety tag, hateful texts, the similarity
-filter, concept search, caption swaps, faces, class labels, data subjects.
+The answer is a report of rates with intervals: anatomy, lexicon hits, slices by term, the safety tag, hateful texts, the
+similarity filter, concept search, caption swaps, faces, class labels, data subjects.
 
-A. Birhane, V. U. Prabhu, E. Kahembwe. "Multimodal datasets: misogyny, pornography, and malignant stereotypes". arXiv 2110.01963;
-with its follow-ups arXiv 2306.13141, 2311.03449 and 2405.04623.
+A. Birhane, V. U. Prabhu, E. Kahembwe. "Multimodal datasets: misogyny, pornography, and malignant stereotypes". arXiv
+2110.01963; with its follow-ups arXiv 2306.13141, 2311.03449 and 2405.04623.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class ImageTextDatasetConfig(AuditConfig):
     nfkc: bool = Field(True, description="Unicode compatibility normalisation before matching")
     zero_width: bool = Field(True, description="remove zero-width characters before matching")
     leetspeak: bool = Field(False, description="read 4 as a, 3 as e, 0 as o ... before matching")
-    false_discovery_rate: Share = Field(0.01, description="Benjamini-Hochberg level over all slice terms")  # card, experiment A
+    false_discovery_rate: Share = Field(0.01, description="Benjamini-Hochberg level over all slice terms")
 
     # -- hate content rate (2306.13141, section 3) -------------------------------------------------------------------------
     theta: Share = Field(0.5, description="probability above which a text counts as hateful, targeted or aggressive")

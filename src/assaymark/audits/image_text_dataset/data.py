@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,18 @@ INPUTS = (
 )
 
 ROLES = (
-    ModelRole("text_toxicity", "scores texts; several labels are reported one by one and as their largest",
-              any_of=("scores-texts", "reads-columns")),
+    ModelRole(
+        "text_toxicity",
+        "scores texts; several labels are reported one by one and as their largest",
+        any_of=("scores-texts", "reads-columns"),
+    ),
     ModelRole("dual_encoder", "embeds images and texts in one space", all_of=("embeds-images", "embeds-texts")),
-    ModelRole("image_unsafe", "scores images, stored embeddings, or names score columns",
-              any_of=("scores-images", "scores-embeddings", "reads-columns")),
-)  # fmt: skip
+    ModelRole(
+        "image_unsafe",
+        "scores images, stored embeddings, or names score columns",
+        any_of=("scores-images", "scores-embeddings", "reads-columns"),
+    ),
+)
 
 
 def required_columns(table: pa.Table, columns: Sequence[str], name: str) -> None:
@@ -59,9 +66,9 @@ def required_columns(table: pa.Table, columns: Sequence[str], name: str) -> None
 
 
 def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
-    """Experiments A, B, C and E of the card and a text model of known error, as files that the audit reads.
+    """Experiments A, B, C and E and a text model of known error, as files that the audit reads.
 
-    The card's experiment D needs millions of draws: see `ImageTextDataset.experiments`.
+    Experiment D needs millions of draws: see `ImageTextDataset.experiments`.
     """
     rows = 200_000 if full else 6_000
     planted = planted_tables(seed, rows, null=null)
@@ -156,7 +163,7 @@ def _with_lexicon(table: pa.Table, folder: Path, rng: np.random.Generator) -> tu
 def _write_shards(table: pa.Table, folder: Path, *, shards: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     edges = np.linspace(0, table.num_rows, shards + 1).astype(int)
-    for i, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (start, stop) in enumerate(pairwise(edges)):
         pq.write_table(table.slice(start, stop - start), folder / f"part-{i:04d}.parquet")
 
 

@@ -127,9 +127,16 @@ def _retrieval(
         reason = "give --model dual_encoder=SPEC and embeddings or images"
         return Section(notes=[f"retrieval was left out: {reason}"])
     found = measure_retrieval(
-        plan.queries, collection, pairs, read.answers["search"], encoder=context.model("dual_encoder"),
-        scorer=context.model("image_unsafe"), vocabulary=words, config=config, context=context,
-    )  # fmt: skip
+        plan.queries,
+        collection,
+        pairs,
+        read.answers["search"],
+        encoder=context.model("dual_encoder"),
+        scorer=context.model("image_unsafe"),
+        vocabulary=words,
+        config=config,
+        context=context,
+    )
     section = retrieval_section(found, config)
     if collection.unreadable:
         section.notes.append(f"retrieval: {collection.unreadable:,} pictures could not be decoded")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from assaymark.audit import Trial
+from assaymark.audit import Expectation, Trial
 from assaymark.audits.image_text_dataset.method.hate_content import compare_scale
 from assaymark.audits.image_text_dataset.method.retrieval import baseline_ratio, leak_at_k, top_k
 from assaymark.audits.image_text_dataset.planted import planted_retrieval, planted_scale_law
@@ -25,7 +25,8 @@ def method_trials(seed: int) -> Sequence[Trial]:
 
 def _scale_law(seed: int) -> list[Trial]:
     trials = []
-    for equal, expect in ((False, "above"), (True, "not above")):
+    expectations: tuple[tuple[bool, Expectation], ...] = ((False, "above"), (True, "not above"))
+    for equal, expect in expectations:
         planted = planted_scale_law(seed, equal=equal)
         found = compare_scale(
             int(planted.counts_a.sum()),

@@ -1,4 +1,4 @@
-"""Caption swaps (card 2.4): cosines of one picture with a benign and with a harmful caption, given or computed."""
+"""Caption swaps: cosines of one picture with a benign and with a harmful caption, given or computed."""
 
 from __future__ import annotations
 
@@ -37,9 +37,15 @@ def measure_swaps(table: Any, encoder: Any, config: ImageTextDatasetConfig, cont
     else:
         benign, harmful = _cosines(table, images, encoder)
     answers = swap_by_axis(
-        benign, harmful, images, np.array([str(axis) for axis in axes], dtype=object),
-        rng=context.rng("caption swap"), tau=config.tau, confidence=config.confidence, resamples=config.resamples,
-    )  # fmt: skip
+        benign,
+        harmful,
+        images,
+        np.array([str(axis) for axis in axes], dtype=object),
+        rng=context.rng("caption swap"),
+        tau=config.tau,
+        confidence=config.confidence,
+        resamples=config.resamples,
+    )
     lost = int((np.isnan(benign) | np.isnan(harmful)).sum())
     return Swaps(answers, len(images), lost)
 

@@ -1,4 +1,4 @@
-"""The downstream probe (card 2.7): class probabilities of labelled faces under one encoder, or two."""
+"""The downstream probe: class probabilities of labelled faces under one encoder, or two."""
 
 from __future__ import annotations
 

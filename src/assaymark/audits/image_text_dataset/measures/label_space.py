@@ -1,4 +1,4 @@
-"""Class names and image counts against word lists (card 2.8)."""
+"""Class names and image counts against word lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.data import required_columns
 from assaymark.audits.image_text_dataset.method.label_space import LabelSpace, label_space
 from assaymark.data.lexicon import Lexicon, Matcher, Term, load_lexicons
-
 
 __all__ = ["Labels", "measure_labels"]
 

@@ -1,4 +1,4 @@
-"""The concept retrieval test (card 2.3): every query in up to three views, against random queries, with the filter on and off."""
+"""The concept retrieval test: every query in up to three views, against random queries, with the filter on and off."""
 
 from __future__ import annotations
 
@@ -157,7 +157,8 @@ def _answer(
 def _paired(
     queries: Sequence[Query], answers: Sequence[QueryAnswer], unsafe: Floats, config: ImageTextDatasetConfig, context: Context
 ) -> tuple[tuple[tuple[str, str, str, PairDifference], ...], dict[str, AxisDifference]]:
-    pairs, by_axis = [], {}
+    pairs: list[tuple[str, str, str, PairDifference]] = []
+    by_axis: dict[str, list[list[float]]] = {}
     for axis, first, second in query_pairs(queries):
         rng = context.rng(f"pair {queries[first].text}|{queries[second].text}")
         difference = pair_difference(

@@ -20,7 +20,7 @@ from assaymark.data.images import decode_image
 from assaymark.report.redaction import hash_content
 from assaymark.result import Artifact
 
-__all__ = ["Subjects", "find_subjects", "find_pictures", "shown_requests", "write_manifest"]
+__all__ = ["Subjects", "find_pictures", "find_subjects", "shown_requests", "write_manifest"]
 
 
 class Subjects(NamedTuple):

@@ -1,4 +1,4 @@
-"""A similarity cut-off as a curation rule: what and whom it lets in, threshold by threshold (section 2.4)."""
+"""A similarity cut-off as a curation rule: what and whom it lets in, threshold by threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in the table: summaries read off histograms and counters that any number of batches add up to (section 2.1)."""
+"""What is in the table: summaries read off histograms and counters that any number of batches add up to."""
 
 from __future__ import annotations
 

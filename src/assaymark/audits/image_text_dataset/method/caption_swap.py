@@ -1,4 +1,4 @@
-"""Does the similarity filter prefer the defamatory caption? (section 2.4)"""
+"""Does the similarity filter prefer the defamatory caption?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an encoder trained on the dataset calls people (section 2.7; "The Dark Side of Dataset Scaling")."""
+"""What an encoder trained on the dataset calls people ("The Dark Side of Dataset Scaling")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a person, a site or a picture in the table, and is it still there in the next release? (section 2.9)"""
+"""Is a person, a site or a picture in the table, and is it still there in the next release?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hate content rate of the texts, and whether scale dilutes it (section 2.6; "On Hate Scaling Laws for Data-Swamps")."""
+"""Hate content rate of the texts, and whether scale dilutes it ("On Hate Scaling Laws for Data-Swamps")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bounded, mergeable sample of distinct keys: how many different ones, and how often they repeat (section 2.1)."""
+"""A bounded, mergeable sample of distinct keys: how many different ones, and how often they repeat."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _share_left(counted: Estimate, rows: int, confidence: float) -> Estimate:
 def duplicates(
     sketch: KeySketch, *, thresholds: tuple[int, ...] = (2, 3, 5, 10, 100, 1000), top: int = 20, confidence: float = 0.95
 ) -> Duplicates:
-    """Duplicate rates read off a sketch (section 2.1).
+    """Duplicate rates read off a sketch.
 
     The estimates stay unbiased with heavy hitters (one caption carried by a million rows), because they scale *numbers of
     keys* and take the number of rows as known; scaling rows of sampled keys would not.

@@ -1,4 +1,4 @@
-"""Are the classes of a labelled image set themselves offensive or not imageable? (section 2.8)"""
+"""Are the classes of a labelled image set themselves offensive or not imageable?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of nearly equal items: by embedding cosine, and by Hamming distance of perceptual hashes (section 2.1)."""
+"""Groups of nearly equal items: by embedding cosine, and by Hamming distance of perceptual hashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a concept search brings up, against random searches, paired searches and a safety filter (section 2.3)."""
+"""What a concept search brings up, against random searches, paired searches and a safety filter."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ def compare_views(
     least: int = 20,
     confidence: float = 0.95,
 ) -> Verdict:
-    """Separate "the model misassociates" from "the content is in the data" (section 2.3, views a, b, c).
+    """Separate "the model misassociates" from "the content is in the data" (views a, b, c).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The longitudinal term audit: does a term attract unsafe rows, and does the tag notice (section 2.2)."""
+"""The longitudinal term audit: does a term attract unsafe rows, and does the tag notice."""
 
 from __future__ import annotations
 

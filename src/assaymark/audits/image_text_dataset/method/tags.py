@@ -1,4 +1,4 @@
-"""What the safety tag is worth: agreement with other signals, and the harm left after filtering by it (section 2.5)."""
+"""What the safety tag is worth: agreement with other signals, and the harm left after filtering by it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by inner product, block by block (section 2.3)."""
+"""Exact nearest neighbours by inner product, block by block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Similarity histograms of all, unsafe and group rows: everything the threshold curve needs (card 2.4)."""
+"""Similarity histograms of all, unsafe and group rows: everything the threshold curve needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in the table (card 2.1): missing texts, lengths, sizes, licences, tags, similarities, scripts, domains."""
+"""What is in the table: missing texts, lengths, sizes, licences, tags, similarities, scripts, domains."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Repeated rows by (URL, TEXT), by TEXT, by URL and by content hash, in bounded memory (card 2.1)."""
+"""Repeated rows by (URL, TEXT), by TEXT, by URL and by content hash, in bounded memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class DuplicateProbe(Probe):
         for concept in self.optional:
             if concept in batch:
                 values = texts(batch, concept)
-                hashes[concept] = batch.once(f"{concept} hash", lambda values=values: hash_strings(values))
+                hashes[concept] = batch.once(f"{concept} hash", partial(hash_strings, values))
                 present[concept] = pc.not_equal(values, "").to_numpy(zero_copy_only=False).astype(bool)
         keys = {concept: hashes[concept][present[concept]] for concept in hashes}
         if "url" in hashes and "text" in hashes:

@@ -1,4 +1,4 @@
-"""Rows that concern a data subject: exact URL, domain, name, content hash, near perceptual hash (card 2.9)."""
+"""Rows that concern a data subject: exact URL, domain, name, content hash, near perceptual hash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from assaymark.audits.image_text_dataset.probes.vocabulary import texts
 from assaymark.data.lexicon import Lexicon, Matcher, Term
-
 from assaymark.data.probe import Batch, Probe
 from assaymark.errors import ConfigError
 from assaymark.report.domains import registered_domains
@@ -86,7 +85,7 @@ class FindProbe(Probe):
 
     def _matching(self, batch: Batch, wanted: Wanted) -> npt.NDArray[np.bool_]:
         if wanted.kind == "phash":
-            return hamming(batch, int(wanted.value, 16)) <= self.distance
+            return np.asarray(hamming(batch, int(wanted.value, 16)) <= self.distance)
         if wanted.kind == "domain":
             domains = batch.once("domains", lambda: pa.array(registered_domains(batch.column("url")), pa.string()))
             mask = pc.equal(domains, wanted.value.lower())
@@ -94,7 +93,7 @@ class FindProbe(Probe):
             mask = pc.equal(batch.column("url").cast(pa.string()), wanted.value)
         else:
             mask = pc.equal(pc.utf8_lower(batch.column(wanted.kind).cast(pa.string())), wanted.value.lower())
-        return pc.fill_null(mask, False).to_numpy(zero_copy_only=False).astype(bool)
+        return np.asarray(pc.fill_null(mask, False).to_numpy(zero_copy_only=False), dtype=bool)
 
     def combine(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         columns = {name: np.concatenate([np.asarray(s[name]) for s in states]) for name in ("shard", "row", "request")}

@@ -1,4 +1,4 @@
-"""Counts behind the hate content rate (card 2.6): exceedances, score sums and per-shard counts of a text classifier."""
+"""Counts behind the hate content rate: exceedances, score sums and per-shard counts of a text classifier."""
 
 from __future__ import annotations
 

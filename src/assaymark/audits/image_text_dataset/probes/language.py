@@ -1,10 +1,11 @@
-"""A row-order-independent sample of distinct texts whose language is guessed when the data set does not say it (card 2.1)."""
+"""A row-order-independent sample of distinct texts whose language is guessed when the data set does not say it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,37 @@ from assaymark.data.probe import Batch, Probe
 
 __all__ = ["LANGUAGES", "LanguageProbe"]
 
-LANGUAGES = tuple("ar cs da de en eo es fa fi fr he hi hu id it ja ko nl no pl pt ro ru sv th tr uk vi zh".split())
+LANGUAGES = (
+    "ar",
+    "cs",
+    "da",
+    "de",
+    "en",
+    "eo",
+    "es",
+    "fa",
+    "fi",
+    "fr",
+    "he",
+    "hi",
+    "hu",
+    "id",
+    "it",
+    "ja",
+    "ko",
+    "nl",
+    "no",
+    "pl",
+    "pt",
+    "ro",
+    "ru",
+    "sv",
+    "th",
+    "tr",
+    "uk",
+    "vi",
+    "zh",
+)
 """Candidates of the guess. Short alt-texts drift to rare languages when all 97 of the model are allowed."""
 
 LONGEST = 1000
@@ -84,4 +115,4 @@ def _packed(values: pa.Array) -> dict[str, Any]:
 
 def _unpacked(state: Mapping[str, Any]) -> list[str]:
     raw, offsets = np.asarray(state["bytes"], dtype=np.uint8).tobytes(), state["offsets"]
-    return [raw[a:b].decode("utf-8", "replace") for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [raw[a:b].decode("utf-8", "replace") for a, b in pairwise(offsets.tolist())]

@@ -1,4 +1,4 @@
-"""Lexicon hits by category and term, with word boundaries and as substrings side by side (card 2.2 and 6)."""
+"""Lexicon hits by category and term, with word boundaries and as substrings side by side."""
 
 from __future__ import annotations
 

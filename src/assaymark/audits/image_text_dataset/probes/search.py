@@ -1,4 +1,4 @@
-"""Plain text search for the retrieval queries (card 2.3, view c): how many rows hold the words, and a sample of them."""
+"""Plain text search for the retrieval queries: how many rows hold the words, and a sample of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy.typing as npt
 from assaymark.audits.image_text_dataset.probes.sample import bottom_rows, hash_strings, merge_bottom
 from assaymark.audits.image_text_dataset.probes.vocabulary import texts
 from assaymark.data.lexicon import Lexicon, Matcher, Term
-
 from assaymark.data.probe import Batch, Probe
 
 __all__ = ["SearchHits", "SearchProbe"]

@@ -1,4 +1,4 @@
-"""Counts of the longitudinal term audit (card 2.2): each term's slice, its unsafe rows, and what the tag says of them."""
+"""Counts of the longitudinal term audit: each term's slice, its unsafe rows, and what the tag says of them."""
 
 from __future__ import annotations
 
@@ -77,6 +77,12 @@ class SliceProbe(Probe):
             term, _, tag = key.partition("|")
             by_tag[tag][int(term)] = count
         return SliceCounts(
-            int(state["rows"]), int(state["unsafe"]), int(state["unsafe_in_text"]), state["n"], state["k"],
-            state["k_in_text"], tags, by_tag,
-        )  # fmt: skip
+            int(state["rows"]),
+            int(state["unsafe"]),
+            int(state["unsafe_in_text"]),
+            state["n"],
+            state["k"],
+            state["k_in_text"],
+            tags,
+            by_tag,
+        )

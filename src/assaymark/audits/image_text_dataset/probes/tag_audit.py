@@ -1,4 +1,4 @@
-"""Cross-tabulation of the data set's own NSFW tag, or punsafe, with every flag we can compute (card 2.5)."""
+"""Cross-tabulation of the data set's own NSFW tag, or punsafe, with every flag we can compute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["TagCounts", "TagProbe", "flags_of"]
 
 
 class TagCounts(NamedTuple):
-    """For each flag (weak unsafe label, lexicon, text toxicity, image, human label): counts by tag and below punsafe cut-offs."""
+    """For each flag (weak unsafe label, lexicon, text toxicity, image, human label): counts by tag and punsafe."""
 
     flags: tuple[str, ...]
     tags: dict[str, dict[str, tuple[int, int]]]  # flag -> tag -> (rows where the flag is known, rows flagged)

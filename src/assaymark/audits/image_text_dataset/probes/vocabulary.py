@@ -9,8 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assaymark.data.lexicon import PAPER_UNSAFE_TOKENS, Hits, Lexicon, Matcher, Normalisation, Term
-
+from assaymark.data.lexicon import PAPER_UNSAFE_TOKENS, Hits, Lexicon, Matcher, MatchMode, Normalisation, Term
 from assaymark.data.probe import Batch
 
 __all__ = ["Vocabulary", "texts"]
@@ -21,7 +20,7 @@ Mask = npt.NDArray[np.bool_]
 class _Group(NamedTuple):
     """Terms of one purpose inside a matcher: `matcher.terms[start:stop]`."""
 
-    mode: str
+    mode: MatchMode
     start: int
     stop: int
 
@@ -47,17 +46,17 @@ class Vocabulary:
         lexicons: tuple[Lexicon, ...] = (),
         slices: tuple[Term, ...] = (),
         unsafe: tuple[Lexicon, ...] = (),
-        term_mode: str = "word",
-        unsafe_mode: str = "word",
+        term_mode: MatchMode = "word",
+        unsafe_mode: MatchMode = "word",
         normalise: Normalisation | None = None,
     ) -> None:
         self.lexicons, self.slices = lexicons, slices
         tokens = unsafe or (paper_tokens(unsafe_mode),)
         self.unsafe_name = "+".join(f"{lexicon.name}@{lexicon.version}" for lexicon in tokens)
-        members: dict[str, list[Lexicon]] = {"word": [], "substring": []}
+        members: dict[MatchMode, list[Lexicon]] = {"word": [], "substring": []}
         self._groups: dict[str, _Group] = {}
 
-        def place(purpose: str, mode: str, lists: tuple[Lexicon, ...]) -> None:
+        def place(purpose: str, mode: MatchMode, lists: tuple[Lexicon, ...]) -> None:
             start = sum(len(lexicon.terms) for lexicon in members[mode])
             members[mode].extend(lists)
             self._groups[purpose] = _Group(mode, start, start + sum(len(lexicon.terms) for lexicon in lists))
@@ -90,7 +89,7 @@ class Vocabulary:
         return mask
 
     def unsafe(self, batch: Batch) -> Mask:
-        """Weak unsafe label u_i: an unsafe token in URL or TEXT (2110.01963, appendix; card 2.2)."""
+        """Weak unsafe label u_i: an unsafe token in URL or TEXT (2110.01963, appendix)."""
         return batch.once("unsafe", lambda: self.unsafe_in(batch, "text") | self.unsafe_in(batch, "url"))
 
     def lexicon_flag(self, batch: Batch) -> Mask:
@@ -104,7 +103,7 @@ class Vocabulary:
         return batch.once("lexicon flag", flag)
 
 
-def paper_tokens(mode: str) -> Lexicon:
+def paper_tokens(mode: MatchMode) -> Lexicon:
     """The paper's unsafe tokens; their blanks, which stand in for word boundaries, go when boundaries are checked properly."""
     tokens = PAPER_UNSAFE_TOKENS if mode == "substring" else tuple(token.strip() for token in PAPER_UNSAFE_TOKENS)
     return Lexicon.of("paper-unsafe", [Term(token, "en", "unsafe", mode) for token in tokens])

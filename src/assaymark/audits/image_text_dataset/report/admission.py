@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.admission import ShareCurve, equal_kept_share, four_fifths, threshold_curve
 from assaymark.audits.image_text_dataset.probes.admission import AdmissionCounts
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
-from assaymark.result import Column, Figure, Finding, Table, format_estimate, undefined
+from assaymark.result import Column, Figure, Finding, Severity, Table, format_estimate, undefined
 from assaymark.section import Section, interval_columns, interval_values
 
 __all__ = ["admission_section"]
@@ -30,10 +31,21 @@ def admission_section(counts: AdmissionCounts, words: Vocabulary, config: ImageT
     curve = threshold_curve(counts.all, counts.unsafe, counts.groups[large], counts.edges, grid, confidence=config.confidence)
     section.tables.append(_curve_table(curve.kept, curve.unsafe_kept, curve.unsafe_dropped, grid, config))
     section.figures.append(
-        Figure("threshold_curve", "What a cut-off on similarity keeps", "lines", table="threshold_curve_long", x="tau", y="share",
-               low="share_low", high="share_high", group="what", x_title="cut-off on cosine similarity", y_title="share of rows",
-               caption="A filter that cleans has a lower unsafe share among the kept than among the dropped rows.")
-    )  # fmt: skip
+        Figure(
+            "threshold_curve",
+            "What a cut-off on similarity keeps",
+            "lines",
+            table="threshold_curve_long",
+            x="tau",
+            y="share",
+            low="share_low",
+            high="share_high",
+            group="what",
+            x_title="cut-off on cosine similarity",
+            y_title="share of rows",
+            caption="A filter that cleans has a lower unsafe share among the kept than among the dropped rows.",
+        )
+    )
     section.tables.append(_long_table(curve.kept, curve.unsafe_kept, curve.unsafe_dropped, grid, config))
     for tau in config.tau:
         i = int(np.argmin(np.abs(grid - tau)))
@@ -59,6 +71,7 @@ def _safety_finding(section: Section, config: ImageTextDatasetConfig) -> None:
     kept, dropped = (section.estimates[f"admission.unsafe_{side}.{tau:g}"] for side in ("kept", "dropped"))
     if kept.low is None or dropped.high is None or kept.high is None or dropped.low is None:
         return
+    severity: Severity
     if kept.low > dropped.high:
         severity, verdict = "warning", "more often than it drops them: it prefers unsafe rows"
     elif kept.high < dropped.low:
@@ -76,23 +89,32 @@ def _safety_finding(section: Section, config: ImageTextDatasetConfig) -> None:
     )
 
 
-def _curve_table(kept: ShareCurve, inside: ShareCurve, outside: ShareCurve, grid, config: ImageTextDatasetConfig) -> Table:
-    def triple(name: str, curve: ShareCurve) -> dict:
+def _curve_table(
+    kept: ShareCurve, inside: ShareCurve, outside: ShareCurve, grid: npt.NDArray[np.float64], config: ImageTextDatasetConfig
+) -> Table:
+    def triple(name: str, curve: ShareCurve) -> dict[str, list[float | None]]:
         return interval_values(name, [curve.at(i, confidence=config.confidence) for i in range(len(grid))])
 
     values = {
-        "tau": grid, "rows": kept.successes, **triple("kept", kept), **triple("unsafe_kept", inside),
+        "tau": grid,
+        "rows": kept.successes,
+        **triple("kept", kept),
+        **triple("unsafe_kept", inside),
         **triple("unsafe_dropped", outside),
-    }  # fmt: skip
+    }
     columns = (
-        Column("tau", "number", "cut-off"), Column("rows", "count", "rows kept"), *interval_columns("kept", "share", "kept"),
+        Column("tau", "number", "cut-off"),
+        Column("rows", "count", "rows kept"),
+        *interval_columns("kept", "share", "kept"),
         *interval_columns("unsafe_kept", "share", "unsafe among kept"),
         *interval_columns("unsafe_dropped", "share", "unsafe among dropped"),
-    )  # fmt: skip
+    )
     return Table.of("threshold_curve", "Similarity cut-off", values, columns)
 
 
-def _long_table(kept: ShareCurve, inside: ShareCurve, outside: ShareCurve, grid, config: ImageTextDatasetConfig) -> Table:
+def _long_table(
+    kept: ShareCurve, inside: ShareCurve, outside: ShareCurve, grid: npt.NDArray[np.float64], config: ImageTextDatasetConfig
+) -> Table:
     curves = {"unsafe among kept": inside, "unsafe among dropped": outside}
     cells = [(what, float(t), c.at(i, confidence=config.confidence)) for what, c in curves.items() for i, t in enumerate(grid)]
     values = {
@@ -104,12 +126,14 @@ def _long_table(kept: ShareCurve, inside: ShareCurve, outside: ShareCurve, grid,
     return Table.of("threshold_curve_long", "Unsafe rows on both sides of the cut-off", values, columns)
 
 
-def _groups(section: Section, admission: ShareCurve, names: list[str], grid, config: ImageTextDatasetConfig) -> None:
+def _groups(
+    section: Section, admission: ShareCurve, names: list[str], grid: npt.NDArray[np.float64], config: ImageTextDatasetConfig
+) -> None:
     fifths = four_fifths(admission, confidence=config.confidence)
     chosen = [int(np.argmin(np.abs(grid - tau))) for tau in config.tau]
     cells = [(g, i) for g in range(len(names)) for i in chosen]
 
-    def numbers(values) -> list[float | None]:
+    def numbers(values: npt.NDArray[np.float64]) -> list[float | None]:
         return [None if np.isnan(values[cell]) else float(values[cell]) for cell in cells]
 
     values = {
@@ -123,18 +147,21 @@ def _groups(section: Section, admission: ShareCurve, names: list[str], grid, con
         "below_four_fifths": [bool(fifths.below[cell]) for cell in cells],
     }
     columns = (
-        Column("term", "label"), Column("tau", "number", "cut-off"), Column("rows", "count", "rows of the slice"),
-        *interval_columns("admitted", "share", "admitted"), *interval_columns("ratio", "number", "ratio to the best admitted"),
+        Column("term", "label"),
+        Column("tau", "number", "cut-off"),
+        Column("rows", "count", "rows of the slice"),
+        *interval_columns("admitted", "share", "admitted"),
+        *interval_columns("ratio", "number", "ratio to the best admitted"),
         Column("below_four_fifths", "flag", "below 4/5"),
-    )  # fmt: skip
+    )
     section.tables.append(Table.of("group_admission", "Whom the cut-off lets in", values, columns))
     low = sorted({names[g] for g, i in cells if fifths.below[g, i]})
     if low:
         section.findings.append(
             Finding(
                 "warning",
-                f"The similarity cut-off admits rows that name {', '.join(repr(n) for n in low[:6])} at less than four fifths of "
-                "the rate of the best admitted slice.",
+                f"The similarity cut-off admits rows that name {', '.join(repr(n) for n in low[:6])} at less than four fifths "
+                "of the rate of the best admitted slice.",
                 (),
                 ("group_admission",),
                 "Show representation before and after the filter, and repair the filter rather than the groups.",

@@ -25,12 +25,42 @@ from assaymark.stats import wilson
 __all__ = ["STOCK_AND_SHOP_HOSTS", "anatomy_section", "duplicate_section"]
 
 STOCK_AND_SHOP_HOSTS = frozenset(
-    "shutterstock.com istockphoto.com gettyimages.com alamy.com dreamstime.com 123rf.com depositphotos.com adobe.com "
-    "fotolia.com pond5.com vectorstock.com bigstockphoto.com canstockphoto.com agefotostock.com picfair.com "
-    "amazon.com media-amazon.com ssl-images-amazon.com ebay.com ebayimg.com etsy.com etsystatic.com alibaba.com alicdn.com "
-    "aliexpress.com shopify.com walmart.com walmartimages.com redbubble.com redbubble.net zazzle.com rlcdn.com wayfair.com"
-    .split()
-)  # fmt: skip
+    {
+        "shutterstock.com",
+        "istockphoto.com",
+        "gettyimages.com",
+        "alamy.com",
+        "dreamstime.com",
+        "123rf.com",
+        "depositphotos.com",
+        "adobe.com",
+        "fotolia.com",
+        "pond5.com",
+        "vectorstock.com",
+        "bigstockphoto.com",
+        "canstockphoto.com",
+        "agefotostock.com",
+        "picfair.com",
+        "amazon.com",
+        "media-amazon.com",
+        "ssl-images-amazon.com",
+        "ebay.com",
+        "ebayimg.com",
+        "etsy.com",
+        "etsystatic.com",
+        "alibaba.com",
+        "alicdn.com",
+        "aliexpress.com",
+        "shopify.com",
+        "walmart.com",
+        "walmartimages.com",
+        "redbubble.com",
+        "redbubble.net",
+        "zazzle.com",
+        "rlcdn.com",
+        "wayfair.com",
+    }
+)
 """Registered domains of stock-photo sites and shops. Our own short list: a lower bound of their share."""
 
 
@@ -89,14 +119,26 @@ def _lengths(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
     histogram = np.add.reduceat(np.append(counts.characters[:300], counts.characters[300:].sum()), edges)
     drawn = {"from": edges, "texts": histogram}
     section.tables.append(
-        Table.of("text_length_histogram", "Texts by number of characters", drawn,
-                 (Column("from", "number", "characters from"), Column("texts", "count")),
-                 description="Bins of 10 characters; the last one holds all longer texts.")
-    )  # fmt: skip
+        Table.of(
+            "text_length_histogram",
+            "Texts by number of characters",
+            drawn,
+            (Column("from", "number", "characters from"), Column("texts", "count")),
+            description="Bins of 10 characters; the last one holds all longer texts.",
+        )
+    )
     section.figures.append(
-        Figure("text_lengths", "Texts by number of characters", "bars", table="text_length_histogram", x="from", y="texts",
-               x_title="characters, bins of 10", y_title="texts")
-    )  # fmt: skip
+        Figure(
+            "text_lengths",
+            "Texts by number of characters",
+            "bars",
+            table="text_length_histogram",
+            x="from",
+            y="texts",
+            x_title="characters, bins of 10",
+            y_title="texts",
+        )
+    )
 
 
 def _shares(section: Section, name: str, title: str, counts: Mapping[str, int], description: str, n: int) -> None:
@@ -124,16 +166,21 @@ def _sizes(section: Section, counts: AnatomyCounts, config: ImageTextDatasetConf
         **interval_values("both", [share.both for share in shares]),
     }
     columns = (
-        Column("pixels", "number", "at least"), *interval_columns("either", "share", "either side"),
+        Column("pixels", "number", "at least"),
+        *interval_columns("either", "share", "either side"),
         *interval_columns("both", "share", "both sides"),
-    )  # fmt: skip
+    )
     section.tables.append(
         Table.of("image_sizes", "Image sizes", values, columns, description=f"{counts.sized:,} rows state a size.")
     )
     section.tables.append(
-        Table.of("aspect_ratios", "Aspect ratios", {"ratio": np.round(2.0 ** (np.arange(40) / 5 - 4), 3), "rows": counts.aspect},
-                 (Column("ratio", "number", "width / height from"), Column("rows", "count")))
-    )  # fmt: skip
+        Table.of(
+            "aspect_ratios",
+            "Aspect ratios",
+            {"ratio": np.round(2.0 ** (np.arange(40) / 5 - 4), 3), "rows": counts.aspect},
+            (Column("ratio", "number", "width / height from"), Column("rows", "count")),
+        )
+    )
 
 
 def _similarity(section: Section, counts: AnatomyCounts) -> None:
@@ -141,14 +188,26 @@ def _similarity(section: Section, counts: AnatomyCounts) -> None:
     chosen = slice(filled[0], filled[-1] + 1)
     values = {"cosine": np.round(np.arange(200) / 100 - 1, 2)[chosen], "rows": counts.similarity[chosen]}
     section.tables.append(
-        Table.of("similarity", "Similarity of image and text", values,
-                 (Column("cosine", "number", "cosine from"), Column("rows", "count")),
-                 description=f"{counts.similarity_missing:,} rows have none.")
-    )  # fmt: skip
+        Table.of(
+            "similarity",
+            "Similarity of image and text",
+            values,
+            (Column("cosine", "number", "cosine from"), Column("rows", "count")),
+            description=f"{counts.similarity_missing:,} rows have none.",
+        )
+    )
     section.figures.append(
-        Figure("similarity", "Similarity of image and text", "bars", table="similarity", x="cosine", y="rows",
-               x_title="cosine, bins of 0.01", y_title="rows")
-    )  # fmt: skip
+        Figure(
+            "similarity",
+            "Similarity of image and text",
+            "bars",
+            table="similarity",
+            x="cosine",
+            y="rows",
+            x_title="cosine, bins of 0.01",
+            y_title="rows",
+        )
+    )
 
 
 def _domains(section: Section, counts: AnatomyCounts, config: ImageTextDatasetConfig, rng: np.random.Generator) -> None:
@@ -171,12 +230,22 @@ def _domains(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
     columns = (Column("domain", "label"), Column("rows", "count"), *interval_columns("share", "share", "share of rows"))
     section.tables.append(Table.of("domains", "Registered domains", values, columns, description="Where the images come from."))
     section.figures.append(
-        Figure("domains", "Largest registered domains", "intervals", table="domains", x="domain", y="share", low="share_low",
-               high="share_high", y_title="share of rows")
-    )  # fmt: skip
+        Figure(
+            "domains",
+            "Largest registered domains",
+            "intervals",
+            table="domains",
+            x="domain",
+            y="share",
+            low="share_low",
+            high="share_high",
+            y_title="share of rows",
+        )
+    )
     if counts.other_domains:
         section.notes.append(
-            f"domains: more distinct domains than are kept; {counts.other_domains:,} rows of rare domains are in no domain's count, "
+            f"domains: more distinct domains than are kept; {counts.other_domains:,} rows of rare domains are in no domain's "
+            "count, "
             "and the Gini index is a lower bound"
         )
 
@@ -200,11 +269,14 @@ def duplicate_section(sketches: Mapping[str, KeySketch], config: ImageTextDatase
         "exact": [answer.exact for answer in found.values()],
     }
     columns = (
-        Column("key", "label", "same"), Column("rows", "count", "rows with it"),
-        *interval_columns("distinct", "count", "distinct"), *interval_columns("redundant", "share", "removed by de-duplication"),
-        *interval_columns("repeated", "share", "rows seen more than once"), Column("largest", "count", "most repeats seen"),
+        Column("key", "label", "same"),
+        Column("rows", "count", "rows with it"),
+        *interval_columns("distinct", "count", "distinct"),
+        *interval_columns("redundant", "share", "removed by de-duplication"),
+        *interval_columns("repeated", "share", "rows seen more than once"),
+        Column("largest", "count", "most repeats seen"),
         Column("exact", "flag", "exact"),
-    )  # fmt: skip
+    )
     section.tables.append(
         Table.of("duplicates", "Duplicates", values, columns, description="Exact up to 131,072 distinct keys, else estimated.")
     )

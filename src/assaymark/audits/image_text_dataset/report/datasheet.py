@@ -11,18 +11,30 @@ from assaymark.result import Artifact, Estimate, Finding, format_estimate
 __all__ = ["write_datasheet"]
 
 SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("Composition", "How many instances are there, and what is missing?",
-     ("anatomy.rows", "anatomy.missing_text", "anatomy.redundant.url_and_text", "anatomy.redundant.text")),
-    ("Composition", "Where do the instances come from?",
-     ("anatomy.domains", "anatomy.top_10_domains", "anatomy.domain_gini", "anatomy.stock_and_shop_share")),
-    ("Composition", "Does the data set contain data that might be offensive, insulting, threatening or cause anxiety?",
-     ("lexicons.any.word", "slice_test.base_rate", "hate_content_rate.any", "hate_content_rate.any.corrected")),
+    (
+        "Composition",
+        "How many instances are there, and what is missing?",
+        ("anatomy.rows", "anatomy.missing_text", "anatomy.redundant.url_and_text", "anatomy.redundant.text"),
+    ),
+    (
+        "Composition",
+        "Where do the instances come from?",
+        ("anatomy.domains", "anatomy.top_10_domains", "anatomy.domain_gini", "anatomy.stock_and_shop_share"),
+    ),
+    (
+        "Composition",
+        "Does the data set contain data that might be offensive, insulting, threatening or cause anxiety?",
+        ("lexicons.any.word", "slice_test.base_rate", "hate_content_rate.any", "hate_content_rate.any.corrected"),
+    ),
     ("Composition", "Does the data set identify subpopulations, and how are they described?", ("slice_test.",)),
-    ("Preprocessing", "Was the data filtered, and what does the filter leave?",
-     ("tag_audit.recall", "tag_audit.residual", "tag_audit.survives", "admission.")),
+    (
+        "Preprocessing",
+        "Was the data filtered, and what does the filter leave?",
+        ("tag_audit.recall", "tag_audit.residual", "tag_audit.survives", "admission."),
+    ),
     ("Uses", "What might a model trained on it inherit?", ("retrieval.", "caption_swap.", "downstream.")),
     ("Maintenance", "Can people have their data removed?", ("find_me.rows",)),
-)  # fmt: skip
+)
 
 
 def write_datasheet(

@@ -103,14 +103,28 @@ def _curve(section: Section, counts: HateContentCounts, config: ImageTextDataset
         ),
     }
     columns = (
-        Column("label", "label"), Column("theta", "number", "threshold"), Column("texts", "count", "texts above"),
+        Column("label", "label"),
+        Column("theta", "number", "threshold"),
+        Column("texts", "count", "texts above"),
         *interval_columns("rate", "share", "hate content rate"),
-    )  # fmt: skip
+    )
     section.tables.append(Table.of("hcr", "Hate content rate by threshold", values, columns))
     section.figures.append(
-        Figure("hcr_curve", "Hate content rate by threshold", "lines", table="hcr", x="theta", y="rate", low="rate_low",
-               high="rate_high", group="label", x_title="threshold on the probability", y_title="share of texts", log_y=True)
-    )  # fmt: skip
+        Figure(
+            "hcr_curve",
+            "Hate content rate by threshold",
+            "lines",
+            table="hcr",
+            x="theta",
+            y="rate",
+            low="rate_low",
+            high="rate_high",
+            group="label",
+            x_title="threshold on the probability",
+            y_title="share of texts",
+            log_y=True,
+        )
+    )
 
 
 def _shards(section: Section, counts: HateContentCounts, config: ImageTextDatasetConfig, rng: np.random.Generator) -> None:
@@ -127,15 +141,24 @@ def _shards(section: Section, counts: HateContentCounts, config: ImageTextDatase
     rates = [wilson(int(k), int(m), confidence=config.confidence) for k, m in zip(over, n, strict=True)]
     values = {"shard": counts.shards, "texts": n, "above": over, **interval_values("rate", rates)}
     columns = (
-        Column("shard", "count"), Column("texts", "count"), Column("above", "count", "texts above"),
+        Column("shard", "count"),
+        Column("texts", "count"),
+        Column("above", "count", "texts above"),
         *interval_columns("rate", "share", "rate of any"),
-    )  # fmt: skip
+    )
     section.tables.append(Table.of("hcr_shards", "Hate content rate by shard", values, columns))
     section.figures.append(
-        Figure("hcr_shards", "Hate content rate of the shards", "histogram", table="hcr_shards", x="rate",
-               x_title="rate of 'any' in a shard", y_title="shards",
-               caption="Shards that differ more than chance means that rows of a shard are alike.")
-    )  # fmt: skip
+        Figure(
+            "hcr_shards",
+            "Hate content rate of the shards",
+            "histogram",
+            table="hcr_shards",
+            x="rate",
+            x_title="rate of 'any' in a shard",
+            y_title="shards",
+            caption="Shards that differ more than chance means that rows of a shard are alike.",
+        )
+    )
 
 
 def _nexus(section: Section, counts: HateContentCounts, config: ImageTextDatasetConfig) -> None:
@@ -149,9 +172,11 @@ def _nexus(section: Section, counts: HateContentCounts, config: ImageTextDataset
         **interval_values("mean", [row.mean[-1] for row in rows]),
     }
     columns = (
-        Column("tag", "label"), Column("texts", "count"), *interval_columns("rate", "share", "P(hateful text | tag)"),
+        Column("tag", "label"),
+        Column("texts", "count"),
+        *interval_columns("rate", "share", "P(hateful text | tag)"),
         *interval_columns("mean", "number", "mean of the largest probability"),
-    )  # fmt: skip
+    )
     section.tables.append(Table.of("hcr_by_tag", "Hateful texts by image tag", values, columns))
 
 
@@ -169,9 +194,13 @@ def compare(
         return None
     b, a = (int(np.argmin(np.abs(c.thresholds - config.theta))) for c in (counts, baseline))
     scale = compare_scale(
-        int(baseline.exceeding[-1, a]), baseline.n, int(counts.exceeding[-1, b]), counts.n, total_b=total,
+        int(baseline.exceeding[-1, a]),
+        baseline.n,
+        int(counts.exceeding[-1, b]),
+        counts.n,
+        total_b=total,
         confidence=config.confidence,
-    )  # fmt: skip
+    )
     rates = [c.shard_exceeding[:, -1] / c.shard_n for c in (baseline, counts)]
     shards = compare_shards(*rates, confidence=config.confidence) if min(map(len, rates)) >= 2 else None
     return Comparison(scale, shards, total)
@@ -200,7 +229,7 @@ def comparison_section(found: Comparison | None) -> Section:
         Column("texts", "count"),
     )
     section.tables.append(Table.of("hcr_compare", "Hate content rate against the baseline", values, columns))
-    numbers = {
+    numbers: dict[str, float | None] = {
         "conservative increase delta_CI (%)": scale.delta_ci,
         "plain increase (%)": scale.increase,
         "rows beyond what the baseline predicts": float(scale.excess),
@@ -218,20 +247,29 @@ def comparison_section(found: Comparison | None) -> Section:
             "Scale comparison",
             {"number": list(numbers), "value": list(numbers.values())},
             (Column("number", "label"), Column("value", "number")),
-            description="delta_CI compares the lower limit here with the upper limit of the baseline: what chance cannot take back.",
-        )  # fmt: skip
+            description="delta_CI compares the lower limit here with the upper limit of the baseline.",
+        )
     )
     section.figures.append(
-        Figure("hcr_compare", "Hate content rate against the baseline", "intervals", table="hcr_compare", x="data_set", y="rate",
-               low="rate_low", high="rate_high", y_title="share of texts")
-    )  # fmt: skip
+        Figure(
+            "hcr_compare",
+            "Hate content rate against the baseline",
+            "intervals",
+            table="hcr_compare",
+            x="data_set",
+            y="rate",
+            low="rate_low",
+            high="rate_high",
+            y_title="share of texts",
+        )
+    )
     grows = scale.delta_ci > 0
     section.findings.append(
         Finding(
             "warning" if grows else "good",
             f"Against the baseline the hate content rate is {'higher' if grows else 'not shown to be higher'}: "
-            f"{format_estimate(scale.rate_b)} here, {format_estimate(scale.rate_a)} there; the increase that chance cannot take "
-            f"back is {scale.delta_ci:.2f} %"
+            f"{format_estimate(scale.rate_b)} here, {format_estimate(scale.rate_a)} there; the increase that chance cannot "
+            f"take back is {scale.delta_ci:.2f} %"
             + (f", or {scale.excess:,} rows of {found.total:,} beyond what the baseline predicts." if grows else "."),
             ("hate_content_compare.ratio",),
             ("hcr_compare", "hcr_compare_numbers"),

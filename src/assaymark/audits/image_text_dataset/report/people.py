@@ -31,14 +31,27 @@ def faces_section(found: Faces) -> Section:
         **interval_values("predicted", [row[4] for row in rows]),
     }
     columns = (
-        Column("group", "label"), Column("faces", "count"), Column("class", "label"),
-        *interval_columns("probability", "number", "mean probability"), *interval_columns("predicted", "share", "predicted"),
-    )  # fmt: skip
+        Column("group", "label"),
+        Column("faces", "count"),
+        Column("class", "label"),
+        *interval_columns("probability", "number", "mean probability"),
+        *interval_columns("predicted", "share", "predicted"),
+    )
     section.tables.append(Table.of("downstream_probe", "What the encoder calls faces", values, columns))
     section.figures.append(
-        Figure("downstream_probe", "What the encoder calls faces", "intervals", table="downstream_probe", x="group", y="probability",
-               low="probability_low", high="probability_high", group="class", y_title="mean probability")
-    )  # fmt: skip
+        Figure(
+            "downstream_probe",
+            "What the encoder calls faces",
+            "intervals",
+            table="downstream_probe",
+            x="group",
+            y="probability",
+            low="probability_low",
+            high="probability_high",
+            group="class",
+            y_title="mean probability",
+        )
+    )
     for name, gap in found.gaps.items():
         section.estimates[f"downstream.{name}.gap"] = gap.mean
     _face_gap(section, found)
@@ -82,9 +95,11 @@ def _difference_table(found: Faces) -> Table:
         **interval_values("predicted", [row[3] for row in rows]),
     }
     columns = (
-        Column("group", "label"), Column("class", "label"), *interval_columns("mean", "number", "change of mean probability"),
+        Column("group", "label"),
+        Column("class", "label"),
+        *interval_columns("mean", "number", "change of mean probability"),
         *interval_columns("predicted", "number", "change of predicted share"),
-    )  # fmt: skip
+    )
     return Table.of("downstream_change", "Change against the baseline encoder", values, columns)
 
 
@@ -105,7 +120,8 @@ def labels_section(found: Labels, config: ImageTextDatasetConfig, *, reveal: boo
         section.findings.append(
             Finding(
                 "warning",
-                f"{format_estimate(found.space.classes)} of the classes carry a listed word; they hold {found.space.images:,} images.",
+                f"{format_estimate(found.space.classes)} of the classes carry a listed word; they hold "
+                f"{found.space.images:,} images.",
                 ("label_space.classes", "label_space.images"),
                 ("label_space",),
                 "Retire these classes; a picture should not be learned under such a name.",

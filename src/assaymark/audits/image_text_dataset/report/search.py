@@ -5,7 +5,7 @@ from __future__ import annotations
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.measures.caption_swap import Swaps
 from assaymark.audits.image_text_dataset.measures.retrieval import Retrieval
-from assaymark.result import Column, Figure, Finding, Table, format_estimate
+from assaymark.result import Column, Figure, Finding, Severity, Table, format_estimate
 from assaymark.section import Section, interval_columns, interval_values
 
 __all__ = ["retrieval_section", "swap_section"]
@@ -21,7 +21,7 @@ def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig) -> Secti
             section.estimates[f"retrieval.{name}.leak"] = answer.leak.leaked
             section.estimates[f"retrieval.{name}.over_block"] = answer.leak.over_block
         if answer.verdict.verdict in ("in the data", "model misassociates"):
-            severity = "critical" if (answer.ratio.low or 0) >= 5 else "warning"
+            severity: Severity = "critical" if (answer.ratio.low or 0) >= 5 else "warning"
             section.findings.append(
                 Finding(
                     severity,
@@ -36,9 +36,19 @@ def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig) -> Secti
     if found.pairs:
         section.tables.append(_pair_table(found))
     section.figures.append(
-        Figure("unsafe_at_k", f"Unsafe among the top {config.k}", "intervals", table="retrieval_test", x="query", y="unsafe",
-               low="unsafe_low", high="unsafe_high", group="axis", y_title="share of hits, repeats counted once")
-    )  # fmt: skip
+        Figure(
+            "unsafe_at_k",
+            f"Unsafe among the top {config.k}",
+            "intervals",
+            table="retrieval_test",
+            x="query",
+            y="unsafe",
+            low="unsafe_low",
+            high="unsafe_high",
+            group="axis",
+            y_title="share of hits, repeats counted once",
+        )
+    )
     section.methods.append(
         f"Retrieval: exact top {config.k} of {found.searched:,} embeddings by cosine; hits joined by a cosine of "
         f"{config.duplicate_cosine:g} count once; labels from {found.label_source}; {found.unlabelled:,} hits without a label "
@@ -59,10 +69,14 @@ def _query_table(found: Retrieval) -> Table:
         "verdict": [a.verdict.verdict for a in answers],
     }
     columns = [
-        Column("query", "label"), Column("axis", "label"), *interval_columns("unsafe", "share", "unsafe@k"),
-        *interval_columns("unsafe_repeats", "share", "with repeats"), *interval_columns("ratio", "number", "ratio to random"),
-        Column("text_rows", "count", "rows naming it"), Column("verdict", "text"),
-    ]  # fmt: skip
+        Column("query", "label"),
+        Column("axis", "label"),
+        *interval_columns("unsafe", "share", "unsafe@k"),
+        *interval_columns("unsafe_repeats", "share", "with repeats"),
+        *interval_columns("ratio", "number", "ratio to random"),
+        Column("text_rows", "count", "rows naming it"),
+        Column("verdict", "text"),
+    ]
     leaks = [a.leak for a in answers if a.leak is not None]
     if len(leaks) == len(answers) and leaks:
         for name, title in (
@@ -84,9 +98,12 @@ def _pair_table(found: Retrieval) -> Table:
         "p_value": [d.p_value for *_, d in found.pairs],
     }
     columns = (
-        Column("axis", "label"), Column("query", "label"), Column("counterpart", "label"),
-        *interval_columns("difference", "number", "difference of unsafe@k"), Column("p_value", "p_value", "permutation p"),
-    )  # fmt: skip
+        Column("axis", "label"),
+        Column("query", "label"),
+        Column("counterpart", "label"),
+        *interval_columns("difference", "number", "difference of unsafe@k"),
+        Column("p_value", "p_value", "permutation p"),
+    )
     return Table.of("retrieval_pairs", "Paired queries", values, columns)
 
 
@@ -114,12 +131,22 @@ def swap_section(found: Swaps, config: ImageTextDatasetConfig) -> Section:
             )
     section.tables.append(_swap_table(rows))
     section.figures.append(
-        Figure("caption_swap", "Harmful minus benign caption", "intervals", table="caption_swap", x="axis", y="delta",
-               low="delta_low", high="delta_high", y_title="difference of cosines", reference=((0.0, "no preference"),))
-    )  # fmt: skip
+        Figure(
+            "caption_swap",
+            "Harmful minus benign caption",
+            "intervals",
+            table="caption_swap",
+            x="axis",
+            y="delta",
+            low="delta_low",
+            high="delta_high",
+            y_title="difference of cosines",
+            reference=((0.0, "no preference"),),
+        )
+    )
     section.methods.append(
-        f"Caption swap: {found.total:,} pairs, {found.unreadable:,} without a readable picture; delta is the mean difference of "
-        "cosines with a bootstrap over pictures; an admission flip lets in the harmful caption and not the benign one."
+        f"Caption swap: {found.total:,} pairs, {found.unreadable:,} without a readable picture; delta is the mean difference "
+        "of cosines with a bootstrap over pictures; an admission flip lets in the harmful caption and not the benign one."
     )
     return section
 
@@ -137,10 +164,14 @@ def _swap_table(rows: list) -> Table:
         **interval_values("flip_back", [flip.benign_only for _, _, flip in rows]),
     }
     columns = (
-        Column("axis", "label"), Column("pairs", "count"), Column("images", "count"),
-        *interval_columns("delta", "number", "delta"), *interval_columns("prefers_harm", "share", "prefers harm"),
-        Column("sign_p", "p_value", "sign test p"), Column("tau", "number", "cut-off"),
+        Column("axis", "label"),
+        Column("pairs", "count"),
+        Column("images", "count"),
+        *interval_columns("delta", "number", "delta"),
+        *interval_columns("prefers_harm", "share", "prefers harm"),
+        Column("sign_p", "p_value", "sign test p"),
+        Column("tau", "number", "cut-off"),
         *interval_columns("flip", "share", "only the harmful gets in"),
         *interval_columns("flip_back", "share", "only the benign gets in"),
-    )  # fmt: skip
+    )
     return Table.of("caption_swap", "Caption swap", values, columns)

@@ -7,7 +7,7 @@ import numpy as np
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.tags import residual_by_tag, tag_agreement
 from assaymark.audits.image_text_dataset.probes.tag_audit import TagCounts
-from assaymark.result import Column, Estimate, Figure, Finding, Table, format_estimate
+from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_estimate
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 
@@ -46,14 +46,32 @@ def _tagged(section: Section, counts: TagCounts, config: ImageTextDatasetConfig)
             summary.append((flag, name.replace("_", " "), estimate))
     section.tables += [_cross_table(counts, config), _summary_table(summary)]
     section.figures += [
-        Figure("tag_cross", "Share of flagged rows by tag", "heatmap", table="tag_audit", x="flag", y="rate", group="tag",
-               caption="A tag that sees the harm has a high share in the row NSFW and a low one in the row UNLIKELY."),
-        Figure("tag_recall", "What the tag finds and what it leaves", "intervals", table="tag_summary", x="measure", y="share",
-               low="share_low", high="share_high", group="flag", y_title="share"),
-    ]  # fmt: skip
+        Figure(
+            "tag_cross",
+            "Share of flagged rows by tag",
+            "heatmap",
+            table="tag_audit",
+            x="flag",
+            y="rate",
+            group="tag",
+            caption="A tag that sees the harm has a high share in the row NSFW and a low one in the row UNLIKELY.",
+        ),
+        Figure(
+            "tag_recall",
+            "What the tag finds and what it leaves",
+            "intervals",
+            table="tag_summary",
+            x="measure",
+            y="share",
+            low="share_low",
+            high="share_high",
+            group="flag",
+            y_title="share",
+        ),
+    ]
     recall, survives = section.estimates["tag_audit.recall"], section.estimates["tag_audit.survives"]
     if recall.defined:
-        severity = "critical" if (recall.high or 0) < 0.25 else "warning" if (recall.high or 0) < 0.6 else "note"
+        severity: Severity = "critical" if (recall.high or 0) < 0.25 else "warning" if (recall.high or 0) < 0.6 else "note"
         section.findings.append(
             Finding(
                 severity,
@@ -92,9 +110,12 @@ def _cross_table(counts: TagCounts, config: ImageTextDatasetConfig) -> Table:
         **interval_values("rate", [wilson(k, n, confidence=config.confidence) for _, _, n, k in cells]),
     }
     columns = (
-        Column("tag", "label"), Column("flag", "label"), Column("rows", "count", "rows with the tag"),
-        Column("flagged", "count"), *interval_columns("rate", "share", "flagged among them"),
-    )  # fmt: skip
+        Column("tag", "label"),
+        Column("flag", "label"),
+        Column("rows", "count", "rows with the tag"),
+        Column("flagged", "count"),
+        *interval_columns("rate", "share", "flagged among them"),
+    )
     return Table.of("tag_audit", "Safety tag against every flag", values, columns)
 
 
@@ -107,9 +128,12 @@ def _summary_table(summary: list[tuple[str, str, Estimate]]) -> Table:
         "reason": [estimate.reason for _, _, estimate in summary],
     }
     columns = (
-        Column("flag", "label"), Column("measure", "label"), *interval_columns("share", "share", "share"),
-        Column("n", "count"), Column("reason", "text", "undefined because"),
-    )  # fmt: skip
+        Column("flag", "label"),
+        Column("measure", "label"),
+        *interval_columns("share", "share", "share"),
+        Column("n", "count"),
+        Column("reason", "text", "undefined because"),
+    )
     return Table.of("tag_summary", "The tag as a detector", values, columns)
 
 
@@ -126,14 +150,26 @@ def _punsafe(section: Section, counts: TagCounts, config: ImageTextDatasetConfig
         **interval_values("residual", [cell[3] for cell in cells]),
     }
     columns = (
-        Column("flag", "label"), Column("cutoff", "number", "punsafe at most"), *interval_columns("kept", "share", "rows kept"),
+        Column("flag", "label"),
+        Column("cutoff", "number", "punsafe at most"),
+        *interval_columns("kept", "share", "rows kept"),
         *interval_columns("residual", "share", "flagged among the kept"),
-    )  # fmt: skip
+    )
     section.tables.append(Table.of("punsafe_residual", "Harm left after a cut on punsafe", values, columns))
     section.figures.append(
-        Figure("punsafe_residual", "Harm left after a cut on punsafe", "lines", table="punsafe_residual", x="cutoff",
-               y="residual", low="residual_low", high="residual_high", group="flag", x_title="rows kept with punsafe at most",
-               y_title="flagged among the kept")
-    )  # fmt: skip
+        Figure(
+            "punsafe_residual",
+            "Harm left after a cut on punsafe",
+            "lines",
+            table="punsafe_residual",
+            x="cutoff",
+            y="residual",
+            low="residual_low",
+            high="residual_high",
+            group="flag",
+            x_title="rows kept with punsafe at most",
+            y_title="flagged among the kept",
+        )
+    )
     for flag, cutoff, _, left in cells:
         section.estimates[f"punsafe_residual.{flag.replace(' ', '_')}.{cutoff:g}"] = left

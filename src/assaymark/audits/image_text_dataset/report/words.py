@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.slices import SliceTest
@@ -11,7 +12,7 @@ from assaymark.audits.image_text_dataset.probes.slice_test import SliceCounts
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
 from assaymark.data.lexicon import Term
 from assaymark.report.redaction import mask_term
-from assaymark.result import Column, Figure, Finding, Table, format_estimate
+from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_estimate
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 
@@ -52,7 +53,7 @@ def lexicon_section(counts: LexiconCounts, words: Vocabulary, config: ImageTextD
             y_title="share of rows",
             log_y=False,
             caption="Matching bare substrings flags innocent words too; the honest number is the one with word boundaries.",
-        )  # fmt: skip
+        )
     )
     any_word, any_substring = rate["word", "any"], rate["substring", "any"]
     if any_word.defined:
@@ -77,7 +78,7 @@ def lexicon_section(counts: LexiconCounts, words: Vocabulary, config: ImageTextD
     return section
 
 
-def _category_table(counts: LexiconCounts, words: Vocabulary, rate: dict) -> Table:
+def _category_table(counts: LexiconCounts, words: Vocabulary, rate: dict[tuple[str, str], Estimate]) -> Table:
     keys = [(mode, category) for category in ("any", *words.categories) for mode in MODES]
     rows = {("any", m): int(counts.any[i]) for i, m in enumerate(MODES)}
     rows |= {(c, m): int(counts.categories[i, j]) for i, m in enumerate(MODES) for j, c in enumerate(words.categories)}
@@ -88,15 +89,17 @@ def _category_table(counts: LexiconCounts, words: Vocabulary, rate: dict) -> Tab
         **interval_values("rate", [rate[key] for key in keys]),
     }
     columns = (
-        Column("category", "label"), Column("matching", "label"), Column("rows", "count", "rows hit"),
+        Column("category", "label"),
+        Column("matching", "label"),
+        Column("rows", "count", "rows hit"),
         *interval_columns("rate", "share", "share of rows"),
-    )  # fmt: skip
+    )
     return Table.of("lexicon_hits", "Lexicon hits by category", values, columns)
 
 
 def _term_table(counts: LexiconCounts, words: Vocabulary, config: ImageTextDatasetConfig, *, most: int = 100) -> Table:
-    order = np.lexsort((np.arange(counts.terms.shape[1]), -counts.terms[1], -counts.terms[0]))
-    order = [int(i) for i in order[:most] if counts.terms[:, i].any()]
+    ranked = np.lexsort((np.arange(counts.terms.shape[1]), -counts.terms[1], -counts.terms[0]))
+    order = [int(i) for i in ranked[:most] if counts.terms[:, i].any()]
     estimates = [wilson(int(counts.terms[0, i]), counts.rows, confidence=config.confidence) for i in order]
     values = {
         "term": [words.lexicon_terms[i].term for i in order],
@@ -107,10 +110,13 @@ def _term_table(counts: LexiconCounts, words: Vocabulary, config: ImageTextDatas
         **interval_values("rate", estimates),
     }
     columns = (
-        Column("term", "term"), Column("category", "label"), Column("language", "label"),
-        Column("rows", "count", "rows (word)"), Column("rows_substring", "count", "rows (substring)"),
+        Column("term", "term"),
+        Column("category", "label"),
+        Column("language", "label"),
+        Column("rows", "count", "rows (word)"),
+        Column("rows_substring", "count", "rows (substring)"),
         *interval_columns("rate", "share", "share of rows (word)"),
-    )  # fmt: skip
+    )
     return Table.of(
         "lexicon_terms", "Most frequent lexicon terms", values, columns, description=f"At most {most} terms, masked."
     )
@@ -129,9 +135,10 @@ def slice_section(
         section.estimates[f"slice_test.{term}"] = test.rate_of(i, confidence=config.confidence)
     section.tables.append(_slice_table(test, words, terms))
     raised = [
-        i for i in np.argsort(-np.nan_to_num(test.risk_ratio))
+        i
+        for i in np.argsort(-np.nan_to_num(test.risk_ratio))
         if test.p_adjusted[i] < config.false_discovery_rate and test.risk_ratio[i] > 1
-    ]  # fmt: skip
+    ]
     section.figures.append(
         Figure(
             "slice_test",
@@ -145,10 +152,12 @@ def slice_section(
             y_title="share of rows with an unsafe token",
             reference=((counts.unsafe / counts.rows, "all rows"),) if counts.rows else (),
             caption="Rates are properties of this data set, not of the people named.",
-        )  # fmt: skip
+        )
     )
     for i in raised[:5]:
-        severity = "critical" if test.risk_limits.low[i] >= 5 else "warning" if test.risk_limits.low[i] >= 2 else "note"
+        severity: Severity = (
+            "critical" if test.risk_limits.low[i] >= 5 else "warning" if test.risk_limits.low[i] >= 2 else "note"
+        )
         section.findings.append(
             Finding(
                 severity,
@@ -177,7 +186,10 @@ def slice_section(
 
 def _slice_table(test: SliceTest, words: Vocabulary, terms: list[str]) -> Table:
     order = np.lexsort((np.arange(len(terms)), -test.n, np.nan_to_num(test.p_adjusted, nan=2.0)))
-    blank = lambda values: [None if np.isnan(values[i]) else float(values[i]) for i in order]  # noqa: E731
+
+    def blank(numbers: npt.NDArray[np.float64]) -> list[float | None]:
+        return [None if np.isnan(numbers[i]) else float(numbers[i]) for i in order]
+
     values = {
         "term": [terms[i] for i in order],
         "axis": [words.slices[i].category or "terms" for i in order],
@@ -196,13 +208,20 @@ def _slice_table(test: SliceTest, words: Vocabulary, terms: list[str]) -> Table:
         "p_adjusted": blank(test.p_adjusted),
     }
     columns = (
-        Column("term", "label"), Column("axis", "label"), Column("rows", "count", "rows of the slice"),
-        Column("unsafe", "count", "unsafe"), *interval_columns("rate", "share", "unsafe rate"),
+        Column("term", "label"),
+        Column("axis", "label"),
+        Column("rows", "count", "rows of the slice"),
+        Column("unsafe", "count", "unsafe"),
+        *interval_columns("rate", "share", "unsafe rate"),
         *interval_columns("risk_ratio", "number", "risk ratio to other rows"),
         *interval_columns("odds_ratio", "number", "odds ratio"),
-        Column("p_value", "p_value", "Fisher p"), Column("p_adjusted", "p_value", "adjusted p"),
-    )  # fmt: skip
+        Column("p_value", "p_value", "Fisher p"),
+        Column("p_adjusted", "p_value", "adjusted p"),
+    )
     return Table.of(
-        "slice_test", "Slice test: unsafe rows by term", values, columns,
+        "slice_test",
+        "Slice test: unsafe rows by term",
+        values,
+        columns,
         description="Most significant first. A term without rows was not tested.",
-    )  # fmt: skip
+    )
