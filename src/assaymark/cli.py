@@ -274,7 +274,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a plan: its steps, its gates, its report."""
-    from assaymark.plan import load_plan
+    from assaymark.plan_loading import load_plan
     from assaymark.runner import prepare
 
     checked = load_plan(plan, engine=engine, seed=seed)
