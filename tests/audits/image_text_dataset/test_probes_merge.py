@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,7 @@ def splits(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[int]]:
     """Pieces that stay within a shard (empty ones too) in any order, and which neighbours are merged next."""
     inner = draw(st.lists(st.integers(0, ROWS), max_size=8))
     edges = sorted([*inner, *(i * ROWS // SHARDS for i in range(SHARDS + 1))])
-    pieces = draw(st.permutations(list(zip(edges, edges[1:], strict=False))))
+    pieces = draw(st.permutations(list(pairwise(edges))))
     return pieces, draw(st.lists(st.integers(0, 10**6), min_size=len(pieces), max_size=len(pieces)))
 
 
