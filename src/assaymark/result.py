@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from assaymark.estimate import Estimate, Unit, format_estimate, format_number, undefined
+from assaymark.estimate import Estimate, Unit, format_estimate, format_interval, format_number, undefined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,7 @@ __all__ = [
     "Table",
     "Unit",
     "format_estimate",
+    "format_interval",
     "format_number",
     "undefined",
 ]

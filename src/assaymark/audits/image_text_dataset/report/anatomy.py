@@ -18,7 +18,7 @@ from assaymark.audits.image_text_dataset.method.anatomy import (
 )
 from assaymark.audits.image_text_dataset.method.key_sketch import KeySketch
 from assaymark.audits.image_text_dataset.probes.anatomy import SIZES, AnatomyCounts
-from assaymark.result import Column, Estimate, Figure, Finding, Table, format_estimate
+from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval
 from assaymark.section import Section, exact_count, interval_columns, interval_values
 from assaymark.stats import wilson
 
@@ -87,9 +87,7 @@ def anatomy_section(
         _domains(section, counts, config, rng)
     if missing.defined and (missing.low or 0) > 0.01:
         section.findings.append(
-            Finding(
-                "note", f"{format_estimate(missing)} of the rows have no text.", ("anatomy.missing_text",), ("text_lengths",)
-            )
+            Finding("note", f"{format_interval(missing)} of rows lack a text.", ("anatomy.missing_text",), ("text_lengths",))
         )
     section.methods.append(
         f"Anatomy: all {rows:,} rows were counted; intervals treat them as a sample of what the crawl would give."

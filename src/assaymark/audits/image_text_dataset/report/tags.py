@@ -7,7 +7,7 @@ import numpy as np
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.tags import residual_by_tag, tag_agreement
 from assaymark.audits.image_text_dataset.probes.tag_audit import TagCounts
-from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_estimate
+from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_interval
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 
@@ -75,8 +75,8 @@ def _tagged(section: Section, counts: TagCounts, config: ImageTextDatasetConfig)
         section.findings.append(
             Finding(
                 severity,
-                f"The tag NSFW marks {format_estimate(recall)} of the rows with an unsafe token; keeping only UNLIKELY rows "
-                f"leaves {format_estimate(survives)} of them in.",
+                f"The tag NSFW marks {format_interval(recall)} of the rows with an unsafe token; keeping only UNLIKELY rows "
+                f"leaves {format_interval(survives)} of them in.",
                 ("tag_audit.recall", "tag_audit.survives"),
                 ("tag_audit", "tag_summary"),
                 "Do not release on the strength of this tag alone.",
@@ -87,7 +87,7 @@ def _tagged(section: Section, counts: TagCounts, config: ImageTextDatasetConfig)
         section.findings.append(
             Finding(
                 "note",
-                f"After keeping only UNLIKELY rows, {format_estimate(hateful)} of the texts still count as hateful: an image "
+                f"After keeping only UNLIKELY rows, {format_interval(hateful)} of the texts still count as hateful: an image "
                 "filter does not read.",
                 ("tag_audit.text_toxicity.residual", "tag_audit.text_toxicity.harm_before"),
                 ("tag_audit",),

@@ -12,7 +12,7 @@ from assaymark.audits.image_text_dataset.probes.slice_test import SliceCounts
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
 from assaymark.data.lexicon import Term
 from assaymark.report.redaction import mask_term
-from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_estimate
+from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_interval
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 
@@ -62,8 +62,8 @@ def lexicon_section(counts: LexiconCounts, words: Vocabulary, config: ImageTextD
         section.findings.append(
             Finding(
                 "note",
-                f"A word of the lexicons stands in {format_estimate(any_word)} of the texts; as a bare substring it would be "
-                f"{format_estimate(any_substring)}{more}.",
+                f"A word of the lexicons stands in {format_interval(any_word)} of the texts; as a bare substring it would be "
+                f"{format_interval(any_substring)}{more}.",
                 ("lexicons.any.word", "lexicons.any.substring"),
                 ("lexicon_hits", "lexicon_terms"),
                 "A hit is a weak label: read a sample of the flagged rows before deciding on them.",
@@ -161,7 +161,7 @@ def slice_section(
         section.findings.append(
             Finding(
                 severity,
-                f"Rows that name '{terms[i]}' hold an unsafe token in {format_estimate(test.rate_of(i))}, "
+                f"Rows that name '{terms[i]}' hold an unsafe token in {format_interval(test.rate_of(i))}, "
                 f"{test.risk_ratio[i]:.1f} times ({test.risk_limits.low[i]:.1f} to {test.risk_limits.high[i]:.1f}) "
                 "the rate of the other rows.",
                 (f"slice_test.{terms[i]}", "slice_test.base_rate"),
