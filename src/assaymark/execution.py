@@ -159,6 +159,7 @@ def execute(
     if folder is not None:
         result = _relocated(result, folder, step)
     result = _redacted(result, context)
+    result = result.replace(notes=(*result.notes, *_input_notes(opened, result.notes)))
     if info.limits:
         result = result.replace(notes=(*result.notes, f"limits: {info.limits}"))
     return result.replace(
@@ -239,6 +240,12 @@ def _portable(value: Any, base: Path | None) -> Any:
     if isinstance(value, (list, tuple)):
         return [_portable(item, base) for item in value]
     return value
+
+
+def _input_notes(opened: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
+    """What was noted when the inputs were opened and the audit did not pass on: files left out, names guessed."""
+    notes = [(name, note) for name, value in opened.items() for note in getattr(value, "notes", ())]
+    return [f"input {name}: {note}" for name, note in notes if note not in known]
 
 
 def _describe_input(opened: Any) -> dict[str, Any]:
