@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def describe_text(audit_id: str) -> str:
     facts = describe_audit(audit_id)
     lines = [f"{facts['id']}: {facts['title']}", ""]
     lines += _paragraph("", facts["question"]) + _paragraph("", facts["paper"])
-    lines += ["", "inputs"]
+    lines += ["", "inputs  NAME=PATH; columns that are not recognised: --column [NAME.]CONCEPT=COLUMN"]
     for item in facts["inputs"]:
         need = "required" if item["required"] else "optional"
         lines += _paragraph(f"  {item['name']} ({item['kind']}, {need})  ", item["description"])
@@ -80,7 +81,9 @@ def describe_text(audit_id: str) -> str:
     for setting in facts["settings"]:
         default = json.dumps(setting["default"], ensure_ascii=False)
         default = default if len(default) <= 48 else f"{default[:45]}..."
-        lines += _paragraph(f"  {setting['name']} = {default}  ", setting["description"])
+        choices = re.fullmatch(r"Literal\[(.*)\]", setting["type"])
+        allowed = f" (one of {choices[1].replace(chr(39), '')})" if choices else ""
+        lines += _paragraph(f"  {setting['name']} = {default}  ", setting["description"] + allowed)
     for part in ("cost", "limits"):
         lines += ["", part, *_paragraph("  ", facts[part])] if facts[part] else []
     if facts["needs"]:
