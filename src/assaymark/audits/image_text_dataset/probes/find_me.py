@@ -15,7 +15,7 @@ from assaymark.audits.image_text_dataset.probes.vocabulary import normalised
 from assaymark.data.lexicon import Lexicon, Matcher, Term
 from assaymark.data.probe import Batch, Probe
 from assaymark.errors import ConfigError
-from assaymark.report.domains import registered_domains
+from assaymark.report.domains import encode_domains
 
 __all__ = ["KINDS", "FindProbe", "Matches", "Wanted", "parse_wanted"]
 
@@ -88,8 +88,8 @@ class FindProbe(Probe):
         if wanted.kind == "phash":
             return np.asarray(hamming(batch, int(wanted.value, 16)) <= self.distance)
         if wanted.kind == "domain":
-            domains = batch.once("domains", lambda: registered_domains(batch.column("url")))
-            mask = pc.equal(domains, wanted.value.lower())
+            domains = batch.once("domains", lambda: encode_domains(batch.column("url")))
+            return domains.equal(wanted.value.lower())
         elif wanted.kind == "url":
             mask = pc.equal(batch.column("url").cast(pa.string()), wanted.value)
         else:
