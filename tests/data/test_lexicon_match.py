@@ -314,3 +314,10 @@ def test_a_million_captions_in_seconds() -> None:
     start = time.perf_counter()
     hits = matcher.find(captions, threads=2)
     assert time.perf_counter() - start < 5 and len(hits.rows) > 100_000
+
+
+def test_a_latin_term_of_a_japanese_list_needs_boundaries() -> None:
+    """The Japanese list of LDNOOBW holds "sm", which lies within "small"; its own scripts still match anywhere."""
+    matcher = Matcher(Lexicon.of("ja", [Term("sm", "ja"), Term("乱交", "ja")]))
+    texts = pa.array(["a small house", "SM", "sm風", "この乱交は"])
+    assert matcher.find(texts).rows.tolist() == [1, 3]

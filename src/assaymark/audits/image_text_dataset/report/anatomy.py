@@ -73,10 +73,13 @@ def anatomy_section(
     missing = wilson(counts.null_text + counts.blank_text, rows, confidence=confidence)
     section.estimates["anatomy.missing_text"] = missing
     _lengths(section, counts, config)
-    _shares(section, "scripts", "Scripts", counts.scripts, "rows that hold letters of a script; one row may hold several", rows)
+    _shares(
+        section, "scripts", "Scripts", counts.scripts, "Rows that hold letters of a script; one row may hold several.", rows
+    )
     spoken = counts.languages or dict(languages)
-    source = "language column" if counts.languages else f"guessed for a sample of {sum(spoken.values()):,} distinct texts"
-    _shares(section, "languages", "Languages", spoken, f"From the {source}." if spoken else "", sum(spoken.values()))
+    guessed = f"Guessed for a sample of {sum(spoken.values()):,} distinct texts; on texts of a few words guesses often err."
+    source = "From the language column." if counts.languages else guessed
+    _shares(section, "languages", "Languages", spoken, source, sum(spoken.values()))
     _shares(section, "tags", "Safety tags", counts.tags, "As the data set gives them; EMPTY is a missing tag.", rows)
     _shares(section, "licences", "Licences", counts.licence, '"?" and empty mean unknown.', rows)
     if counts.sized:
@@ -152,7 +155,8 @@ def _shares(section: Section, name: str, title: str, counts: Mapping[str, int], 
         "rows": [count for _, count in ranked],
         **interval_values("share", [estimates[key] for key, _ in ranked]),
     }
-    columns = (Column("value", "label"), Column("rows", "count"), *interval_columns("share", "share", "share"))
+    heading = title.lower().removesuffix("s")
+    columns = (Column("value", "label", heading), Column("rows", "count"), *interval_columns("share", "share", "share of rows"))
     section.tables.append(Table.of(name, title, values, columns, description=description))
 
 
