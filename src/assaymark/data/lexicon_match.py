@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -92,13 +93,14 @@ class Matcher:
         self._bounded = np.array([term.needs_boundaries and self._is_word(term) for term in self.terms])
         self._automaton: ahocorasick_rs.BytesAhoCorasick | None = None
 
-    def find(self, texts: pa.Array | pa.ChunkedArray, *, threads: int = 1) -> Hits:
+    def find(self, texts: pa.Array | pa.ChunkedArray, *, threads: int = 1, normalised: bool = False) -> Hits:
         """The terms that occur in each text.
 
         Parameters
         ----------
         texts : strings, (n_rows,); a null row holds nothing.
         threads : chunks of about 1 MB are shared by that many threads; the answer does not depend on it.
+        normalised : the texts went through `self.normalise` already, so that several matchers can share that work.
 
         Raises
         ------
@@ -108,9 +110,9 @@ class Matcher:
         self._automaton = self._automaton or _automaton(self._patterns.texts)
         if threads > 1:
             with ThreadPoolExecutor(threads) as pool:
-                keys = list(pool.map(self._find_chunk, chunks))
+                keys = list(pool.map(partial(self._find_chunk, normalised=normalised), chunks))
         else:
-            keys = [self._find_chunk(chunk) for chunk in chunks]
+            keys = [self._find_chunk(chunk, normalised=normalised) for chunk in chunks]
         rows, terms = np.divmod(np.concatenate([np.zeros(0, np.int64), *keys]), len(self.terms))
         return Hits(rows, terms.astype(np.int32))
 
@@ -139,9 +141,9 @@ class Matcher:
     def _is_word(self, term: Term) -> bool:
         return (term.mode if self.mode == "as-listed" else self.mode) == "word"
 
-    def _find_chunk(self, chunk: _Chunk) -> npt.NDArray[np.int64]:
+    def _find_chunk(self, chunk: _Chunk, *, normalised: bool) -> npt.NDArray[np.int64]:
         """row x n_terms + term of every hit of some rows, sorted and unique."""
-        buffer = string_buffer(self.normalise.apply(chunk.texts))
+        buffer = string_buffer(chunk.texts if normalised else self.normalise.apply(chunk.texts))
         assert self._automaton is not None
         places = _occurrences(self._automaton, buffer)
         whole = _stand_alone(places, buffer)

@@ -49,12 +49,14 @@ class Normalisation:
     def apply(self, texts: pa.Array) -> pa.LargeStringArray:
         """Normalised texts, one per row; null becomes "". Only rows with non-ASCII characters pay for the Unicode steps.
 
-        Complexity: linear in the bytes; ASCII letters are folded by one table look-up over the whole Arrow buffer.
+        Complexity: linear in the bytes; ASCII letters are folded by one kernel over the whole Arrow buffer.
         """
         texts = to_strings(texts)
         foreign = pc.invert(pc.string_is_ascii(texts))
         if pc.any(foreign).as_py():
             texts = pc.replace_with_mask(texts, foreign, self._unicode(_valid(texts.filter(foreign))))
+        if self.case_fold and not self.leetspeak:
+            return pc.ascii_lower(texts)  # Unicode letters were folded above
         table = self._byte_table()
         if table is None:
             return texts

@@ -52,6 +52,8 @@ def _describe(value: Any, buffers: list[bytes], where: str) -> Any:
         return value
     if isinstance(value, str):
         return {"s": value}
+    if type(value) is dict and set(map(type, value)) <= {str} and set(map(type, value.values())) <= {int}:
+        return {"c": value}  # a counter is JSON as it stands; those of many keys are most of what is stored
     if isinstance(value, Mapping):
         pairs = [[_describe(key, buffers, where), _describe(item, buffers, f"{where}.{key}")] for key, item in value.items()]
         return {"m": pairs}
@@ -105,6 +107,8 @@ def _rebuild(node: Any, buffers: _Buffers) -> Any:
             raise ValueError("an array of objects")
         array: npt.NDArray[Any] = np.frombuffer(bytes(buffers.take(length)), dtype).reshape(shape)
         return array.astype(dtype.newbyteorder("="), copy=True)
+    if kind == "c":
+        return dict(content)
     if kind == "g":
         return _rebuild(content, buffers)[()]
     if kind == "b":

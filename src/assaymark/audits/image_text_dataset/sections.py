@@ -24,11 +24,12 @@ from assaymark.audits.image_text_dataset.report.people import faces_section, fin
 from assaymark.audits.image_text_dataset.report.search import retrieval_section, swap_section
 from assaymark.audits.image_text_dataset.report.tags import tag_section
 from assaymark.audits.image_text_dataset.report.words import lexicon_section, slice_section
+from assaymark.calibrated import packaged_calibration
 from assaymark.data.scan import ScanOutcome
 from assaymark.section import Section
 from assaymark.stats.prevalence import Rate
 
-__all__ = ["datasheet", "side_sections", "table_sections"]
+__all__ = ["calibration", "datasheet", "side_sections", "table_sections"]
 
 
 def table_sections(
@@ -163,3 +164,9 @@ def datasheet(sections: list[Section], context: Context) -> Section:
     methods = [sentence for section in sections for sentence in section.methods]
     notes = [note for section in sections for note in section.notes]
     return Section(artifacts=[write_datasheet(context.artifacts, estimates, findings, methods, notes)])
+
+
+def calibration() -> Section:
+    """How this audit does on planted truth, as measured before release."""
+    table = packaged_calibration(__package__)
+    return Section(tables=[] if table is None else [table])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assaymark.audits.image_text_dataset.probes.vocabulary import texts
+from assaymark.audits.image_text_dataset.probes.vocabulary import normalised
 from assaymark.data.lexicon import Lexicon, Matcher, Term
 from assaymark.data.probe import Batch, Probe
 from assaymark.errors import ConfigError
@@ -73,7 +73,7 @@ class FindProbe(Probe):
             rows.append(found)
             requests.append(np.full(len(found), i, dtype=np.int64))
         if self._matcher is not None and "text" in batch:
-            hits = self._matcher.find(texts(batch))
+            hits = self._matcher.find(normalised(batch, self._matcher.normalise), normalised=True)
             rows.append(hits.rows.astype(np.int64))
             requests.append(np.asarray(self._names, dtype=np.int64)[hits.terms])
         where = np.concatenate(rows)
@@ -87,7 +87,7 @@ class FindProbe(Probe):
         if wanted.kind == "phash":
             return np.asarray(hamming(batch, int(wanted.value, 16)) <= self.distance)
         if wanted.kind == "domain":
-            domains = batch.once("domains", lambda: pa.array(registered_domains(batch.column("url")), pa.string()))
+            domains = batch.once("domains", lambda: registered_domains(batch.column("url")))
             mask = pc.equal(domains, wanted.value.lower())
         elif wanted.kind == "url":
             mask = pc.equal(batch.column("url").cast(pa.string()), wanted.value)

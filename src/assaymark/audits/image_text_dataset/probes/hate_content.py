@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from assaymark.audits.image_text_dataset.probes.vocabulary import texts
+from assaymark.audits.image_text_dataset.probes.vocabulary import blank_texts
 from assaymark.data.probe import Batch, Probe, add_states
 
 __all__ = ["HateContentCounts", "HateContentProbe", "toxic_flag"]
@@ -67,8 +67,7 @@ class HateContentProbe(Probe):
     def aggregate(self, batch: Batch) -> Mapping[str, Any]:
         scores = scores_of(batch, "text_toxicity", self.labels)
         sampled = np.ones(batch.rows, bool) if "sampled" not in batch else batch.numbers("sampled").astype(bool)
-        blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts(batch))), 0).to_numpy(zero_copy_only=False)
-        blank = blank.astype(bool) & sampled
+        blank = blank_texts(batch) & sampled
         missing = np.isnan(scores[:, -1]) & sampled & ~blank
         counted = sampled & ~missing & (~blank if self.empty == "exclude" else True)
         kept = np.where(blank[:, None], 0.0, np.nan_to_num(scores))[counted]  # (n, labels + 1)

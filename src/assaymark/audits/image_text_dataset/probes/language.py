@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assaymark.audits.image_text_dataset.probes.sample import bottom_rows, hash_strings, merge_bottom
-from assaymark.audits.image_text_dataset.probes.vocabulary import texts
+from assaymark.audits.image_text_dataset.probes.vocabulary import blank_texts, texts
 from assaymark.data.probe import Batch, Probe
 
 __all__ = ["LANGUAGES", "LanguageProbe"]
@@ -67,7 +67,7 @@ class LanguageProbe(Probe):
 
     def aggregate(self, batch: Batch) -> Mapping[str, Any]:
         values = texts(batch)
-        rows = np.flatnonzero(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(values)), 0).to_numpy(zero_copy_only=False))
+        rows = np.flatnonzero(~blank_texts(batch))
         keys = batch.once("text hash", lambda: hash_strings(values))
         state = bottom_rows(batch, keys, rows, self.size)
         place = _place(batch.numbers("shard"), batch.numbers("row"))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.audits.image_text_dataset.probes.sample import bottom_rows, hash_strings, merge_bottom
-from assaymark.audits.image_text_dataset.probes.vocabulary import texts
+from assaymark.audits.image_text_dataset.probes.vocabulary import normalised, texts
 from assaymark.data.lexicon import Lexicon, Matcher, Term
 from assaymark.data.probe import Batch, Probe
 
@@ -32,7 +32,7 @@ class SearchProbe(Probe):
         self._matcher = Matcher((Lexicon.of("queries", [Term(q) for q in self.queries]),), mode="word")
 
     def aggregate(self, batch: Batch) -> Mapping[str, Any]:
-        hits = self._matcher.find(texts(batch))
+        hits = self._matcher.find(normalised(batch, self._matcher.normalise), normalised=True)
         keys = batch.once("text hash", lambda: hash_strings(texts(batch)))
         state: dict[str, Any] = {"counts": np.bincount(hits.terms, minlength=len(self.queries)).astype(np.int64)}
         for q in range(len(self.queries)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,15 +13,14 @@ import pyarrow.compute as pc
 from assaymark.data.lexicon import PAPER_UNSAFE_TOKENS, Hits, Lexicon, Matcher, MatchMode, Normalisation, Term
 from assaymark.data.probe import Batch
 
-__all__ = ["Vocabulary", "texts"]
+__all__ = ["Vocabulary", "blank_texts", "normalised", "texts", "trimmed_texts"]
 
 Mask = npt.NDArray[np.bool_]
 
 
 class _Group(NamedTuple):
-    """Terms of one purpose inside a matcher: `matcher.terms[start:stop]`."""
+    """Terms of one purpose inside the matcher: `matcher.terms[start:stop]`."""
 
-    mode: MatchMode
     start: int
     stop: int
 
@@ -30,8 +30,29 @@ def texts(batch: Batch, concept: str = "text") -> pa.Array:
     return batch.once(("texts", concept), lambda: pc.fill_null(batch.column(concept).cast(pa.large_string()), ""))
 
 
+def trimmed_texts(batch: Batch) -> pa.Array:
+    """The texts without blanks at their ends."""
+    return batch.once("trimmed texts", lambda: pc.utf8_trim_whitespace(texts(batch)))
+
+
+def blank_texts(batch: Batch) -> Mask:
+    """Rows whose text is null, empty or nothing but blanks."""
+
+    def blank() -> Mask:
+        return pc.equal(pc.binary_length(trimmed_texts(batch)), 0).to_numpy(zero_copy_only=False).astype(bool)
+
+    return batch.once("blank texts", blank)
+
+
+def normalised(batch: Batch, normalise: Normalisation, concept: str = "text") -> pa.Array:
+    """The texts as matchers with this normalisation read them, made once for all of these."""
+    return batch.once(("normalised", concept, normalise), lambda: normalise.apply(texts(batch, concept)))
+
+
 class Vocabulary:
-    """Lexicons, slice terms and unsafe tokens in (at most) two automata: one with word boundaries, one without.
+    """Lexicons, slice terms and unsafe tokens in one automaton that reads the texts once, whatever their modes.
+
+    URLs are searched for the unsafe tokens alone, by a small automaton of their own.
 
     Parameters
     ----------
@@ -53,35 +74,37 @@ class Vocabulary:
         self.lexicons, self.slices = lexicons, slices
         tokens = unsafe or (paper_tokens(unsafe_mode),)
         self.unsafe_name = "+".join(f"{lexicon.name}@{lexicon.version}" for lexicon in tokens)
-        members: dict[MatchMode, list[Lexicon]] = {"word": [], "substring": []}
+        members: list[Lexicon] = []
         self._groups: dict[str, _Group] = {}
 
         def place(purpose: str, mode: MatchMode, lists: tuple[Lexicon, ...]) -> None:
-            start = sum(len(lexicon.terms) for lexicon in members[mode])
-            members[mode].extend(lists)
-            self._groups[purpose] = _Group(mode, start, start + sum(len(lexicon.terms) for lexicon in lists))
+            start = sum(len(lexicon.terms) for lexicon in members)
+            members.extend(_in_mode(lexicon, mode) for lexicon in lists)
+            self._groups[purpose] = _Group(start, start + sum(len(lexicon.terms) for lexicon in lists))
 
         place("lexicons.word", "word", lexicons)
         place("lexicons.substring", "substring", lexicons)
         place("slices", term_mode, (Lexicon.of("slices", slices),) if slices else ())
         place("unsafe", unsafe_mode, tokens)
-        normalise = normalise or Normalisation()
-        self._matchers = {m: Matcher(lists, mode=m, normalise=normalise) for m, lists in members.items() if lists}
+        self.normalise = normalise or Normalisation()
+        self._texts = Matcher(members, mode="as-listed", normalise=self.normalise)
+        self._urls = Matcher(tokens, mode=unsafe_mode, normalise=self.normalise)
         self.lexicon_terms: tuple[Term, ...] = tuple(term for lexicon in lexicons for term in lexicon.terms)
         self.categories: tuple[str, ...] = tuple(sorted({term.category or "uncategorised" for term in self.lexicon_terms}))
         self.languages: tuple[str, ...] = tuple(sorted({term.language or "unknown" for term in self.lexicon_terms}))
         self.category_of = _group_index(self.categories, [t.category or "uncategorised" for t in self.lexicon_terms])
         self.language_of = _group_index(self.languages, [t.language or "unknown" for t in self.lexicon_terms])
 
-    def hits(self, batch: Batch, purpose: str, concept: str = "text") -> Hits:
-        """Unique (row, term) pairs for one purpose; `terms` count from 0 within it."""
+    def hits(self, batch: Batch, purpose: str) -> Hits:
+        """Unique (row, term) pairs for one purpose in the texts; `terms` count from 0 within it."""
         group = self._groups[purpose]
         if group.start == group.stop:
             return Hits(np.zeros(0, np.int64), np.zeros(0, np.int32))
-        found = batch.once(("hits", group.mode, concept), lambda: self._matchers[group.mode].find(texts(batch, concept)))
+        found = batch.once(("hits", id(self)), lambda: self._found(batch, self._texts, "text"))
         kept = (found.terms >= group.start) & (found.terms < group.stop)
         return Hits(found.rows[kept], found.terms[kept] - np.int32(group.start))
 
+<<<<<<< HEAD
     def unsafe_slices(self) -> Mask:
         """Slice terms that hold an unsafe token themselves, (n_slices,): every row that names one is flagged by that alone."""
         mask = np.zeros(len(self.slices), dtype=bool)
@@ -89,12 +112,17 @@ class Vocabulary:
             terms = Batch(pa.table({"text": pa.array([term.term for term in self.slices], pa.large_string())}))
             mask = self.unsafe_in(terms, "text")
         return mask
+=======
+    def _found(self, batch: Batch, matcher: Matcher, concept: str) -> Hits:
+        return matcher.find(normalised(batch, self.normalise, concept), normalised=True)
+>>>>>>> main
 
     def unsafe_in(self, batch: Batch, concept: str) -> Mask:
         """Rows whose text (or URL) holds an unsafe token."""
         mask = np.zeros(batch.rows, dtype=bool)
         if concept in batch:
-            mask[self.hits(batch, "unsafe", concept).rows] = True
+            hits = self.hits(batch, "unsafe") if concept == "text" else self._found(batch, self._urls, concept)
+            mask[hits.rows] = True
         return mask
 
     def unsafe(self, batch: Batch) -> Mask:
@@ -112,10 +140,16 @@ class Vocabulary:
         return batch.once("lexicon flag", flag)
 
 
+<<<<<<< HEAD
 def _group_index(groups: tuple[str, ...], of_terms: list[str]) -> npt.NDArray[np.int64]:
     """Position in `groups` of the group of each term."""
     index = {group: i for i, group in enumerate(groups)}
     return np.array([index[group] for group in of_terms], dtype=np.int64)
+=======
+def _in_mode(lexicon: Lexicon, mode: MatchMode) -> Lexicon:
+    """The list with all its terms in one mode, terms and their order kept."""
+    return replace(lexicon, terms=tuple(replace(term, mode=mode) for term in lexicon.terms))
+>>>>>>> main
 
 
 def paper_tokens(mode: MatchMode) -> Lexicon:

@@ -116,7 +116,7 @@ def _lengths(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
         *interval_columns("length", "number", "length of the texts"),
     )
     section.tables.append(Table.of("text_lengths", "Text lengths", values, columns))
-    edges = np.arange(0, 301, 10)
+    edges = np.arange(0, 301, 15)
     histogram = np.add.reduceat(np.append(counts.characters[:300], counts.characters[300:].sum()), edges)
     drawn = {"from": edges, "texts": histogram}
     section.tables.append(
@@ -125,7 +125,7 @@ def _lengths(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
             "Texts by number of characters",
             drawn,
             (Column("from", "number", "characters from"), Column("texts", "count")),
-            description="Bins of 10 characters; the last one holds all longer texts.",
+            description="Bins of 15 characters; the last one holds all longer texts.",
         )
     )
     section.figures.append(
@@ -136,7 +136,7 @@ def _lengths(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
             table="text_length_histogram",
             x="from",
             y="texts",
-            x_title="characters, bins of 10",
+            x_title="characters, bins of 15",
             y_title="texts",
         )
     )
