@@ -104,7 +104,6 @@ class Vocabulary:
         kept = (found.terms >= group.start) & (found.terms < group.stop)
         return Hits(found.rows[kept], found.terms[kept] - np.int32(group.start))
 
-<<<<<<< HEAD
     def unsafe_slices(self) -> Mask:
         """Slice terms that hold an unsafe token themselves, (n_slices,): every row that names one is flagged by that alone."""
         mask = np.zeros(len(self.slices), dtype=bool)
@@ -112,10 +111,9 @@ class Vocabulary:
             terms = Batch(pa.table({"text": pa.array([term.term for term in self.slices], pa.large_string())}))
             mask = self.unsafe_in(terms, "text")
         return mask
-=======
+
     def _found(self, batch: Batch, matcher: Matcher, concept: str) -> Hits:
         return matcher.find(normalised(batch, self.normalise, concept), normalised=True)
->>>>>>> main
 
     def unsafe_in(self, batch: Batch, concept: str) -> Mask:
         """Rows whose text (or URL) holds an unsafe token."""
@@ -140,16 +138,15 @@ class Vocabulary:
         return batch.once("lexicon flag", flag)
 
 
-<<<<<<< HEAD
 def _group_index(groups: tuple[str, ...], of_terms: list[str]) -> npt.NDArray[np.int64]:
     """Position in `groups` of the group of each term."""
     index = {group: i for i, group in enumerate(groups)}
     return np.array([index[group] for group in of_terms], dtype=np.int64)
-=======
+
+
 def _in_mode(lexicon: Lexicon, mode: MatchMode) -> Lexicon:
     """The list with all its terms in one mode, terms and their order kept."""
     return replace(lexicon, terms=tuple(replace(term, mode=mode) for term in lexicon.terms))
->>>>>>> main
 
 
 def paper_tokens(mode: MatchMode) -> Lexicon:
