@@ -88,7 +88,7 @@ class FindProbe(Probe):
         if wanted.kind == "phash":
             return np.asarray(hamming(batch, int(wanted.value, 16)) <= self.distance)
         if wanted.kind == "domain":
-            domains = batch.once("domains", lambda: registered_domains(batch.column("url")))
+            domains = batch.once("domain of each row", lambda: registered_domains(batch.column("url")))
             mask = pc.equal(domains, wanted.value.lower())
         elif wanted.kind == "url":
             mask = pc.equal(batch.column("url").cast(pa.string()), wanted.value)
