@@ -167,7 +167,7 @@ def _subjects(
     manifest = None
     if context.artifacts is not None and len(matches.row):
         manifest = write_manifest(plan.wanted, matches, requests, context.artifacts)
-    return find_section(matches, plan.wanted, requests, manifest, unanswered)
+    return find_section(matches, plan.wanted, requests, manifest, unanswered, rows=read.rows)
 
 
 def datasheet(sections: list[Section], context: Context) -> Section:

@@ -10,7 +10,7 @@ from assaymark.audits.image_text_dataset.measures.faces import Faces
 from assaymark.audits.image_text_dataset.measures.label_space import Labels
 from assaymark.audits.image_text_dataset.probes.find_me import Matches, Wanted
 from assaymark.report.redaction import mask_term
-from assaymark.result import Artifact, Column, Figure, Finding, Table, format_interval
+from assaymark.result import Artifact, Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, exact_count, interval_columns, interval_values
 
 __all__ = ["faces_section", "find_section", "labels_section"]
@@ -132,13 +132,26 @@ def labels_section(found: Labels, config: ImageTextDatasetConfig, *, reveal: boo
 
 
 def find_section(
-    matches: Matches, wanted: Sequence[Wanted], requests: Sequence[str], manifest: Artifact | None, unanswered: Sequence[str]
+    matches: Matches,
+    wanted: Sequence[Wanted],
+    requests: Sequence[str],
+    manifest: Artifact | None,
+    unanswered: Sequence[str],
+    *,
+    rows: int,
 ) -> Section:
-    """`requests` are the shown forms of the requests (values hashed unless revealed); counts per request, never contents."""
+    """Counts per request, never contents.
+
+    `rows` were searched; `requests` are the shown forms of the requests (values hashed unless revealed).
+    """
     section = Section()
     counts = [int((matches.request == i).sum()) for i in range(len(wanted))]
     distinct = len({(int(s), int(r)) for s, r in zip(matches.shard, matches.row, strict=True)})
-    section.estimates["find_me.rows"] = exact_count(distinct, method="exact search of all rows")
+    section.estimates["find_me.rows"] = (
+        Estimate(distinct, distinct, distinct, rows, "exact search of all rows", "count")
+        if rows
+        else undefined("there are no rows", method="exact search of all rows", unit="count")
+    )
     values: dict[str, Any] = {"request": list(requests), "kind": [w.kind for w in wanted], "rows": counts}
     columns = (Column("request", "label"), Column("kind", "label"), Column("rows", "count", "rows found"))
     section.tables.append(Table.of("find_me", "Rows found for data subjects", values, columns))
