@@ -60,13 +60,11 @@ class DomainCodes(NamedTuple):
     codes: npt.NDArray[np.int64]  # (n,)
 
     def counts(self) -> dict[str, int]:
-        """Rows of each domain, in the order in which the domains first occur."""
-        _, first = np.unique(self.codes, return_index=True)
-        rows = np.bincount(self.codes + 1, minlength=len(self.names) + 1)[1:].tolist()
+        """Rows of each domain."""
         counted: dict[str, int] = {}
-        for code in self.codes[np.sort(first)].tolist():
-            if code >= 0:
-                counted[self.names[code]] = counted.get(self.names[code], 0) + rows[code]
+        rows = np.bincount(self.codes + 1, minlength=len(self.names) + 1)[1:]
+        for name, count in zip(self.names, rows.tolist(), strict=True):
+            counted[name] = counted.get(name, 0) + count
         return counted
 
 
@@ -84,7 +82,7 @@ def encode_domains(urls: pa.Array | pa.ChunkedArray) -> DomainCodes:
     urls = urls.cast(pa.large_string())
     hosts = pc.struct_field(pc.extract_regex(urls, _PLAIN), "host").dictionary_encode()
     codes = pc.fill_null(hosts.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    names = [_of_host(host.casefold()) for host in hosts.dictionary.to_pylist()]
+    names = [_of_host(host) for host in pc.ascii_lower(hosts.dictionary).to_pylist()]
     rest = np.flatnonzero((codes < 0) & urls.is_valid().to_numpy(zero_copy_only=False))
     if rest.size:
         others = urls.take(pa.array(rest)).dictionary_encode()
