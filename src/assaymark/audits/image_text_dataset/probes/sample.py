@@ -42,8 +42,8 @@ def bottom_order(columns: Mapping[str, npt.NDArray[Any]], size: int) -> npt.NDAr
         distinct = np.unique(keys)
         if len(distinct) > size:
             near = np.flatnonzero(keys < distinct[size])
-            return near[bottom_order({name: columns[name][near] for name in COLUMNS}, len(near))]
+            return np.asarray(near[bottom_order({name: columns[name][near] for name in COLUMNS}, len(near))])
     order = np.lexsort((columns["row"], columns["shard"], keys))
     ordered = keys[order]
     first = np.concatenate([[True], ordered[1:] != ordered[:-1]]) if len(keys) else np.zeros(0, dtype=bool)
-    return order[first][:size]
+    return np.asarray(order[first][:size])
