@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from assaymark.api import audit, mitigate
     from assaymark.audit import Audit, Mitigation, Progress
     from assaymark.errors import AssaymarkError
-    from assaymark.plan import Plan, load_plan
+    from assaymark.plan import Plan
+    from assaymark.plan_loading import load_plan
     from assaymark.record import RunRecord
     from assaymark.result import Estimate, Figure, Finding, Result, Table
     from assaymark.runner import load_run, resume, run
@@ -61,7 +62,7 @@ _HOME = {
     "Table": "result",
     "compare": "store.views",
     "connect": "store.views",
-    "load_plan": "plan",
+    "load_plan": "plan_loading",
     "load_run": "runner",
     "mitigate": "api",
     "resume": "runner",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 from assaymark.errors import AssaymarkError, UnknownName
+from assaymark.late import load_object
 
 if TYPE_CHECKING:
     from assaymark.audit import Audit, Mitigation
@@ -21,15 +21,11 @@ MITIGATIONS: dict[str, str] = {
 }
 
 
-def _load(target: str) -> type:
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
-
-
 def load_audit(audit_id: str) -> type[Audit]:
     if audit_id not in AUDITS:
         raise UnknownName("audit", audit_id, AUDITS)
-    return _load(AUDITS[audit_id])
+    found: type[Audit] = load_object(AUDITS[audit_id])
+    return found
 
 
 def load_mitigation(audit_id: str) -> type[Mitigation]:
@@ -37,4 +33,5 @@ def load_mitigation(audit_id: str) -> type[Mitigation]:
         raise UnknownName("audit", audit_id, AUDITS)
     if audit_id not in MITIGATIONS:
         raise AssaymarkError(f"{audit_id} has no mitigation; those with one: {', '.join(sorted(MITIGATIONS))}")
-    return _load(MITIGATIONS[audit_id])
+    found: type[Mitigation] = load_object(MITIGATIONS[audit_id])
+    return found

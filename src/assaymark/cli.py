@@ -274,7 +274,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a plan: its steps, its gates, its report."""
-    from assaymark.plan import load_plan
+    from assaymark.plan_loading import load_plan
     from assaymark.runner import prepare
 
     checked = load_plan(plan, engine=engine, seed=seed)
@@ -354,6 +354,7 @@ def calibrate(
     audit_id: AuditId,
     seeds: Annotated[int, typer.Option(min=1, help="how many plantings")] = 20,
     full: Annotated[bool, typer.Option("--full/--small", help="the published sizes, or small ones")] = True,
+    save: Annotated[Path | None, typer.Option("--save", help="write the record to this JSON file")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -363,6 +364,8 @@ def calibrate(
     from assaymark.testing.calibration import calibrate
 
     found = calibrate(audit_id, seeds=seeds, full=full, progress=progress_for(quiet=quiet or as_json))
+    if save is not None:
+        found.save(save)
     if as_json:
         _print_json(calibration_json(found))
     else:

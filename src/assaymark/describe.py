@@ -99,13 +99,7 @@ def _paragraph(lead: str, text: str) -> list[str]:
 
 def calibration_json(found: Calibration) -> dict[str, Any]:
     """A calibration as a JSON-ready dictionary."""
-    return {
-        "audit": found.audit,
-        "seeds": found.seeds,
-        "rows": found.table().rows(),
-        "null_seeds": found.null_seeds,
-        "null_alarms": list(found.null_alarms),
-    }
+    return found.record()
 
 
 def calibration_text(found: Calibration) -> str:

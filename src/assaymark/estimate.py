@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Estimate", "Unit", "format_estimate", "format_number", "undefined"]
+__all__ = ["Estimate", "Unit", "format_estimate", "format_interval", "format_number", "undefined"]
 
 Unit = Literal["share", "percentage points", "ratio", "count", "number", "probability"]
 
@@ -84,9 +84,14 @@ def format_number(value: float, unit: Unit) -> str:
     return f"{value:,.4g}" if abs(value) < 1e5 else f"{value:,.0f}"
 
 
-def format_estimate(estimate: Estimate) -> str:
-    """`0.30 % (0.29 % to 0.30 %), n = 3,200,000`, or `undefined: ...`."""
+def format_interval(estimate: Estimate) -> str:
+    """`0.30 % (0.29 % to 0.30 %)`, or `undefined: ...`: for sentences that say elsewhere how many were counted."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return f"undefined: {estimate.reason}"
     value, low, high = (format_number(x, estimate.unit) for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value} ({low} to {high}), n = {estimate.n:,}"
+    return f"{value} ({low} to {high})"
+
+
+def format_estimate(estimate: Estimate) -> str:
+    """`0.30 % (0.29 % to 0.30 %), n = 3,200,000`, or `undefined: ...`."""
+    return format_interval(estimate) + (f", n = {estimate.n:,}" if estimate.defined else "")

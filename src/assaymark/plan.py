@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from assaymark.errors import PlanError
 
-__all__ = ["Plan", "PlanInput", "Reference", "Step", "dependencies", "load_plan", "plan_from_json", "references", "resolve"]
+__all__ = ["Plan", "PlanInput", "Reference", "Step", "dependencies", "plan_from_json", "references", "resolve"]
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 _REFERENCE = re.compile(r"^\$([A-Za-z0-9][A-Za-z0-9_-]*)(?:\.(.+))?$")
@@ -156,34 +156,6 @@ def resolve(value: Any, lookup: Callable[[Reference], Any]) -> Any:
     if isinstance(value, (list, tuple)):
         return [resolve(item, lookup) for item in value]
     return value
-
-
-def load_plan(path: str | Path, *, engine: str | None = None, seed: int | None = None) -> Plan:
-    """Read and check a plan file.
-
-    Raises
-    ------
-    PlanError, ConfigError, UnknownName, EngineError, MissingExtra, InputError
-        Naming the key and, where it is known, the line.
-    """
-    from assaymark.plan_check import check_plan, with_absolute_paths
-    from assaymark.plan_file import explain, read_yaml
-
-    path = Path(path)
-    document = read_yaml(path)
-    if not isinstance(document.content, dict):
-        raise PlanError(f"{path}: a plan is a mapping with at least 'name' and 'steps'")
-    if "folder" in document.content:
-        raise PlanError(f"{path}: unknown key 'folder'")
-    changes = {"engine": engine, "seed": seed}
-    content = {**document.content, **{key: value for key, value in changes.items() if value is not None}}
-    try:
-        plan = Plan.model_validate({**content, "folder": str(path.resolve().parent)})
-    except ValidationError as error:
-        raise PlanError(f"{path}{explain(error, document)}") from None
-    plan = with_absolute_paths(plan)
-    check_plan(plan, where=str(path), document=document)
-    return plan
 
 
 def plan_from_json(content: Mapping[str, Any], where: str | Path) -> Plan:

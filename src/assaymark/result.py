@@ -15,7 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from assaymark.estimate import Estimate, Unit, format_estimate, format_number, undefined
+from assaymark.estimate import Estimate, Unit, format_estimate, format_interval, format_number, undefined
+from assaymark.late import load_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,11 +36,13 @@ __all__ = [
     "Table",
     "Unit",
     "format_estimate",
+    "format_interval",
     "format_number",
     "undefined",
 ]
 
 SCHEMA_VERSION = 1
+REPORT_WRITER = "assaymark.report.document:write_report"
 
 Severity = Literal["critical", "warning", "note", "good"]
 ColumnKind = Literal[
@@ -270,9 +273,8 @@ class Result:
 
         What the audit redacted stays redacted; `reveal` keeps what it left in clear.
         """
-        from assaymark.report import write_report
-
-        return write_report(self, path, reveal=reveal)
+        written: Path = load_object(REPORT_WRITER)(self, path, reveal=reveal)
+        return written
 
     def fingerprint(self) -> str:
         """SHA-256 of everything that the same seed and input must give again: numbers, tables and findings.

@@ -21,7 +21,8 @@ from assaymark.audit import Progress, Task
 from assaymark.errors import AssaymarkError, PlanError, RunError, nearest
 from assaymark.execution import execute, model_cache, version
 from assaymark.gates import evaluate, parse_gate
-from assaymark.plan import MEMORY, Plan, PlanInput, Reference, Step, dependencies, load_plan, plan_from_json, resolve
+from assaymark.plan import MEMORY, Plan, PlanInput, Reference, Step, dependencies, plan_from_json, resolve
+from assaymark.plan_loading import load_plan
 from assaymark.record import RunRecord, StepRecord
 from assaymark.result import Result
 from assaymark.store.runs import DiskFull, RunFolder, is_disk_full

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from assaymark.errors import AssaymarkError, ConfigError, EngineError, InputError, PlanError, UnknownName
-from assaymark.plan import dependencies, load_plan, plan_from_json, references, resolve
+from assaymark.plan import dependencies, plan_from_json, references, resolve
+from assaymark.plan_loading import load_plan
 from assaymark.runner import run
 
 DESIGN = """

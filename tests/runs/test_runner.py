@@ -15,7 +15,7 @@ import pytest
 
 import assaymark
 from assaymark.errors import EndpointError, InputError, PlanError, RunError
-from assaymark.plan import load_plan
+from assaymark.plan_loading import load_plan
 from assaymark.record import RunRecord
 from assaymark.runner import load_run, prepare, proceed, resume, run
 from assaymark.store.runs import DiskFull, RunFolder

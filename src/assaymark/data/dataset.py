@@ -107,6 +107,12 @@ class Dataset:
         for raw in self.reader.read(part, list(dict.fromkeys(wanted.values()))):
             yield self._named(raw, wanted)
 
+    def stored_batches(self, part: Part, concepts: Sequence[str]) -> Iterator[tuple[RawBatch, ConceptBatch]]:
+        """Every column of the file under its own name, beside the concepts read off it: for steps that hand rows on."""
+        wanted = {concept: self.mapping[concept] for concept in concepts}
+        for raw in self.reader.read(part, list(self.columns)):
+            yield raw, self._named(raw, wanted)
+
     def _named(self, raw: RawBatch, wanted: Mapping[str, str]) -> ConceptBatch:
         arrays, defects = [], raw.defects
         for concept, column in wanted.items():

@@ -32,9 +32,12 @@ def shorten(text: str, limit: int, *, counted: bool = True) -> str:
     return f"{cut}… ({len(text) - limit:,} more characters)" if counted else f"{cut}…"
 
 
+_DOT = re.compile(r"(?<!\d)\.|\.(?!\d)")  # a dot between digits belongs to a number
+
+
 def humanise(name: str) -> str:
     """`hate_content_rate.any` as `Hate content rate · any`, `roc_auc` as `ROC AUC`."""
-    parts = (part.replace("_", " ").split() for part in name.split("."))
+    parts = (part.replace("_", " ").split() for part in _DOT.split(name))
     words = " · ".join(" ".join(_ACRONYMS.get(word, word) for word in part) for part in parts if part)
     return words[:1].upper() + words[1:] if words else name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from assaymark.audit import Audit, Progress, Trial
+from assaymark.calibrated import calibration_table
 from assaymark.catalog import load_audit
+from assaymark.errors import InputError
 from assaymark.execution import execute
-from assaymark.result import Column, Estimate, Table
+from assaymark.result import Estimate, Table
 from assaymark.stats import wilson
 
 __all__ = ["Calibration", "Row", "calibrate"]
@@ -37,36 +40,47 @@ class Calibration(NamedTuple):
     rows: tuple[Row, ...]
     null_seeds: int
     null_alarms: tuple[str, ...]
+    full: bool = False
+
+    def record(self) -> dict[str, Any]:
+        """Everything as JSON-ready values, in the form that `assaymark.calibrated` reads."""
+        size = "published" if self.full else "small"
+        rows = [
+            {
+                "planted": row.name,
+                "expectation": row.expect,
+                "truth": row.truth,
+                "mean_estimate": row.mean,
+                "mean_width": row.width,
+                "seeds": row.seeds,
+                "undefined": row.undefined,
+                "agreed": row.agreed.value,
+                "agreed_low": row.agreed.low,
+                "agreed_high": row.agreed.high,
+            }
+            for row in self.rows
+        ]
+        return {
+            "audit": self.audit,
+            "seeds": self.seeds,
+            "size": size,
+            "command": f"assaymark calibrate {self.audit} --seeds {self.seeds} --{'full' if self.full else 'small'}",
+            "null_seeds": self.null_seeds,
+            "null_alarms": list(self.null_alarms),
+            "rows": rows,
+        }
 
     def table(self) -> Table:
         """The table named "calibration" that reports show."""
-        values: dict[str, Any] = {
-            "planted": [row.name for row in self.rows],
-            "expectation": [row.expect for row in self.rows],
-            "truth": [row.truth for row in self.rows],
-            "mean_estimate": [row.mean for row in self.rows],
-            "mean_width": [row.width for row in self.rows],
-            "seeds": [row.seeds for row in self.rows],
-            "undefined": [row.undefined for row in self.rows],
-            "agreed": [row.agreed.value for row in self.rows],
-            "agreed_low": [row.agreed.low for row in self.rows],
-            "agreed_high": [row.agreed.high for row in self.rows],
-        }
-        columns = (
-            Column("planted", "label", "planted number"),
-            Column("expectation", "text", "the interval should"),
-            Column("truth", "number", "truth"),
-            Column("mean_estimate", "number", "mean estimate"),
-            Column("mean_width", "number", "mean interval width"),
-            Column("seeds", "count", "seeds"),
-            Column("undefined", "count", "undefined"),
-            Column("agreed", "share", "share of seeds that agree"),
-            Column("agreed_low", "low", of="agreed"),
-            Column("agreed_high", "high", of="agreed"),
-        )
-        title = f"Calibration of {self.audit} on planted truth"
-        alarms = f"{len(self.null_alarms)} findings above 'note' in {self.null_seeds} data sets with nothing planted"
-        return Table.of("calibration", title, values, columns, description=alarms)
+        return calibration_table(self.record())
+
+    def save(self, path: str | Path) -> None:
+        """Write the record to a JSON file; an audit ships the one named `calibration.json` in its package."""
+        target = Path(path)
+        try:
+            target.write_text(json.dumps(self.record(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"calibration {str(target)!r} cannot be written: {error.strerror or error}") from None
 
 
 def calibrate(
@@ -97,7 +111,7 @@ def calibrate(
             alarms.extend(_null_alarms(cls, seed, full=full, folder=folder))
             task.advance()
     rows = tuple(_row(name, found) for name, found in trials.items())
-    return Calibration(cls.info.id, seeds, rows, nulls, tuple(alarms))
+    return Calibration(cls.info.id, seeds, rows, nulls, tuple(alarms), full)
 
 
 def _planted_trials(cls: type[Audit], seed: int, *, full: bool, folder: Path | None) -> Sequence[Trial]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from assaymark.audit import Audit, Planting, Progress
 from assaymark.catalog import load_audit
 from assaymark.errors import AssaymarkError, ConfigError, SchemaError
 from assaymark.execution import execute
+from assaymark.report.redaction import leaks
 from assaymark.result import Result, Table
 from assaymark.store.cache import ModelCache
 
@@ -39,7 +41,16 @@ class Case:
 
     @cached_property
     def planting(self) -> Planting:
-        return self.audit.planted(self.seed, self._sub("planted"))
+        planting = self.audit.planted(self.seed, self._sub("planted"))
+        # Before anything runs: a later first look would take an already modified file for the original.
+        self._memo["digests"] = {name: _digest(value) for name, value in planting.inputs.items()}
+        return planting
+
+    @property
+    def digests(self) -> dict[str, Any]:
+        """What the planted inputs looked like when they were made."""
+        _ = self.planting
+        return dict(self._memo["digests"])
 
     @cached_property
     def null_planting(self) -> Planting:
@@ -70,7 +81,7 @@ class Case:
 
     def first_table(self) -> tuple[str, pa.Table]:
         """The first required input as one Arrow table."""
-        spec = next(spec for spec in self.audit.info.inputs if spec.required)
+        spec = next((spec for spec in self.audit.info.inputs if spec.required), self.audit.info.inputs[0])
         return spec.name, as_table(self.planting.inputs[spec.name])
 
     def with_table(self, table: pa.Table, **changes: Any) -> Result:
@@ -159,9 +170,8 @@ def hostile_values(case: Case) -> None:
 
 def inputs_are_not_modified(case: Case) -> None:
     """The user's files and tables are the same before and after."""
-    before = {name: _digest(value) for name, value in case.planting.inputs.items()}
     _ = case.result
-    changed = [name for name, value in case.planting.inputs.items() if _digest(value) != before[name]]
+    changed = [name for name, value in case.planting.inputs.items() if _digest(value) != case.digests[name]]
     assert not changed, f"inputs changed: {changed}"
 
 
@@ -236,8 +246,10 @@ def shares_have_intervals(case: Case) -> None:
 
 
 def counts_add_up(case: Case) -> None:
-    """Each input has a flow; that in = used + skipped + failed is checked where flows are made."""
+    """Some flow starts from all rows of the first input; that in = used + skipped + failed is checked where flows are made."""
     assert case.result.flows, "the result does not say how many items went in and where they went"
+    rows, totals = case.first_table()[1].num_rows, [flow.total for flow in case.result.flows]
+    assert rows in totals, f"no flow starts from the {rows} rows of the first input: {totals}"
 
 
 def planted_truth_is_recovered(case: Case) -> None:
@@ -305,11 +317,13 @@ def report_leaks_nothing(case: Case) -> None:
     html = path.read_text(encoding="utf-8")
     outside = [mark for mark in ('src="http', "src='http", 'href="http', "url(http", "@import", "<link") if mark in html]
     assert not outside, f"the report refers to the outside: {outside}"
-    _, table = case.first_table()
+    urls = leaks(html)
+    assert not urls, f"{len(urls)} full URLs stand in the report"
+    plain, (_, table) = unescape(html), case.first_table()
     for column in table.schema:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             values = {v for v in table.column(column.name).slice(0, 2000).to_pylist() if v and len(v) >= 16}
-            leaked = [value for value in values if value in html]
+            leaked = [value for value in values if value in plain]
             assert not leaked, f"{len(leaked)} values of column {column.name!r} stand in the report in clear"
 
 
@@ -323,20 +337,28 @@ def only_declared_capabilities(case: Case) -> None:
 
 @contextmanager
 def no_network() -> Iterator[None]:
-    """Any connection to another host raises."""
-    connect = socket.socket.connect
+    """Connections to another host are refused, and lead to an AssertionError even where the refusal is swallowed."""
+    originals = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}
+    hosts: list[str] = []
 
-    def refuse(self: socket.socket, address: Any) -> None:
-        host = address[0] if isinstance(address, tuple) else ""
-        if self.family != socket.AF_UNIX and host not in ("127.0.0.1", "::1", "localhost"):
-            raise AssertionError(f"the audit opened a connection to {host}")
-        connect(self, address)
+    def guarded(original: Callable[..., Any]) -> Callable[..., Any]:
+        def connect(self: socket.socket, address: Any) -> Any:
+            host = str(address[0]) if isinstance(address, tuple) else ""
+            if self.family in (socket.AF_INET, socket.AF_INET6) and host not in ("127.0.0.1", "::1", "localhost"):
+                hosts.append(host)
+                raise ConnectionRefusedError(f"connection to {host} refused")
+            return original(self, address)
 
-    socket.socket.connect = refuse  # type: ignore[method-assign,assignment]
+        return connect
+
+    for name, original in originals.items():
+        setattr(socket.socket, name, guarded(original))
     try:
         yield
     finally:
-        socket.socket.connect = connect  # type: ignore[method-assign]
+        for name, original in originals.items():
+            setattr(socket.socket, name, original)
+        assert not hosts, f"the audit opened a connection to {', '.join(sorted(set(hosts)))}"
 
 
 def no_socket_is_opened(case: Case) -> None:
@@ -396,6 +418,8 @@ def check_audit(audit: str | type[Audit], folder: str | Path, *, seed: int = 0) 
             check(case)
         except (AssertionError, AssaymarkError) as error:
             broken[name] = str(error)
+        except Exception as error:  # a crash is a broken promise too, and the other checks still have something to say
+            broken[name] = f"{type(error).__name__}: {error}"
     if broken:
         raise AssertionError("\n".join(f"{name}: {reason}" for name, reason in broken.items()))
     return dict.fromkeys(CHECKS, "passed")

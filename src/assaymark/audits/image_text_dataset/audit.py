@@ -17,7 +17,7 @@ from assaymark.audits.image_text_dataset.reading import (
     choose_probes,
     read_pairs,
 )
-from assaymark.audits.image_text_dataset.sections import datasheet, side_sections, table_sections
+from assaymark.audits.image_text_dataset.sections import calibration, datasheet, side_sections, table_sections
 from assaymark.audits.image_text_dataset.trials import method_trials
 from assaymark.data.scan import ScanOutcome
 from assaymark.result import Result
@@ -55,11 +55,11 @@ class ImageTextDataset(Audit):
         read = read_pairs(pairs, choice, config, context, name="pairs")
         baseline = self._baseline(inputs.get("baseline"), choice, context)
         sections = [
-            *table_sections(read, baseline, inputs, words, config, context),
+            *table_sections(read, baseline, pairs, inputs, words, config, context),
             *side_sections(read, inputs, pairs, words, plan, config, context),
         ]
         return assemble(
-            [*sections, datasheet(sections, context)],
+            [*sections, datasheet(sections, context), calibration()],
             audit=self.info.id,
             title=f"{self.info.title}: {pairs.source}",
             flows=[read.flow] if baseline is None else [read.flow, baseline.flow],

@@ -1,4 +1,4 @@
-"""Settings of `image-text-dataset`. Every default is the paper's number unless the comment says otherwise."""
+"""Settings of `image-text-dataset` and of its filter. Every default is the paper's number unless the comment says otherwise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from assaymark.config import AuditConfig
 
-__all__ = ["PROBES", "ImageTextDatasetConfig"]
+__all__ = ["PROBES", "FilterRowsConfig", "ImageTextDatasetConfig", "WordSettings"]
 
 PROBES = (
     "anatomy",
@@ -27,12 +27,9 @@ PROBES = (
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class ImageTextDatasetConfig(AuditConfig):
-    """What to look for, with which thresholds."""
+class WordSettings(AuditConfig):
+    """Which words are looked for, and how they match; shared by the audit and its mitigation."""
 
-    probes: tuple[str, ...] = Field(PROBES, description="which probes to run; one without its input is left out with a note")
-
-    # -- words -----------------------------------------------------------------------------------------------------------
     lexicons: tuple[str, ...] = Field((), description="word lists: files (txt, csv, json) or folders of them")
     terms: tuple[str, ...] = Field(
         ("identity-en",), description="slice terms: words, or files of words; identity-en is the packaged neutral list"
@@ -46,7 +43,14 @@ class ImageTextDatasetConfig(AuditConfig):
     nfkc: bool = Field(True, description="Unicode compatibility normalisation before matching")
     zero_width: bool = Field(True, description="remove zero-width characters before matching")
     leetspeak: bool = Field(False, description="read 4 as a, 3 as e, 0 as o ... before matching")
-    false_discovery_rate: Share = Field(0.01, description="Benjamini-Hochberg level over all slice terms")
+    false_discovery_rate: Share = Field(0.01, description="Benjamini-Hochberg level over all terms")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="level of every interval")
+
+
+class ImageTextDatasetConfig(WordSettings):
+    """What to look for, with which thresholds."""
+
+    probes: tuple[str, ...] = Field(PROBES, description="which probes to run; one without its input is left out with a note")
 
     # -- hate content rate (2306.13141, section 3) -------------------------------------------------------------------------
     theta: Share = Field(0.5, description="probability above which a text counts as hateful, targeted or aggressive")
@@ -58,7 +62,6 @@ class ImageTextDatasetConfig(AuditConfig):
         "zero", description="an empty text counts as scored 0 (as published), or leaves the denominator"
     )
     total_rows: int | None = Field(None, ge=1, description="rows of the whole data set, when the input is a sample of it")
-    baseline_total_rows: int | None = Field(None, ge=1, description="the same for the baseline data set")
 
     # -- similarity filter (2111.02114) -----------------------------------------------------------------------------------
     tau: tuple[float, ...] = Field((0.25, 0.28, 0.30), description="cut-offs: DataComp 0.25, LAION-5B 0.28, LAION-400M 0.30")
@@ -93,8 +96,25 @@ class ImageTextDatasetConfig(AuditConfig):
     find_cosine: float = Field(0.94, ge=-1, le=1, description="cosine from which an embedding is the same picture")
 
     # -- statistics -----------------------------------------------------------------------------------------------------------
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="level of every interval")
     resamples: int = Field(1000, ge=100, description="bootstrap resamples")
     top_domains: int = Field(25, ge=1, description="domains listed")
     examples: int = Field(5, ge=0, description="hashed example rows kept for each kind of flag")
     language_sample: int = Field(2000, ge=0, description="texts whose language is guessed when there is no language column")
+
+
+class FilterRowsConfig(WordSettings):
+    """Which rows go. A row that any rule names is dropped; the `manifest` input is a rule of its own."""
+
+    drop: tuple[Literal["unsafe", "lexicon", "score", "duplicate"], ...] = Field(
+        (), description="unsafe: an unsafe token in URL or text; lexicon: a word of the lexicons; score: text score over theta"
+    )
+    keep_tags: tuple[str, ...] = Field(
+        (), description="keep only rows with one of these safety tags, as [UNLIKELY]; EMPTY is no tag"
+    )
+    theta: Share = Field(0.5, description="text score above which a row counts as hateful (2306.13141, section 3)")
+    duplicate_key: tuple[Literal["url", "text", "sha256", "md5", "phash"], ...] = Field(
+        ("url", "text"), min_length=1, description="what two rows must share to be duplicates; the first one stays"
+    )
+    # The rule of thumb of the US Uniform Guidelines on Employee Selection Procedures (29 CFR 1607.4 D), as an alarm only.
+    kept_ratio: Share = Field(0.8, description="kept share of a group over that of the other rows that raises a warning")
+    lost_ratio: float = Field(2.0, ge=1, description="dropped share of a group over that of the other rows that gets a note")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assaymark.audit import Context
-from assaymark.audits.image_text_dataset.config import PROBES, ImageTextDatasetConfig
+from assaymark.audits.image_text_dataset.config import PROBES, ImageTextDatasetConfig, WordSettings
 from assaymark.audits.image_text_dataset.measures.queries import Query
 from assaymark.audits.image_text_dataset.probes.admission import AdmissionProbe
 from assaymark.audits.image_text_dataset.probes.anatomy import AnatomyProbe
@@ -43,7 +43,7 @@ def check_probes(config: ImageTextDatasetConfig) -> None:
             )
 
 
-def build_vocabulary(config: ImageTextDatasetConfig) -> Vocabulary:
+def build_vocabulary(config: WordSettings) -> Vocabulary:
     """All words of the settings, loaded and compiled."""
     return Vocabulary(
         lexicons=tuple(lexicon for path in config.lexicons for lexicon in load_lexicons(path)),
@@ -101,7 +101,7 @@ def choose_probes(
         "slice_test": ([SliceProbe(words)], "" if words.slices else "no terms given"),
         "tag_audit": (
             [TagProbe(source, cutoffs=config.punsafe_grid)],
-            "" if {"tag", "punsafe"} & set(dataset.mapping) else "no safety tag or punsafe column",
+            "" if {"tag", "punsafe"} & set(dataset.mapping) or source.image_labels else "no safety tag or punsafe column",
         ),
         "hate_content": (
             [HateContentProbe(source.text_labels, thresholds=config.theta_grid, theta=config.theta, empty=config.empty_text)],

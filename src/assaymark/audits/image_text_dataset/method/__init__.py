@@ -11,6 +11,7 @@
 | `downstream` | what does a model trained on it call people |
 | `label_space` | are the classes themselves offensive |
 | `find_me` | is a person, a site or a picture in the table |
+| `first_seen`, `subset` | which rows repeat earlier ones; what changes when rows are dropped |
 
 Nothing here reads files, loads models, or knows a configuration.
 """

@@ -192,8 +192,8 @@ def duplicates(
     keys* and take the number of rows as known; scaling rows of sampled keys would not.
     """
     distinct = sketch.distinct(confidence=confidence)
-    if sketch.rows == 0:
-        nothing = undefined("no rows carry this key", unit="share")
+    if sketch.rows < 2:
+        nothing = undefined("fewer than two rows carry this key, so none can repeat another", n=sketch.rows, unit="share")
         return Duplicates(distinct, nothing, nothing, (), (), sketch.exact)
     single = sketch.distinct(least=1, most=1, confidence=confidence)
     ladder = tuple(Multiplicity(rows, sketch.distinct(least=rows, confidence=confidence)) for rows in thresholds)

@@ -9,7 +9,7 @@ from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.admission import ShareCurve, equal_kept_share, four_fifths, threshold_curve
 from assaymark.audits.image_text_dataset.probes.admission import AdmissionCounts
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
-from assaymark.result import Column, Figure, Finding, Severity, Table, format_estimate, undefined
+from assaymark.result import Column, Figure, Finding, Severity, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 
 __all__ = ["admission_section"]
@@ -82,7 +82,7 @@ def _safety_finding(section: Section, config: ImageTextDatasetConfig) -> None:
         Finding(
             severity,
             f"A similarity cut-off of {tau:g} keeps rows with an unsafe token {verdict} "
-            f"({format_estimate(kept)} of the kept, {format_estimate(dropped)} of the dropped).",
+            f"({format_interval(kept)} of the kept, {format_interval(dropped)} of the dropped).",
             (f"admission.unsafe_kept.{tau:g}", f"admission.unsafe_dropped.{tau:g}"),
             ("threshold_curve",),
         )

@@ -18,7 +18,7 @@ from assaymark.audits.image_text_dataset.method.hate_content import (
     shard_spread,
 )
 from assaymark.audits.image_text_dataset.probes.hate_content import HateContentCounts
-from assaymark.result import Column, Estimate, Figure, Finding, Table, format_estimate, undefined
+from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import rogan_gladen, wilson
 from assaymark.stats.prevalence import Rate
@@ -77,14 +77,14 @@ def _finding(section: Section, corrected: Estimate, config: ImageTextDatasetConf
     if not raw.defined:
         return
     known = (
-        f"corrected for the model's own error it is {format_estimate(corrected)}"
+        f"corrected for the model's own error it is {format_interval(corrected)}"
         if corrected.defined
         else f"the corrected rate is undefined ({corrected.reason})"
     )
     section.findings.append(
         Finding(
             "note",
-            f"{format_estimate(raw)} of the texts exceed {config.theta:g} on hateful, targeted or aggressive; {known}.",
+            f"{format_interval(raw)} of the texts exceed {config.theta:g} on hateful, targeted or aggressive; {known}.",
             ("hate_content_rate.any", "hate_content_rate.any.corrected"),
             ("hcr",),
             "Text models over-flag dialect and identity words: run a functional test of the model before acting on rows.",
@@ -268,7 +268,7 @@ def comparison_section(found: Comparison | None) -> Section:
         Finding(
             "warning" if grows else "good",
             f"Against the baseline the hate content rate is {'higher' if grows else 'not shown to be higher'}: "
-            f"{format_estimate(scale.rate_b)} here, {format_estimate(scale.rate_a)} there; the increase that chance cannot "
+            f"{format_interval(scale.rate_b)} here, {format_interval(scale.rate_a)} there; the increase that chance cannot "
             f"take back is {scale.delta_ci:.2f} %"
             + (f", or {scale.excess:,} rows of {found.total:,} beyond what the baseline predicts." if grows else "."),
             ("hate_content_compare.ratio",),

@@ -10,7 +10,7 @@ from assaymark.audits.image_text_dataset.measures.faces import Faces
 from assaymark.audits.image_text_dataset.measures.label_space import Labels
 from assaymark.audits.image_text_dataset.probes.find_me import Matches, Wanted
 from assaymark.report.redaction import mask_term
-from assaymark.result import Artifact, Column, Figure, Finding, Table, format_estimate
+from assaymark.result import Artifact, Column, Figure, Finding, Table, format_interval
 from assaymark.section import Section, exact_count, interval_columns, interval_values
 
 __all__ = ["faces_section", "find_section", "labels_section"]
@@ -73,8 +73,8 @@ def _face_gap(section: Section, found: Faces) -> None:
         section.findings.append(
             Finding(
                 "warning",
-                f"The encoder finds the human class less often in '{low}' ({format_estimate(human[low])}) than in '{high}' "
-                f"({format_estimate(human[high])}).",
+                f"The encoder finds the human class less often in '{low}' ({format_interval(human[low])}) than in '{high}' "
+                f"({format_interval(human[high])}).",
                 (f"downstream.{low}.human", f"downstream.{high}.human"),
                 ("downstream_probe",),
                 "Do not use this encoder to sort people.",
@@ -120,7 +120,7 @@ def labels_section(found: Labels, config: ImageTextDatasetConfig, *, reveal: boo
         section.findings.append(
             Finding(
                 "warning",
-                f"{format_estimate(found.space.classes)} of the classes carry a listed word; they hold "
+                f"{format_interval(found.space.classes)} of the classes carry a listed word; they hold "
                 f"{found.space.images:,} images.",
                 ("label_space.classes", "label_space.images"),
                 ("label_space",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.measures.caption_swap import Swaps
 from assaymark.audits.image_text_dataset.measures.retrieval import Retrieval
-from assaymark.result import Column, Figure, Finding, Severity, Table, format_estimate
+from assaymark.result import Column, Figure, Finding, Severity, Table, format_interval
 from assaymark.section import Section, interval_columns, interval_values
 
 __all__ = ["retrieval_section", "swap_section"]
@@ -25,8 +25,8 @@ def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig) -> Secti
             section.findings.append(
                 Finding(
                     severity,
-                    f"Searching for '{name}' brings up unsafe rows in {format_estimate(answer.unsafe.distinct)} of the top "
-                    f"{config.k}, {format_estimate(answer.ratio)} times a random search. {answer.verdict.explanation}",
+                    f"Searching for '{name}' brings up unsafe rows in {format_interval(answer.unsafe.distinct)} of the top "
+                    f"{config.k}, {format_interval(answer.ratio)} times a random search. {answer.verdict.explanation}",
                     (f"retrieval.{name}.unsafe_at_k", f"retrieval.{name}.ratio"),
                     ("retrieval_test",),
                     "Look at the rows behind the concept before blaming or trusting the encoder.",
@@ -122,8 +122,8 @@ def swap_section(found: Swaps, config: ImageTextDatasetConfig) -> Section:
                 Finding(
                     "warning",
                     f"On the axis '{axis}' the encoder gives the harmful caption a higher cosine, by "
-                    f"{format_estimate(swap.delta)}; at the cut-off {worst.tau:g} only the harmful caption is admitted for "
-                    f"{format_estimate(worst.harmful_only)} of the pairs.",
+                    f"{format_interval(swap.delta)}; at the cut-off {worst.tau:g} only the harmful caption is admitted for "
+                    f"{format_interval(worst.harmful_only)} of the pairs.",
                     (f"caption_swap.{axis}.delta", f"caption_swap.{axis}.flip.{worst.tau:g}"),
                     ("caption_swap",),
                     "A similarity cut-off with this encoder would prefer the defamatory caption.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.slices import SliceTest
@@ -12,11 +13,11 @@ from assaymark.audits.image_text_dataset.probes.slice_test import SliceCounts
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
 from assaymark.data.lexicon import Term
 from assaymark.report.redaction import mask_term
-from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_estimate
+from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_interval
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 
-__all__ = ["NEUTRAL", "lexicon_section", "shown_term", "slice_section"]
+__all__ = ["NEUTRAL", "example_section", "lexicon_section", "shown_term", "slice_section"]
 
 NEUTRAL = frozenset({"", "terms", "query", "gender", "ethnicity", "nationality", "religion", "age", "kin", "role", "identity"})
 """Categories whose terms may be printed. Everything else is masked."""
@@ -62,8 +63,8 @@ def lexicon_section(counts: LexiconCounts, words: Vocabulary, config: ImageTextD
         section.findings.append(
             Finding(
                 "note",
-                f"A word of the lexicons stands in {format_estimate(any_word)} of the texts; as a bare substring it would be "
-                f"{format_estimate(any_substring)}{more}.",
+                f"A word of the lexicons stands in {format_interval(any_word)} of the texts; as a bare substring it would be "
+                f"{format_interval(any_substring)}{more}.",
                 ("lexicons.any.word", "lexicons.any.substring"),
                 ("lexicon_hits", "lexicon_terms"),
                 "A hit is a weak label: read a sample of the flagged rows before deciding on them.",
@@ -122,6 +123,13 @@ def _term_table(counts: LexiconCounts, words: Vocabulary, config: ImageTextDatas
     )
 
 
+def example_section(rows: pa.Table) -> Section:
+    """Example rows of the lexicon hits: where they stand, and their text as a salted hash unless the user asked for more."""
+    values = {"shard": rows.column("shard"), "row": rows.column("row"), "text": rows.column("text")}
+    columns = (Column("shard", "count"), Column("row", "count"), Column("text", "content", "text (hashed)"))
+    return Section(tables=[Table.of("lexicon_examples", "Example rows with a lexicon word", values, columns)])
+
+
 def slice_section(
     counts: SliceCounts, test: SliceTest, words: Vocabulary, config: ImageTextDatasetConfig, *, reveal: bool
 ) -> Section:
@@ -161,7 +169,7 @@ def slice_section(
         section.findings.append(
             Finding(
                 severity,
-                f"Rows that name '{terms[i]}' hold an unsafe token in {format_estimate(test.rate_of(i))}, "
+                f"Rows that name '{terms[i]}' hold an unsafe token in {format_interval(test.rate_of(i))}, "
                 f"{test.risk_ratio[i]:.1f} times ({test.risk_limits.low[i]:.1f} to {test.risk_limits.high[i]:.1f}) "
                 "the rate of the other rows.",
                 (f"slice_test.{terms[i]}", "slice_test.base_rate"),
