@@ -21,7 +21,7 @@ IP_ADDRESS = "ip-address"
 # scheme://user:password@host:port/path; the scheme may be missing, as in "//host/path" and "host/path".
 _HOST = re.compile(r"^\s*(?:[a-z][a-z0-9+.\-]*:)?(?://)?(?:[^/?#\s\\]*@)?(\[[0-9a-f:.]*\]|[^/?#\s:\\@]*)", re.IGNORECASE)
 _HTTP = re.compile(r"^\s*https?://", re.IGNORECASE)
-# The URLs that need no more than this: nearly all. One pass, and without "@" before the first slash the host is certain.
+# Nearly all URLs look like this. RE2 needs one pass for it, and without "@" before the first slash the host is certain.
 _PLAIN = r"^(?i:https?)://(?P<host>[A-Za-z0-9.\-]+)(?:[/?#]|$)"
 _NAME = re.compile(r"[\w\-]+(?:\.[\w\-]+)+")
 
@@ -70,13 +70,11 @@ class DomainCodes(NamedTuple):
         return np.isin(self.codes, [code for code, name in enumerate(self.names) if name == domain])
 
     def counts(self) -> dict[str, int]:
-        """Rows of each domain, in the order in which the domains first occur."""
-        _, first = np.unique(self.codes, return_index=True)
-        rows = np.bincount(self.codes + 1, minlength=len(self.names) + 1)[1:].tolist()
+        """Rows of each domain."""
         counted: dict[str, int] = {}
-        for code in self.codes[np.sort(first)].tolist():
-            if code >= 0:
-                counted[self.names[code]] = counted.get(self.names[code], 0) + rows[code]
+        rows = np.bincount(self.codes + 1, minlength=len(self.names) + 1)[1:]
+        for name, count in zip(self.names, rows.tolist(), strict=True):
+            counted[name] = counted.get(name, 0) + count
         return counted
 
 

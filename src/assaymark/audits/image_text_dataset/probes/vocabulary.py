@@ -39,7 +39,8 @@ def blank_texts(batch: Batch) -> Mask:
     """Rows whose text is null, empty or nothing but blanks."""
 
     def blank() -> Mask:
-        return np.asarray(pc.equal(pc.binary_length(trimmed_texts(batch)), 0).to_numpy(zero_copy_only=False), dtype=bool)
+        empty = pc.equal(pc.binary_length(trimmed_texts(batch)), 0)
+        return np.asarray(empty.to_numpy(zero_copy_only=False), dtype=bool)
 
     return batch.once("blank texts", blank)
 
