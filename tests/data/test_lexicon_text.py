@@ -62,3 +62,14 @@ def test_word_characters_are_those_of_regular_expressions(text: str) -> None:
 def test_buffer_of_a_slice_starts_at_zero() -> None:
     buffer = string_buffer(pa.array(["ab", "c", "", "def"], pa.large_string()).slice(1, 2))
     assert bytes(buffer.data) == b"c" and buffer.edges.tolist() == [0, 1, 1]
+
+
+def test_slices_that_were_cast_keep_their_texts() -> None:
+    """Such an array begins in the middle of its buffer, with an offset of 0."""
+    texts = pa.array(["First", "Second ÄÖ", "Third", "FOURTH"])
+    for start in range(4):
+        folded = Normalisation().apply(texts.slice(start).cast(pa.large_string()))
+        folded.validate(full=True)
+        assert folded.to_pylist() == [text.casefold() for text in texts.slice(start).to_pylist()]
+    plain = pa.array(["First", "Second", "Third"]).slice(1).cast(pa.large_string())
+    assert Normalisation().apply(plain).to_pylist() == ["second", "third"]

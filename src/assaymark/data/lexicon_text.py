@@ -55,12 +55,14 @@ class Normalisation:
         foreign = pc.invert(pc.string_is_ascii(texts))
         if pc.any(foreign).as_py():
             texts = pc.replace_with_mask(texts, foreign, self._unicode(_valid(texts.filter(foreign))))
+        buffer = string_buffer(texts)
         if self.case_fold and not self.leetspeak:
-            return pc.ascii_lower(texts)  # Unicode letters were folded above
+            # pyarrow's ascii_lower shifts the texts of an array whose first offset is not 0 (a slice that was cast): start at 0.
+            aligned = pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(buffer.edges), pa.py_buffer(buffer.data))
+            return pc.ascii_lower(aligned)  # Unicode letters were folded above
         table = self._byte_table()
         if table is None:
             return texts
-        buffer = string_buffer(texts)
         return pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(buffer.edges), pa.py_buffer(table[buffer.data]))
 
     def one(self, text: str) -> str:
