@@ -57,7 +57,7 @@ class Normalisation:
             texts = pc.replace_with_mask(texts, foreign, self._unicode(_valid(texts.filter(foreign))))
         buffer = string_buffer(texts)
         if self.case_fold and not self.leetspeak:
-            # pyarrow's ascii_lower shifts the texts of an array whose first offset is not 0 (a slice that was cast): start at 0.
+            # pyarrow's ascii_lower shifts the texts of an array whose first offset is not 0 (a slice that was cast).
             aligned = pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(buffer.edges), pa.py_buffer(buffer.data))
             return pc.ascii_lower(aligned)  # Unicode letters were folded above
         table = self._byte_table()
