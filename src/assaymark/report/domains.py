@@ -20,7 +20,7 @@ IP_ADDRESS = "ip-address"
 
 # scheme://user:password@host:port/path; the scheme may be missing, as in "//host/path" and "host/path".
 _HOST = re.compile(r"^\s*(?:[a-z][a-z0-9+.\-]*:)?(?://)?(?:[^/?#\s\\]*@)?(\[[0-9a-f:.]*\]|[^/?#\s:\\@]*)", re.IGNORECASE)
-# The URLs that need no more than this: nearly all. One-pass for RE2, and without "@" before the first slash the host is certain.
+# The URLs that need no more than this: nearly all. One pass, and without "@" before the first slash the host is certain.
 _PLAIN = r"^(?i:https?)://(?P<host>[A-Za-z0-9.\-]+)(?:[/?#]|$)"
 _NAME = re.compile(r"[\w\-]+(?:\.[\w\-]+)+")
 

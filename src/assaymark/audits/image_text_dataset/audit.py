@@ -55,7 +55,7 @@ class ImageTextDataset(Audit):
         read = read_pairs(pairs, choice, config, context, name="pairs")
         baseline = self._baseline(inputs.get("baseline"), choice, context)
         sections = [
-            *table_sections(read, baseline, inputs, words, config, context),
+            *table_sections(read, baseline, pairs, inputs, words, config, context),
             *side_sections(read, inputs, pairs, words, plan, config, context),
         ]
         return assemble(

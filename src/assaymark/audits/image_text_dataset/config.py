@@ -76,7 +76,6 @@ class ImageTextDatasetConfig(WordSettings):
         "zero", description="an empty text counts as scored 0 (as published), or leaves the denominator"
     )
     total_rows: int | None = Field(None, ge=1, description="rows of the whole data set, when the input is a sample of it")
-    baseline_total_rows: int | None = Field(None, ge=1, description="the same for the baseline data set")
 
     # -- similarity filter (2111.02114) -----------------------------------------------------------------------------------
     tau: tuple[float, ...] = Field((0.25, 0.28, 0.30), description="cut-offs: DataComp 0.25, LAION-5B 0.28, LAION-400M 0.30")

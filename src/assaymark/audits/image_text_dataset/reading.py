@@ -101,7 +101,7 @@ def choose_probes(
         "slice_test": ([SliceProbe(words)], "" if words.slices else "no terms given"),
         "tag_audit": (
             [TagProbe(source, cutoffs=config.punsafe_grid)],
-            "" if {"tag", "punsafe"} & set(dataset.mapping) else "no safety tag or punsafe column",
+            "" if {"tag", "punsafe"} & set(dataset.mapping) or source.image_labels else "no safety tag or punsafe column",
         ),
         "hate_content": (
             [HateContentProbe(source.text_labels, thresholds=config.theta_grid, theta=config.theta, empty=config.empty_text)],

@@ -8,7 +8,12 @@ from typing import Any
 from assaymark.audit import Context
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.measures.caption_swap import measure_swaps
-from assaymark.audits.image_text_dataset.measures.collection import Collection, embed_rows, given_embeddings
+from assaymark.audits.image_text_dataset.measures.collection import (
+    Collection,
+    embed_rows,
+    given_embeddings,
+    near_duplicate_images,
+)
 from assaymark.audits.image_text_dataset.measures.faces import measure_faces
 from assaymark.audits.image_text_dataset.measures.label_space import measure_labels
 from assaymark.audits.image_text_dataset.measures.retrieval import measure_retrieval
@@ -17,14 +22,14 @@ from assaymark.audits.image_text_dataset.method.slices import slice_test
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
 from assaymark.audits.image_text_dataset.reading import detector_counts
 from assaymark.audits.image_text_dataset.report.admission import admission_section
-from assaymark.audits.image_text_dataset.report.anatomy import anatomy_section, duplicate_section
+from assaymark.audits.image_text_dataset.report.anatomy import anatomy_section, duplicate_section, near_duplicate_section
 from assaymark.audits.image_text_dataset.report.datasheet import write_datasheet
 from assaymark.audits.image_text_dataset.report.hate import DetectorError, compare, comparison_section, hate_section
 from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_texts
 from assaymark.audits.image_text_dataset.report.people import faces_section, find_section, labels_section
 from assaymark.audits.image_text_dataset.report.search import retrieval_section, swap_section
 from assaymark.audits.image_text_dataset.report.tags import tag_section
-from assaymark.audits.image_text_dataset.report.words import lexicon_section, slice_section
+from assaymark.audits.image_text_dataset.report.words import example_section, lexicon_section, slice_section
 from assaymark.calibrated import packaged_calibration
 from assaymark.data.scan import ScanOutcome
 from assaymark.section import Section
@@ -36,6 +41,7 @@ __all__ = ["calibration", "datasheet", "side_sections", "table_sections"]
 def table_sections(
     read: ScanOutcome,
     baseline: ScanOutcome | None,
+    pairs: Any,
     inputs: Mapping[str, Any],
     words: Vocabulary,
     config: ImageTextDatasetConfig,
@@ -48,13 +54,18 @@ def table_sections(
         sections.append(anatomy_section(found["anatomy"], found.get("language", {}), config, rng=context.rng("anatomy")))
         sections.append(duplicate_section(found["duplicates"], config))
     if "lexicons" in found:
-        sections.append(lexicon_section(found["lexicons"], words, config))
+        counts = found["lexicons"]
+        sections.append(lexicon_section(counts, words, config))
+        if len(counts.example_rows):
+            sections.append(
+                example_section(pairs.fetch(zip(counts.example_shards, counts.example_rows, strict=True), ["text"]))
+            )
     if "slice_test" in found:
         counts = found["slice_test"]
         test = slice_test(counts.n, counts.k, n_total=counts.rows, k_total=counts.unsafe, confidence=config.confidence)
         sections.append(slice_section(counts, test, words, config, reveal=context.reveal))
     if "tag_audit" in found:
-        sections.append(tag_section(found["tag_audit"], config))
+        sections.append(tag_section(found["tag_audit"], config, rng=context.rng("tag audit")))
     if "hate_content" in found:
         error = _detector_error(inputs.get("calibration"), config, context)
         sections.append(hate_section(found["hate_content"], config, error=error, rng=context.rng("hate content")))
@@ -88,6 +99,10 @@ def side_sections(
     encoder = context.model("dual_encoder")
     sections: list[Section] = []
     collection = _collection(inputs, pairs, plan, config, context)
+    if collection is not None and len(collection.rows) and "anatomy" in config.probes:
+        sections.append(
+            near_duplicate_section(near_duplicate_images(collection, config, context), len(collection.rows), config)
+        )
     if plan.queries and "search" in read.answers and "retrieval" in config.probes:
         sections.append(_retrieval(read, pairs, words, plan, collection, config, context))
     if "swaps" in inputs and "caption_swap" in config.probes:

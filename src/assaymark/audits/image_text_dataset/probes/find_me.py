@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assaymark.audits.image_text_dataset.probes.sample import perceptual_hashes
 from assaymark.audits.image_text_dataset.probes.vocabulary import normalised
 from assaymark.data.lexicon import Lexicon, Matcher, Term
 from assaymark.data.probe import Batch, Probe
@@ -116,10 +117,7 @@ def host_pattern(domain: str) -> str:
 
 def hamming(batch: Batch, wanted: int) -> npt.NDArray[np.int64]:
     """Bits by which each row's 64-bit perceptual hash (16 hexadecimal digits) differs; 65 where there is none."""
-    values = batch.column("phash").cast(pa.string())
-    digits = pc.match_substring_regex(values, "^[0-9a-fA-F]{16}$")
-    known = pc.fill_null(digits, False).to_numpy(zero_copy_only=False).astype(bool)
-    distance = np.full(batch.rows, 65, dtype=np.int64)
-    hashes = np.array([int(v, 16) for v in values.filter(pa.array(known)).to_pylist()], dtype=np.uint64)
-    distance[known] = np.bitwise_count(hashes ^ np.uint64(wanted))
-    return distance
+    hashes = perceptual_hashes(batch)
+    distance = np.bitwise_count(hashes.values ^ np.uint64(wanted)).astype(np.int64)
+    distance[~hashes.known] = 65
+    return np.asarray(distance)

@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assaymark.data.probe import Batch
 
-__all__ = ["bottom_rows", "hash_strings", "merge_bottom"]
+__all__ = ["bottom_rows", "hash_strings", "merge_bottom", "perceptual_hashes"]
 
 
 def hash_strings(values: pa.Array) -> npt.NDArray[np.uint64]:
     """64-bit hash of each string (SipHash with a fixed key), equal on every machine. Complexity: O(total length)."""
     return np.asarray(pd.util.hash_array(values.to_numpy(zero_copy_only=False), categorize=False), dtype=np.uint64)
+
+
+class PerceptualHashes(NamedTuple):
+    """`values[i]` is the 64-bit hash of row i; only rows that are `known` have one (16 hexadecimal digits)."""
+
+    values: npt.NDArray[np.uint64]
+    known: npt.NDArray[np.bool_]
+
+
+def perceptual_hashes(batch: Batch) -> PerceptualHashes:
+    """The `phash` column as numbers; anything but 16 hexadecimal digits is unknown."""
+
+    def parse() -> PerceptualHashes:
+        column = batch.column("phash").cast(pa.string())
+        digits = pc.fill_null(pc.match_substring_regex(column, "^[0-9a-fA-F]{16}$"), False)
+        known = digits.to_numpy(zero_copy_only=False).astype(bool)
+        values = np.zeros(batch.rows, dtype=np.uint64)
+        values[known] = [int(text, 16) for text in column.filter(digits).to_pylist()]
+        return PerceptualHashes(values, known)
+
+    return batch.once("perceptual hashes", parse)
 
 
 def bottom_rows(batch: Batch, keys: npt.NDArray[np.uint64], rows: npt.NDArray[np.int64], size: int) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def blank_texts(batch: Batch) -> Mask:
     """Rows whose text is null, empty or nothing but blanks."""
 
     def blank() -> Mask:
-        return pc.equal(pc.binary_length(trimmed_texts(batch)), 0).to_numpy(zero_copy_only=False).astype(bool)
+        return np.asarray(pc.equal(pc.binary_length(trimmed_texts(batch)), 0).to_numpy(zero_copy_only=False), dtype=bool)
 
     return batch.once("blank texts", blank)
 

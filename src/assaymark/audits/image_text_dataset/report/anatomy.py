@@ -9,6 +9,7 @@ import numpy as np
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.anatomy import (
     Duplicates,
+    NearDuplicates,
     category_shares,
     concentration,
     duplicates,
@@ -17,12 +18,13 @@ from assaymark.audits.image_text_dataset.method.anatomy import (
     size_shares,
 )
 from assaymark.audits.image_text_dataset.method.key_sketch import KeySketch
+from assaymark.audits.image_text_dataset.method.near_duplicates import redundant_near
 from assaymark.audits.image_text_dataset.probes.anatomy import SIZES, AnatomyCounts
-from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval
+from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, exact_count, interval_columns, interval_values
 from assaymark.stats import wilson
 
-__all__ = ["STOCK_AND_SHOP_HOSTS", "anatomy_section", "duplicate_section"]
+__all__ = ["STOCK_AND_SHOP_HOSTS", "anatomy_section", "duplicate_section", "near_duplicate_section"]
 
 STOCK_AND_SHOP_HOSTS = frozenset(
     {
@@ -255,6 +257,13 @@ def duplicate_section(sketches: Mapping[str, KeySketch], config: ImageTextDatase
     }
     if not found:
         return section
+    if "phash" in found:
+        sketch = sketches["phash"]
+        section.estimates["anatomy.redundant.phash_near"] = (
+            redundant_near(sketch.keys, sketch.counts, distance=min(config.find_distance, 8))
+            if sketch.exact
+            else undefined("more distinct perceptual hashes than are kept", n=sketch.rows, unit="share")
+        )
     for kind, answer in found.items():
         section.estimates[f"anatomy.redundant.{kind.replace(' ', '_')}"] = answer.redundant
     values = {
@@ -281,4 +290,20 @@ def duplicate_section(sketches: Mapping[str, KeySketch], config: ImageTextDatase
     section.methods.append(
         "Duplicates: counts per 64-bit key hash in a hash-threshold sample, exact until it is full and unbiased after that."
     )
+    return section
+
+
+def near_duplicate_section(found: NearDuplicates, searched: int, config: ImageTextDatasetConfig) -> Section:
+    """Pictures that embeddings put within `duplicate_cosine` of one another."""
+    section = Section()
+    section.estimates["anatomy.redundant.images_near"] = found.redundant
+    compared = found.redundant.n
+    section.methods.append(
+        f"Near-duplicate pictures: groups joined by a cosine of at least {config.duplicate_cosine:g} among {compared:,} "
+        "embeddings."
+    )
+    if compared < searched:
+        section.notes.append(
+            f"near-duplicate pictures were counted in a sample of {compared:,} of {searched:,}: their share is a lower bound"
+        )
     return section

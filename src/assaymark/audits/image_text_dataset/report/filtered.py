@@ -136,9 +136,9 @@ def representation_section(tally: Tally, chosen: Filter, config: FilterRowsConfi
     section.findings += _thinned(tally, kept, lost, names, len(chosen.axes), config)
     section.methods.append(
         f"Representation: rows that name each of {len(terms)} terms (matched as {config.term_mode}) are compared with all "
-        "other rows by Fisher's exact test on kept and dropped, Benjamini-Hochberg adjusted over axes and terms. A warning needs "
-        f"an adjusted p below {config.false_discovery_rate:g} and a kept share below {config.kept_ratio:g} times that of the "
-        f"others; a note, a dropped share above {config.lost_ratio:g} times theirs."
+        "other rows by Fisher's exact test on kept and dropped, Benjamini-Hochberg adjusted over axes and terms. A warning "
+        f"needs an adjusted p below {config.false_discovery_rate:g} and a kept share below {config.kept_ratio:g} times that of "
+        f"the others; a note, a dropped share above {config.lost_ratio:g} times theirs."
     )
     return section
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.slices import SliceTest
@@ -15,7 +16,7 @@ from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table,
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 
-__all__ = ["lexicon_section", "slice_section"]
+__all__ = ["example_section", "lexicon_section", "slice_section"]
 
 MODES = ("word", "substring")
 
@@ -111,6 +112,13 @@ def _term_table(counts: LexiconCounts, words: Vocabulary, config: ImageTextDatas
     return Table.of(
         "lexicon_terms", "Most frequent lexicon terms", values, columns, description=f"At most {most} terms, masked."
     )
+
+
+def example_section(rows: pa.Table) -> Section:
+    """Example rows of the lexicon hits: where they stand, and their text as a salted hash unless the user asked for more."""
+    values = {"shard": rows.column("shard"), "row": rows.column("row"), "text": rows.column("text")}
+    columns = (Column("shard", "count"), Column("row", "count"), Column("text", "content", "text (hashed)"))
+    return Section(tables=[Table.of("lexicon_examples", "Example rows with a lexicon word", values, columns)])
 
 
 def slice_section(
