@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self, Union, get_args, get_origin
 
 import yaml
@@ -45,6 +45,15 @@ class AuditConfig(BaseModel):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "settings"
             raise ConfigError(f"setting {where!r}: {first['msg']} (given: {first.get('input')!r})") from None
+
+    def shown(self, *, hashed: Callable[[str], str]) -> dict[str, Any]:
+        """Settings as a report may show them, unless the user asks for everything; an audit with private ones overrides this.
+
+        Parameters
+        ----------
+        hashed : salted hash of a text, for what must not be read but has to be recognised.
+        """
+        return self.model_dump(mode="json")
 
 
 def _is_sequence(annotation: Any) -> bool:

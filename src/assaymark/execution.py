@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from assaymark.preconditions import check_engine, check_extras, check_inputs, ch
 from assaymark.result import Provenance, Result
 
 if TYPE_CHECKING:
+    from assaymark.config import AuditConfig
     from assaymark.store.cache import ModelCache
 
 __all__ = ["cache_folder", "execute", "keep_traceback", "model_cache", "user_salt", "version"]
@@ -166,7 +168,7 @@ def execute(
             audit=info.id,
             version=version(),
             seed=seed,
-            settings=_portable(config.model_dump(mode="json"), base),
+            settings=_portable(_shown_settings(config, context), base),
             inputs={name: _portable(_describe_input(value), base) for name, value in opened.items()},
             models={role: _describe_model(adapter) for role, adapter in adapters.items()},
             libraries=_libraries(),
@@ -228,6 +230,12 @@ def _redacted(result: Result, context: Context) -> Result:
     from assaymark.report.redaction import redact
 
     return redact(result, salt=context.salt, reveal=context.reveal)
+
+
+def _shown_settings(config: AuditConfig, context: Context) -> dict[str, Any]:
+    from assaymark.report.redaction import hash_content
+
+    return config.model_dump(mode="json") if context.reveal else config.shown(hashed=partial(hash_content, salt=context.salt))
 
 
 def _portable(value: Any, base: Path | None) -> Any:

@@ -65,10 +65,6 @@ class DomainCodes(NamedTuple):
     names: list[str]
     codes: npt.NDArray[np.int64]  # (n,)
 
-    def equal(self, domain: str) -> npt.NDArray[np.bool_]:
-        """Rows of one domain, shape (n,)."""
-        return np.isin(self.codes, [code for code, name in enumerate(self.names) if name == domain])
-
     def counts(self) -> dict[str, int]:
         """Rows of each domain."""
         counted: dict[str, int] = {}

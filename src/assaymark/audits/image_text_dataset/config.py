@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -45,6 +46,19 @@ class WordSettings(AuditConfig):
     leetspeak: bool = Field(False, description="read 4 as a, 3 as e, 0 as o ... before matching")
     false_discovery_rate: Share = Field(0.01, description="Benjamini-Hochberg level over all terms")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of every interval")
+
+    def shown(self, *, hashed: Callable[[str], str]) -> dict[str, Any]:
+        """Settings as a report may show them: words of harm lists masked."""
+        from assaymark.audits.image_text_dataset.report.names import shown_texts
+
+        return {**super().shown(hashed=hashed), "terms": shown_texts(self.terms, self.harmful(), reveal=False)}
+
+    def harmful(self) -> frozenset[str]:
+        """Words of the given lexicons that stand for harm, case-folded."""
+        from assaymark.audits.image_text_dataset.report.names import harmful_words
+        from assaymark.data.lexicon import load_lexicons
+
+        return harmful_words(term for path in self.lexicons for lexicon in load_lexicons(path) for term in lexicon.terms)
 
 
 class ImageTextDatasetConfig(WordSettings):
@@ -100,6 +114,18 @@ class ImageTextDatasetConfig(WordSettings):
     top_domains: int = Field(25, ge=1, description="domains listed")
     examples: int = Field(5, ge=0, description="hashed example rows kept for each kind of flag")
     language_sample: int = Field(2000, ge=0, description="texts whose language is guessed when there is no language column")
+
+    def shown(self, *, hashed: Callable[[str], str]) -> dict[str, Any]:
+        """Settings as a report may show them: requests of data subjects hashed, words of harm lists masked."""
+        from assaymark.audits.image_text_dataset.report.names import is_list, shown_requests, shown_texts
+        from assaymark.report.redaction import mask_term
+
+        return {
+            **super().shown(hashed=hashed),
+            "queries": shown_texts(self.queries, self.harmful(), reveal=False),
+            "class_blocklist": [word if is_list(word) else mask_term(word) for word in self.class_blocklist],
+            "find": shown_requests(self.find, hashed),
+        }
 
 
 class FilterRowsConfig(WordSettings):

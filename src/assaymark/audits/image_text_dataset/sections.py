@@ -25,6 +25,7 @@ from assaymark.audits.image_text_dataset.report.admission import admission_secti
 from assaymark.audits.image_text_dataset.report.anatomy import anatomy_section, duplicate_section, near_duplicate_section
 from assaymark.audits.image_text_dataset.report.datasheet import write_datasheet
 from assaymark.audits.image_text_dataset.report.hate import DetectorError, compare, comparison_section, hate_section
+from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_texts
 from assaymark.audits.image_text_dataset.report.people import faces_section, find_section, labels_section
 from assaymark.audits.image_text_dataset.report.search import retrieval_section, swap_section
 from assaymark.audits.image_text_dataset.report.tags import tag_section
@@ -74,7 +75,7 @@ def table_sections(
                 comparison_section(compare(found["hate_content"], baseline.answers["hate_content"], config, total=total))
             )
     if "admission" in found:
-        sections.append(admission_section(found["admission"], words, config))
+        sections.append(admission_section(found["admission"], words, config, reveal=context.reveal))
     return sections
 
 
@@ -153,7 +154,9 @@ def _retrieval(
         config=config,
         context=context,
     )
-    section = retrieval_section(found, config)
+    texts = [query.text for query in plan.queries]
+    shown = shown_texts(texts, harmful_words(words.lexicon_terms), reveal=context.reveal)
+    section = retrieval_section(found, config, names=dict(zip(texts, shown, strict=True)))
     if collection.unreadable:
         section.notes.append(f"retrieval: {collection.unreadable:,} pictures could not be decoded")
     return section

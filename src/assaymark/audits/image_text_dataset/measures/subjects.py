@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from assaymark.audits.image_text_dataset.measures.collection import Collection
 from assaymark.audits.image_text_dataset.measures.queries import Query, read_queries
 from assaymark.audits.image_text_dataset.method.find_me import match_embedding
 from assaymark.audits.image_text_dataset.probes.find_me import Matches, Wanted, parse_wanted
+from assaymark.audits.image_text_dataset.report import names
 from assaymark.data.images import decode_image
 from assaymark.report.redaction import hash_content
 from assaymark.result import Artifact
@@ -55,9 +57,8 @@ def find_pictures(
 
 def shown_requests(wanted: tuple[Wanted, ...], context: Context) -> list[str]:
     """How a request is named in the report: by its kind and the salted hash of what was searched for."""
-    if context.reveal:
-        return [f"{request.kind}={request.value}" for request in wanted]
-    return [f"{request.kind} {hash_content(request.value, context.salt)}" for request in wanted]
+    written = [f"{request.kind}={request.value}" for request in wanted]
+    return written if context.reveal else names.shown_requests(written, partial(hash_content, salt=context.salt))
 
 
 def write_manifest(wanted: tuple[Wanted, ...], matches: Matches, requests: list[str], folder: Path) -> Artifact:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,6 @@ from assaymark.audits.image_text_dataset.probes.vocabulary import normalised
 from assaymark.data.lexicon import Lexicon, Matcher, Term
 from assaymark.data.probe import Batch, Probe
 from assaymark.errors import ConfigError
-from assaymark.report.domains import encode_domains
 
 __all__ = ["KINDS", "FindProbe", "Matches", "Wanted", "parse_wanted"]
 
@@ -43,7 +44,7 @@ def parse_wanted(requests: Sequence[str]) -> tuple[Wanted, ...]:
     Raises
     ------
     ConfigError
-        For a request without a known kind or value.
+        For a request without a known kind or value, a perceptual hash of another form, or a picture that is not there.
     """
     wanted = []
     for request in requests:
@@ -51,6 +52,10 @@ def parse_wanted(requests: Sequence[str]) -> tuple[Wanted, ...]:
         if kind.strip() not in KINDS or not value.strip():
             raise ConfigError(f"setting 'find': {request!r} is not KIND=VALUE with KIND one of {', '.join(KINDS)}")
         wanted.append(Wanted(kind.strip(), value.strip()))
+        if wanted[-1].kind == "phash" and not re.fullmatch("[0-9a-fA-F]{16}", wanted[-1].value):
+            raise ConfigError(f"setting 'find': {request!r}: a perceptual hash is written as 16 hexadecimal digits")
+        if wanted[-1].kind == "image" and not Path(wanted[-1].value).is_file():
+            raise ConfigError(f"setting 'find': {request!r}: there is no such file")
     return tuple(wanted)
 
 
@@ -88,8 +93,7 @@ class FindProbe(Probe):
         if wanted.kind == "phash":
             return np.asarray(hamming(batch, int(wanted.value, 16)) <= self.distance)
         if wanted.kind == "domain":
-            domains = batch.once("domains", lambda: encode_domains(batch.column("url")))
-            return domains.equal(wanted.value.lower())
+            mask = pc.match_substring_regex(batch.column("url").cast(pa.string()), host_pattern(wanted.value))
         elif wanted.kind == "url":
             mask = pc.equal(batch.column("url").cast(pa.string()), wanted.value)
         else:
@@ -103,6 +107,12 @@ class FindProbe(Probe):
 
     def finalize(self, state: Mapping[str, Any]) -> Matches:
         return Matches(state["shard"], state["row"], state["request"])
+
+
+def host_pattern(domain: str) -> str:
+    """Pattern (RE2) of the URLs whose host is the domain or lies below it, with or without scheme, login and port."""
+    start = r"(?i)^\s*(?:(?:[a-z][a-z0-9+.\-]*:)?//)?(?:[^/?#\s@]*@)?"
+    return rf"{start}(?:[^/?#\s:@]*\.)?{re.escape(domain.strip('.'))}\.?(?:[:/?#]|$)"
 
 
 def hamming(batch: Batch, wanted: int) -> npt.NDArray[np.int64]:

@@ -11,7 +11,7 @@ from assaymark.audits.image_text_dataset.config import FilterRowsConfig
 from assaymark.audits.image_text_dataset.filtering import Filter, Tally
 from assaymark.audits.image_text_dataset.method.slices import SliceTest, slice_test
 from assaymark.audits.image_text_dataset.method.subset import subset_difference
-from assaymark.audits.image_text_dataset.report.words import shown_term
+from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_terms
 from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_estimate
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
@@ -118,7 +118,7 @@ def _measure_table(rows: list[_Measured]) -> Table:
 def representation_section(tally: Tally, chosen: Filter, config: FilterRowsConfig) -> Section:
     """Whom the filter thins out: kept and dropped rows that name each identity term, against all other rows."""
     section = Section()
-    terms = [shown_term(term, reveal=False) for term in chosen.words.slices]
+    terms = shown_terms(chosen.words.slices, harmful_words(chosen.words.lexicon_terms), reveal=False)
     names = [*chosen.axes, *terms]
     if not terms or not tally.rows:
         return section

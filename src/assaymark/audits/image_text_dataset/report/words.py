@@ -11,23 +11,14 @@ from assaymark.audits.image_text_dataset.method.slices import SliceTest
 from assaymark.audits.image_text_dataset.probes.lexicons import LexiconCounts
 from assaymark.audits.image_text_dataset.probes.slice_test import SliceCounts
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
-from assaymark.data.lexicon import Term
-from assaymark.report.redaction import mask_term
+from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_terms
 from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_interval
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 
-__all__ = ["NEUTRAL", "example_section", "lexicon_section", "shown_term", "slice_section"]
-
-NEUTRAL = frozenset({"", "terms", "query", "gender", "ethnicity", "nationality", "religion", "age", "kin", "role", "identity"})
-"""Categories whose terms may be printed. Everything else is masked."""
+__all__ = ["example_section", "lexicon_section", "slice_section"]
 
 MODES = ("word", "substring")
-
-
-def shown_term(term: Term, *, reveal: bool) -> str:
-    """A slice term as a report may show it: identity terms in clear, anything from a harm list masked."""
-    return term.term if reveal or term.category in NEUTRAL else mask_term(term.term)
 
 
 def lexicon_section(counts: LexiconCounts, words: Vocabulary, config: ImageTextDatasetConfig) -> Section:
@@ -174,13 +165,13 @@ def slice_section(
     counts: SliceCounts, test: SliceTest, words: Vocabulary, config: ImageTextDatasetConfig, *, reveal: bool
 ) -> Section:
     section = Section()
-    terms = [shown_term(term, reveal=reveal) for term in words.slices]
+    terms = shown_terms(words.slices, harmful_words(words.lexicon_terms), reveal=reveal)
     section.estimates["slice_test.base_rate"] = wilson(counts.unsafe, counts.rows, confidence=config.confidence)
     section.estimates["slice_test.url_only"] = wilson(
         counts.unsafe - counts.unsafe_in_text, counts.unsafe, confidence=config.confidence
     )
     for i in np.argsort(-test.n, kind="stable"):
-        if test.n[i]:
+        if test.n[i] or words.slices[i].category == "terms":  # a word the user wrote out is answered, if only by "no rows"
             section.estimates[f"slice_test.{terms[i]}"] = test.rate_of(i, confidence=config.confidence)
     section.tables.append(_slice_table(test, words, terms))
     own = words.unsafe_slices()
