@@ -132,7 +132,8 @@ class FilterRowsConfig(WordSettings):
     """Which rows go. A row that any rule names is dropped; the `manifest` input is a rule of its own."""
 
     drop: tuple[Literal["unsafe", "lexicon", "score", "duplicate"], ...] = Field(
-        (), description="unsafe: an unsafe token in URL or text; lexicon: a word of the lexicons; score: text score over theta"
+        (),
+        description="unsafe: token in URL or text; lexicon: listed word; score: text score over theta; duplicate: repeated row",
     )
     keep_tags: tuple[str, ...] = Field(
         (), description="keep only rows with one of these safety tags, as [UNLIKELY]; EMPTY is no tag"
