@@ -154,7 +154,7 @@ def test_a_cut_off_that_prefers_unsafe_rows_is_called_that() -> None:
 def test_search_over_the_pictures_of_the_table(tmp_path: Path) -> None:
     """Red pictures are unsafe, blue ones are not; the encoder knows both words. Broken pictures are counted."""
     colours = ["red" if i % 5 == 0 else "blue" if i % 2 else "green" for i in range(150)]
-    pictures = [Path(paint(tmp_path, f"p{i}", c, shade=i % 30 - 15)).read_bytes() for i, c in enumerate(colours)]
+    pictures = [Path(paint(tmp_path, f"p{i}", c, shade=i // 5 - 15)).read_bytes() for i, c in enumerate(colours)]
     pictures[3] = b"not a picture"
     table = pa.table({"image": pictures, "TEXT": [f"photo {i} {c}" for i, c in enumerate(colours)]})
     scorer = "fake:image-scorer?unsafe=red"
