@@ -160,7 +160,7 @@ def execute(
     result = audit_cls(config).run(opened, context)
     if folder is not None:
         result = _relocated(result, folder, step)
-    result = _redacted(result, context)
+    result = _redacted(_impersonal(result, base), context)
     if info.limits:
         result = result.replace(notes=(*result.notes, f"limits: {info.limits}"))
     return result.replace(
@@ -247,6 +247,17 @@ def _portable(value: Any, base: Path | None) -> Any:
     if isinstance(value, (list, tuple)):
         return [_portable(item, base) for item in value]
     return value
+
+
+def _impersonal(result: Result, base: Path | None) -> Result:
+    """Title, notes and flows with paths from the plan's folder, as in the provenance."""
+    if base is None:
+        return result
+    home = f"{base}{os.sep}"
+    flows = tuple(replace(flow, source=flow.source.replace(home, "")) for flow in result.flows)
+    return result.replace(
+        title=result.title.replace(home, ""), notes=tuple(note.replace(home, "") for note in result.notes), flows=flows
+    )
 
 
 def _describe_input(opened: Any) -> dict[str, Any]:
