@@ -151,13 +151,12 @@ def prepare_environment() -> None:
 def _fetch(spec: ModelSpec, revision: str | None) -> Path:
     prepare_environment()
     try:
-        import httpx
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingExtra("language", f"hub model {spec.text}") from error
     try:
         return Path(snapshot_download(spec.target, revision=revision, allow_patterns=_FETCHED))
-    except (OSError, ValueError, httpx.HTTPError) as error:
+    except Exception as error:  # whatever the hub client of the day raises, the user wants to know the same
         raise ModelError(
             f"hub model {spec.text} is neither in the local cache nor could it be fetched ({_first_line(error)}); check the "
             "name and your access, or fetch it on another machine and give hf:./folder"

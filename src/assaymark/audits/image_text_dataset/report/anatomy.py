@@ -270,6 +270,17 @@ def duplicate_section(sketches: Mapping[str, KeySketch], config: ImageTextDatase
         )
     for kind, answer in found.items():
         section.estimates[f"anatomy.redundant.{kind.replace(' ', '_')}"] = answer.redundant
+    repeated = section.estimates.get("anatomy.redundant.url_and_text")
+    if repeated is not None and repeated.low is not None and repeated.low > 0.01:
+        section.findings.append(
+            Finding(
+                "warning" if repeated.low > 0.1 else "note",
+                f"{format_interval(repeated)} of the rows repeat the URL and text of another one.",
+                ("anatomy.redundant.url_and_text",),
+                ("duplicates",),
+                "De-duplicate before training: repeated pairs are memorised first, and rates weigh them as often as they come.",
+            )
+        )
     values = {
         "key": list(found),
         "rows": [sketches[kind].rows for kind in found],

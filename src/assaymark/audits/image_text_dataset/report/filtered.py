@@ -178,10 +178,15 @@ def _representation_table(
     tally: Tally, groups: npt.NDArray[np.int64], kept: SliceTest, lost: SliceTest, terms: list[str], axes: list[str]
 ) -> Table:
     present = np.flatnonzero(groups[0] > 0)
-    order = present[np.lexsort((present, -groups[0][present], np.nan_to_num(kept.risk_ratio[present], nan=2.0)))]
+    # Half a row is added to an empty cell, which makes a loss out of none: groups that lose no row have no ratio.
+    hit = np.where(lost.k > 0, kept.risk_ratio, np.nan)
+    order = present[np.lexsort((present, -groups[0][present], np.nan_to_num(hit[present], nan=2.0)))]
 
     def shown(numbers: npt.NDArray[np.float64]) -> list[float | None]:
         return [None if np.isnan(numbers[i]) else float(numbers[i]) for i in order]
+
+    def ratio(numbers: npt.NDArray[np.float64]) -> list[float | None]:
+        return shown(np.where(lost.k > 0, numbers, np.nan))
 
     values = {
         "axis": [axes[i] for i in order],
@@ -192,12 +197,12 @@ def _representation_table(
         "kept": shown(kept.rate),
         "kept_low": shown(kept.rate_limits.low),
         "kept_high": shown(kept.rate_limits.high),
-        "ratio": shown(kept.risk_ratio),
-        "ratio_low": shown(kept.risk_limits.low),
-        "ratio_high": shown(kept.risk_limits.high),
-        "lost_ratio": shown(lost.risk_ratio),
-        "lost_ratio_low": shown(lost.risk_limits.low),
-        "lost_ratio_high": shown(lost.risk_limits.high),
+        "ratio": ratio(kept.risk_ratio),
+        "ratio_low": ratio(kept.risk_limits.low),
+        "ratio_high": ratio(kept.risk_limits.high),
+        "lost_ratio": ratio(lost.risk_ratio),
+        "lost_ratio_low": ratio(lost.risk_limits.low),
+        "lost_ratio_high": ratio(lost.risk_limits.high),
         "p_adjusted": shown(lost.p_adjusted),
     }
     columns = (
@@ -216,7 +221,7 @@ def _representation_table(
         "Representation: who is still there",
         values,
         columns,
-        description="Hardest hit first. Terms without a row are left out.",
+        description="Hardest hit first. Terms without a row are left out; a group that loses no row has no ratio.",
     )
 
 

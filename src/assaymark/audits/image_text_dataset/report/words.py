@@ -171,7 +171,7 @@ def slice_section(
         counts.unsafe - counts.unsafe_in_text, counts.unsafe, confidence=config.confidence
     )
     for i in np.argsort(-test.n, kind="stable"):
-        if test.n[i]:
+        if test.n[i] or words.slices[i].category == "terms":  # a word the user wrote out is answered, if only by "no rows"
             section.estimates[f"slice_test.{terms[i]}"] = test.rate_of(i, confidence=config.confidence)
     section.tables.append(_slice_table(test, words, terms))
     own = words.unsafe_slices()
