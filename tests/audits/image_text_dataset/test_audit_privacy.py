@@ -167,3 +167,35 @@ def test_the_hash_of_a_picture_finds_its_resized_copy(tmp_path: Path) -> None:
     wanted = f"phash={int(perceptual_hash(original)):016x}"
     result = execute(ImageTextDataset, inputs={"pairs": table}, settings={"probes": ("find_me",), "find": (wanted,)})
     assert result["find_me.rows"].value == 1
+
+
+def test_what_could_not_be_searched_is_not_called_absent() -> None:
+    table = pa.table({"TEXT": [f"portrait of {PERSON}"]})
+
+    def find(*requests: str) -> Result:
+        return execute(ImageTextDataset, inputs={"pairs": table}, settings={"probes": ("find_me",), "find": requests})
+
+    some = find(f"name={PERSON}", f"md5={'0' * 32}", "name=Bob")
+    assert some.tables["find_me"].data.column("rows").to_pylist() == [1, None, 0]
+    assert sum("no column for md5" in note for note in some.notes) == 1
+    assert not find(f"md5={'0' * 32}")["find_me.rows"].defined
+    assert find("name=Bob")["find_me.rows"].value == 0  # looked for in every row, and not there
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("https://people.example/a.jpg", True),
+        ("HTTP://IMG.People.Example:8080/a", True),
+        ("//user:word@cdn.people.example?x", True),
+        ("people.example", True),
+        ("https://notpeople.example/a.jpg", False),
+        ("https://people.example.org/a.jpg", False),
+        ("https://other.example/people.example/a.jpg", False),
+        ("https://other.example/?u=https://people.example/a", False),
+    ],
+)
+def test_a_domain_is_found_by_its_host_alone(url: str, found: bool) -> None:
+    settings = {"probes": ("find_me",), "find": ("domain=people.example",)}
+    result = execute(ImageTextDataset, inputs={"pairs": pa.table({"URL": [url]})}, settings=settings)
+    assert result["find_me.rows"].value == found

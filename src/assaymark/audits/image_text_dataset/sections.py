@@ -17,7 +17,13 @@ from assaymark.audits.image_text_dataset.measures.collection import (
 from assaymark.audits.image_text_dataset.measures.faces import measure_faces
 from assaymark.audits.image_text_dataset.measures.label_space import measure_labels
 from assaymark.audits.image_text_dataset.measures.retrieval import measure_retrieval
-from assaymark.audits.image_text_dataset.measures.subjects import Subjects, find_pictures, shown_requests, write_manifest
+from assaymark.audits.image_text_dataset.measures.subjects import (
+    Subjects,
+    find_pictures,
+    shown_requests,
+    unsearched,
+    write_manifest,
+)
 from assaymark.audits.image_text_dataset.method.slices import slice_test
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
 from assaymark.audits.image_text_dataset.reading import detector_counts
@@ -115,7 +121,7 @@ def side_sections(
             labels_section(measure_labels(inputs["classes"].read(), words.lexicons, config), config, reveal=context.reveal)
         )
     if "find_me" in read.answers:
-        sections.append(_subjects(read, plan, collection, config, context))
+        sections.append(_subjects(read, pairs, plan, collection, config, context))
     return sections
 
 
@@ -163,14 +169,20 @@ def _retrieval(
 
 
 def _subjects(
-    read: ScanOutcome, plan: Subjects, collection: Collection | None, config: ImageTextDatasetConfig, context: Context
+    read: ScanOutcome,
+    pairs: Any,
+    plan: Subjects,
+    collection: Collection | None,
+    config: ImageTextDatasetConfig,
+    context: Context,
 ) -> Section:
-    matches, unanswered = find_pictures(plan.wanted, read.answers["find_me"], collection, context.model("dual_encoder"), config)
+    matches = find_pictures(plan.wanted, read.answers["find_me"], collection, context.model("dual_encoder"), config)
     requests = shown_requests(plan.wanted, context)
     manifest = None
     if context.artifacts is not None and len(matches.row):
         manifest = write_manifest(plan.wanted, matches, requests, context.artifacts)
-    return find_section(matches, plan.wanted, requests, manifest, unanswered, rows=read.rows)
+    skipped = unsearched(plan.wanted, pairs, collection)
+    return find_section(matches, plan.wanted, requests, manifest, skipped, rows=read.rows)
 
 
 def datasheet(sections: list[Section], context: Context) -> Section:
