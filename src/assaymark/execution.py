@@ -160,6 +160,7 @@ def execute(
     result = audit_cls(config).run(opened, context)
     if folder is not None:
         result = _relocated(result, folder, step)
+    result = result.replace(notes=(*result.notes, *_input_notes(opened, result.notes)))
     result = _redacted(_impersonal(result, base), context)
     if info.limits:
         result = result.replace(notes=(*result.notes, f"limits: {info.limits}"))
@@ -258,6 +259,12 @@ def _impersonal(result: Result, base: Path | None) -> Result:
     return result.replace(
         title=result.title.replace(home, ""), notes=tuple(note.replace(home, "") for note in result.notes), flows=flows
     )
+
+
+def _input_notes(opened: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
+    """What was noted when the inputs were opened and the audit did not pass on: files left out, names guessed."""
+    notes = [(name, note) for name, value in opened.items() for note in getattr(value, "notes", ())]
+    return [f"input {name}: {note}" for name, note in notes if note not in known]
 
 
 def _describe_input(opened: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from assaymark.data.readers.pictures import IMAGE_SUFFIXES, ImageFolderReader, W
 from assaymark.data.schema import SCHEMAS
 from assaymark.errors import InputError, nearest
 
-__all__ = ["Found", "find"]
+__all__ = ["Found", "find", "missing"]
 
 FORMATS = {
     "parquet": "parquet", "pq": "parquet", "csv": "csv", "tsv": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "tar": "webdataset",
@@ -82,6 +82,8 @@ def _expand(text: str, name: str) -> tuple[str, list[File], str | None]:
     """Source, files, and the folder they were found in (None unless one folder was given)."""
     if "://" in text:
         return _expand_remote(text, name)
+    if not text:
+        raise InputError(f"input {name!r}: the path is empty")
     path = os.path.expanduser(text)
     if os.path.isdir(path):
         files = [file for file in _walk(path) if not _ignored(os.path.relpath(file, path))]
@@ -92,16 +94,27 @@ def _expand(text: str, name: str) -> tuple[str, list[File], str | None]:
         return path, [(path, os.path.getsize(path), ())], None
     if globbing.has_magic(path):
         files = sorted(file for file in globbing.glob(path, recursive=True) if os.path.isfile(file))
-        if not files:
-            raise InputError(f"input {name!r}: nothing matches {path}")
-        return path, [(file, os.path.getsize(file), ()) for file in files], None
+        if files:
+            return path, [(file, os.path.getsize(file), ()) for file in files], None
+    raise missing(path, name)
+
+
+def missing(path: str, name: str) -> InputError:
+    """What to say of a local path where no file or folder is: the nearest name beside it, or what stands there instead."""
+    if globbing.has_magic(path):
+        return InputError(f"input {name!r}: {path} matches no file")
+    if os.path.lexists(path):
+        what = "neither a file nor a folder" if os.path.exists(path) else "a link that leads nowhere"
+        return InputError(f"input {name!r}: {path} is {what}")
     parent = Path(path).parent
-    hint = nearest(Path(path).name, os.listdir(parent)) if parent.is_dir() else f" (nor {parent})"
-    raise InputError(f"input {name!r}: {path} does not exist{hint}")
+    hint = nearest(Path(path).name, os.listdir(parent)) if parent.is_dir() else f" (nor does {parent})"
+    return InputError(f"input {name!r}: {path} does not exist{hint}")
 
 
 def _walk(folder: str) -> list[str]:
-    return sorted(os.path.join(root, file) for root, _, files in os.walk(folder) for file in files)
+    # A pipe or device would be waited for, and a link to nowhere cannot be opened: regular files only.
+    paths = (os.path.join(root, file) for root, _, files in os.walk(folder) for file in files)
+    return sorted(path for path in paths if os.path.isfile(path))
 
 
 def _ignored(relative: str) -> bool:
@@ -146,9 +159,8 @@ def _choose(source: str, files: list[File], folder: str | None, kind: str, name:
     formats = Counter(form for path, _, _ in files if (form := _format(path)))
     if not formats:
         endings = sorted({os.path.basename(path).rpartition(".")[2] for path, _, _ in files})[:5]
-        raise InputError(
-            f"input {name!r}: {source}: no file of a known format (found: {', '.join(endings)}); known: {', '.join(FORMATS)}"
-        )
+        known = ", ".join(sorted(FORMATS))
+        raise InputError(f"input {name!r}: {source}: no file of a known format (found: {', '.join(endings)}); known: {known}")
     notes: list[str] = []
     form = _one_format(formats, kind, source, name, notes)
     chosen = [file for file in files if _format(file[0]) == form]

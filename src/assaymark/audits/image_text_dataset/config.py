@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from assaymark.config import AuditConfig
 
@@ -26,6 +26,16 @@ PROBES = (
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _part_of_whole(counts: tuple[int, int]) -> tuple[int, int]:
+    part, whole = counts
+    if not 0 <= part <= whole or whole == 0:
+        raise ValueError("must be [part, whole] with 0 <= part <= whole and whole > 0")
+    return counts
+
+
+PartOfWhole = Annotated[tuple[int, int], AfterValidator(_part_of_whole)]
 
 
 class WordSettings(AuditConfig):
@@ -86,10 +96,10 @@ class ImageTextDatasetConfig(WordSettings):
         (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9), description="cut-offs on punsafe whose residual harm is measured"
     )
     image_threshold: Share = Field(0.5, description="image score above which an image counts as unsafe")
-    image_sensitivity: tuple[int, int] | None = Field(
+    image_sensitivity: PartOfWhole | None = Field(
         None, description="[found, harmful] of the image scorer on labelled images, to correct its rate"
     )
-    image_specificity: tuple[int, int] | None = Field(
+    image_specificity: PartOfWhole | None = Field(
         None, description="[passed, harmless] of the image scorer on labelled images, to correct its rate"
     )
 

@@ -148,6 +148,8 @@ def _retrieval(
 ) -> Section:
     if collection is None or not len(collection.rows):
         reason = "give --model dual_encoder=SPEC and embeddings or images"
+        if collection is not None and collection.unreadable:
+            reason = f"none of {collection.unreadable:,} pictures could be decoded"
         return Section(notes=[f"retrieval was left out: {reason}"])
     found = measure_retrieval(
         plan.queries,

@@ -31,6 +31,7 @@ __all__ = [
     "Shard",
     "Unreadable",
     "as_text",
+    "check_names",
     "guard",
     "open_file",
     "open_stream",
@@ -72,6 +73,13 @@ def guard(path: str) -> Iterator[None]:
         yield
     except _BREAKS as error:
         raise Unreadable.of(path, error or type(error).__name__) from None
+
+
+def check_names(path: str, names: Sequence[str]) -> None:
+    """Raise `Unreadable` when two columns share a name: nobody could say which of them is meant."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise Unreadable.of(path, f"two columns are named {repeated[0]!r}; rename one of them")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Telemetry of daft and of ray, and their progress bars, are switched off before t
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -39,6 +40,10 @@ _chosen: list[str] = []
 def import_daft() -> Any:
     """daft, with its telemetry off whatever the environment said before."""
     os.environ.update(QUIET)
+    # The engine also logs what it raises; without a handler that would go to the terminal, above the one line that matters.
+    logger = logging.getLogger("daft_local_execution")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
     import daft
 
     return daft

@@ -52,11 +52,17 @@ def parse_wanted(requests: Sequence[str]) -> tuple[Wanted, ...]:
         if kind.strip() not in KINDS or not value.strip():
             raise ConfigError(f"setting 'find': {request!r} is not KIND=VALUE with KIND one of {', '.join(KINDS)}")
         wanted.append(Wanted(kind.strip(), value.strip()))
-        if wanted[-1].kind == "phash" and not re.fullmatch("[0-9a-fA-F]{16}", wanted[-1].value):
-            raise ConfigError(f"setting 'find': {request!r}: a perceptual hash is written as 16 hexadecimal digits")
-        if wanted[-1].kind == "image" and not Path(wanted[-1].value).is_file():
-            raise ConfigError(f"setting 'find': {request!r}: there is no such file")
+        _check(wanted[-1], request)
     return tuple(wanted)
+
+
+def _check(wanted: Wanted, request: str) -> None:
+    """A hash of the wrong length would be searched for in vain, and a picture that is missing only after the whole pass."""
+    digits = {"sha256": 64, "md5": 32, "phash": 16}.get(wanted.kind)
+    if digits is not None and not re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", wanted.value):
+        raise ConfigError(f"setting 'find': {request!r}: a {wanted.kind} has {digits} hexadecimal digits")
+    if wanted.kind == "image" and not Path(wanted.value).is_file():
+        raise ConfigError(f"setting 'find': {request!r}: there is no file {wanted.value}")
 
 
 class FindProbe(Probe):
