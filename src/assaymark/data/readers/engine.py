@@ -9,6 +9,7 @@ import base64
 import logging
 import os
 import re
+import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -86,15 +87,21 @@ def _start_ray(daft: Any, engine: str) -> None:
         import ray
     except ImportError:
         raise MissingExtra("cluster", f"the engine {engine!r}") from None
-    address = engine if "://" in engine else None
     try:
-        if not ray.is_initialized():
-            environment = {"env_vars": QUIET}
-            local: dict[str, Any] = {} if address else {"include_dashboard": False}
-            ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level="error", **local)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", category=UserWarning)  # of an unreachable head: the error says it
+            _connect(ray, engine)
         daft.set_runner_ray(noop_if_initialized=True)
     except Exception as error:
         raise EngineError(f"the engine {engine!r} cannot be started: {str(error)[:300]}") from None
+
+
+def _connect(ray: Any, engine: str) -> None:
+    if ray.is_initialized():
+        return
+    address = engine if "://" in engine else None
+    local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    ray.init(address=address, runtime_env={"env_vars": QUIET}, log_to_driver=False, logging_level="error", **local)
 
 
 def unreadable_in(error: BaseException) -> Unreadable | None:
