@@ -96,7 +96,8 @@ def _candidates(
 
 def _slack(block: torch.Tensor, reach: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Twice the bound d * u * |q| |v| on the error of a float32 inner product: once for the bar, once for the row."""
-    longest = float(torch.linalg.vector_norm(block, dim=1).nan_to_num(0.0).max()) if len(block) else 0.0
+    # Reduced by numpy: torch wakes its threads even for so short an array, which costs more than the norms themselves.
+    longest = float(np.fmax.reduce(torch.linalg.vector_norm(block, dim=1).numpy(), initial=0.0))
     return np.asarray(2 * (block.shape[1] + 8) * _UNIT_ROUNDOFF * longest * reach)
 
 
@@ -132,7 +133,9 @@ def top_k(queries: Vectors, embeddings: Blocks, k: int, *, block_rows: int | Non
     n_queries, d = exact_queries.shape
     if k < 1:
         raise ValueError("k is at least 1")
-    rows_at_once = block_rows or int(np.clip(min((1 << 23) // n_queries, (1 << 25) // d), 1 << 10, 1 << 16))
+    # A few queries are bound by memory: 8 MB stay in the cache between product and norms. Many want large products.
+    entries = 1 << 21 if n_queries < 8 else 1 << 25
+    rows_at_once = block_rows or int(np.clip(min((1 << 23) // n_queries, entries // d), 1 << 10, 1 << 16))
     multiplied = torch.from_numpy(exact_queries.astype(np.float32))
     reach = np.linalg.norm(exact_queries, axis=1)
     pool = Found(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
