@@ -109,6 +109,9 @@ class ImageTextDatasetConfig(WordSettings):
     k: int = Field(100, ge=1, description="hits of a query that are looked at")
     max_images: int = Field(50_000, ge=1, description="images embedded for retrieval when no embeddings are given")
     duplicate_cosine: float = Field(0.94, ge=-1, le=1, description="cosine from which two images are near duplicates")
+    contact_sheet: bool = Field(
+        False, description="show blurred, grey pictures of the raised queries; rows that may concern a minor never"
+    )
     baseline_queries: int = Field(50, ge=1, description="random queries behind the baseline of unsafe@k")
 
     # -- downstream, label space, data subjects ---------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from assaymark.audits.image_text_dataset.measures.collection import (
 )
 from assaymark.audits.image_text_dataset.measures.faces import measure_faces
 from assaymark.audits.image_text_dataset.measures.label_space import measure_labels
+from assaymark.audits.image_text_dataset.measures.pictures import contact_sheets
 from assaymark.audits.image_text_dataset.measures.removal import measure_removal, write_remaining
 from assaymark.audits.image_text_dataset.measures.retrieval import measure_retrieval
 from assaymark.audits.image_text_dataset.measures.subjects import (
@@ -39,7 +40,7 @@ from assaymark.audits.image_text_dataset.report.people import (
     labels_section,
     removal_section,
 )
-from assaymark.audits.image_text_dataset.report.search import retrieval_section, swap_section
+from assaymark.audits.image_text_dataset.report.search import add_sheets, retrieval_section, swap_section
 from assaymark.audits.image_text_dataset.report.tags import tag_section
 from assaymark.audits.image_text_dataset.report.words import example_section, lexicon_section, slice_section
 from assaymark.calibrated import packaged_calibration
@@ -175,7 +176,11 @@ def _retrieval(
     )
     texts = [query.text for query in plan.queries]
     shown = shown_texts(texts, harmful_words(words.lexicon_terms), reveal=context.reveal)
-    section = retrieval_section(found, config, names=dict(zip(texts, shown, strict=True)))
+    names = dict(zip(texts, shown, strict=True))
+    section = retrieval_section(found, config, names=names)
+    if config.contact_sheet:
+        sheets = contact_sheets(found, pairs, names, k=config.k, folder=context.artifacts)
+        add_sheets(section, sheets, has_pictures="image" in pairs, has_folder=context.artifacts is not None)
     if collection.unreadable:
         section.notes.append(f"retrieval: {collection.unreadable:,} pictures could not be decoded")
     return section

@@ -213,4 +213,4 @@ def _unknown(evidence: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 def _known_only(matches: Matches, manifest: npt.NDArray[Any], release: npt.NDArray[Any]) -> Matches:
     """Without the entries and rows whose evidence is unknown: an empty hash is no evidence."""
     kept = ~_unknown(manifest)[matches.query] & ~_unknown(release)[matches.row]
-    return Matches(*(column[kept] for column in matches))
+    return Matches(matches.row[kept], matches.query[kept], matches.reason[kept], matches.score[kept])

@@ -82,13 +82,12 @@ class ManifestProbe(Probe):
     def _exact(self, batch: Batch, name: str) -> tuple[int, Ints, Ints]:
         """Number of rows with a value, then rows and positions of the wanted values they hold."""
         column = batch.column(name).cast(pa.large_string())
-        if name == "sha256":
-            column = pc.utf8_lower(column)
-        wanted = pa.array(self.wanted[EVIDENCE.index(name)], pa.large_string())
-        found = pc.index_in(column, value_set=wanted)
+        wanted = self.wanted.sha256 if name == "sha256" else self.wanted.url
+        spelled = (*wanted, *(value.upper() for value in wanted)) if name == "sha256" else wanted
+        found = pc.index_in(column, value_set=pa.array(spelled, pa.large_string()))
         rows = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
         filled = pc.sum(pc.fill_null(pc.not_equal(column, ""), False)).as_py() or 0
-        return int(filled), rows, found.drop_null().to_numpy(zero_copy_only=False).astype(np.int64)
+        return int(filled), rows, found.drop_null().to_numpy(zero_copy_only=False).astype(np.int64) % max(len(wanted), 1)
 
     def _near(self, batch: Batch) -> tuple[int, Ints, Ints]:
         hashes = perceptual_hashes(batch)
@@ -104,7 +103,8 @@ class ManifestProbe(Probe):
 
     def finalize(self, state: Mapping[str, Any]) -> Candidates:
         counts = tuple(np.asarray(state[f"count|{name}"]) for name in EVIDENCE)
-        return Candidates(*(np.asarray(state[name]) for name in _COLUMNS), counts, np.asarray(state["known"]))
+        kind, value, shard, row = (np.asarray(state[name]) for name in _COLUMNS)
+        return Candidates(kind, value, shard, row, counts, np.asarray(state["known"]))
 
 
 def _first(columns: Mapping[str, Ints], most: int) -> dict[str, Ints]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.measures.caption_swap import Swaps
+from assaymark.audits.image_text_dataset.measures.pictures import Sheets
 from assaymark.audits.image_text_dataset.measures.retrieval import Retrieval
 from assaymark.result import Column, Figure, Finding, Severity, Table, format_interval
-from assaymark.section import Section, interval_columns, interval_values
+from assaymark.section import Section, exact_count, interval_columns, interval_values
 
-__all__ = ["retrieval_section", "swap_section"]
+__all__ = ["add_sheets", "retrieval_section", "swap_section"]
 
 
 def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig, *, names: Mapping[str, str] | None = None) -> Section:
@@ -59,6 +60,38 @@ def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig, *, names
         f"count as safe; {config.baseline_queries} random pictures as baseline queries."
     )
     return section
+
+
+def add_sheets(section: Section, found: Sheets, *, has_pictures: bool, has_folder: bool) -> None:
+    """Blurred contact sheets as figures, and what was kept off them."""
+    section.estimates["retrieval.not_shown"] = exact_count(
+        found.minors, of=found.looked_at, method="count of distinct hits with a minor-related word"
+    )
+    for sheet in found.sheets:
+        section.artifacts.append(sheet.artifact)
+        section.figures.append(
+            Figure(
+                sheet.artifact.name,
+                f"Top hits of '{sheet.query}', blurred",
+                "picture",
+                caption=f"{sheet.pictures} distinct hits, best first, as grey averages of 8 x 8 cells",
+                artifact=sheet.artifact.file,
+            )
+        )
+    reasons = [
+        (not has_pictures, "the data set holds no pictures"),
+        (not has_folder, "there is no run folder to leave them in (--out)"),
+    ]
+    section.notes += [f"contact sheets were left out: {reason}" for holds, reason in reasons if holds]
+    if found.minors:
+        section.notes.append(
+            f"contact sheets: {found.minors:,} hits carry a minor-related word, or their copies or the query do, and are not "
+            "shown. Suspected abuse material is to be reported to the competent authority, not looked at."
+        )
+    if found.silent:
+        section.notes.append(f"contact sheets: {found.silent:,} hits without a text are not shown, as nothing is known of them")
+    if found.unreadable:
+        section.notes.append(f"contact sheets: {found.unreadable:,} pictures could not be decoded")
 
 
 def _query_table(found: Retrieval, shown: Mapping[str, str]) -> Table:
