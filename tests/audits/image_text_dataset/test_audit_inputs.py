@@ -260,5 +260,5 @@ def test_mistakes_in_settings_are_named(settings: dict[str, Any], error: type[As
 def test_probes_without_their_column_are_left_out_with_a_note() -> None:
     result = audit(pa.table({"TEXT": ["a photo", "b"]}))
     left_out = {note.partition(" was left out")[0] for note in result.notes if "was left out" in note}
-    assert left_out == {"lexicons", "tag_audit", "hate_content", "admission", "retrieval", "find_me"}
+    assert left_out == {"lexicons", "tag_audit", "hate_content", "admission", "retrieval", "find_me", "removal_check"}
     assert result["anatomy.rows"].value == 2

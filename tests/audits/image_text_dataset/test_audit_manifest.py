@@ -142,6 +142,21 @@ def test_entries_without_comparable_evidence_are_not_called_gone() -> None:
     assert any("removal_check was left out: no column for sha256, url" in note for note in absent.notes)
 
 
+def test_unread_files_and_missing_hashes_are_no_clearance(tmp_path: Path) -> None:
+    cured = dataset().slice(LISTED)
+    pq.write_table(cured, tmp_path / "0.parquet")
+    whole = tmp_path / "1.parquet"
+    pq.write_table(cured, whole, compression="none")
+    content = bytearray(whole.read_bytes())
+    content[8:2_000] = b"\xff" * 1_992  # the footer is sound, the pages are not
+    whole.write_bytes(content)
+    result = check(str(tmp_path / "*.parquet"), manifest())
+    (finding,) = [f for f in result.findings if "removal_check" in f.tables]
+    assert finding.severity == "note" and "1 files of the release could not be read" in finding.sentence
+    sparse = cured.set_column(2, "sha256", pa.array([None if i % 2 else f"{i:064x}" for i in range(cured.num_rows)]))
+    assert any("180 of 360 rows of the release have no sha256" in note for note in check(sparse, manifest()).notes)
+
+
 def test_entries_that_share_a_hash_are_all_there_and_copies_are_counted() -> None:
     copies = pa.concat_tables([dataset().slice(0, 1)] * 100 + [dataset().slice(1)])
     listed = pa.table({"sha256": [f"{1:064x}"] * 2, "url": ["https://a.example/1", "https://a.example/2"]})

@@ -133,7 +133,7 @@ def side_sections(
         removal = measure_removal(plan.removed, read.answers["removal_check"], pairs, config)
         listed = context.artifacts is not None and len(removal.remaining) > 0
         remaining = write_remaining(removal, pairs, context.artifacts) if listed and context.artifacts else None
-        sections.append(removal_section(removal, remaining))
+        sections.append(removal_section(removal, remaining, rows=read.rows, unread=len(pairs.failed)))
     return sections
 
 

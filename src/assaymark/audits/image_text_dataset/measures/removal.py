@@ -44,12 +44,14 @@ class Removed(NamedTuple):
 class Removal(NamedTuple):
     """`checked` are the entries that the release could be searched for, `rows` the rows found by the strongest evidence.
 
+    `known` counts the rows of the release that carry each of `kinds`.
     `remaining` are the rows still there as (kind, shard, row), shape (n, 3); `listed` is False when there are more of them.
     """
 
     removed: Removed
     checked: Ints
     kinds: tuple[str, ...]
+    known: tuple[int, ...]
     verification: Verification | None
     rows: Ints
     remaining: Ints
@@ -82,7 +84,10 @@ _EMPTY = Removed((), (), ())
 def _column(table: pa.Table, name: str) -> list[str]:
     if name not in table.column_names:
         return [""] * table.num_rows
-    values = pc.fill_null(table.column(name).cast(pa.large_string()), "")
+    try:
+        values = pc.fill_null(table.column(name).cast(pa.large_string()), "")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise SchemaError(f"input 'removed': column {name!r} holds {table.column(name).type}, not text") from None
     if name == "url":
         return [str(value) for value in values.to_pylist()]
     values = pc.utf8_lower(pc.utf8_trim_whitespace(values))
@@ -98,11 +103,12 @@ def measure_removal(removed: Removed, found: Candidates, pairs: Any, config: Ima
     """Verify the manifest on the rows that the pass picked out: no other row can match, so this is the whole release."""
     used = [bool(found.known[k]) and any(column) for k, column in enumerate(removed)]
     kinds = tuple(name for name, use in zip(EVIDENCE, used, strict=True) if use)
+    known = tuple(int(found.known[EVIDENCE.index(name)]) for name in kinds)
     has = np.array([[bool(value) for value in column] for column in removed]).reshape(len(EVIDENCE), -1)
     checked = np.flatnonzero(has[np.array(used)].any(axis=0))
     nothing = np.zeros(0, dtype=np.int64)
     if not len(checked):
-        return Removal(removed, checked, kinds, None, nothing, nothing.reshape(0, 3), True)
+        return Removal(removed, checked, kinds, known, None, nothing, nothing.reshape(0, 3), True)
     entries = {name: [getattr(removed, name)[i] for i in checked] for name in kinds}
     table = _fetched(pairs, np.unique(np.stack([found.shard, found.row], axis=1), axis=0), kinds)
     held = {name: table.column(name).to_pylist() for name in kinds}
@@ -119,7 +125,7 @@ def measure_removal(removed: Removed, found: Candidates, pairs: Any, config: Ima
     remaining = np.unique(np.stack([found.shard, found.row, found.kind], axis=1), axis=0)
     _, first = np.unique(remaining[:, :2], axis=0, return_index=True)
     listed = sum(int(count.sum()) for count in found.counts) == len(found.row)
-    return Removal(removed, checked, kinds, verification, rows, remaining[first], listed)
+    return Removal(removed, checked, kinds, known, verification, rows, remaining[first], listed)
 
 
 def _release(columns: dict[str, list[str | None]]) -> Release:

@@ -127,25 +127,41 @@ def near_hashes(hashes: npt.NDArray[np.uint64], targets: npt.NDArray[np.uint64],
     """
     if not len(hashes) or not len(targets):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    bands = [_band(targets, bits) for bits in np.array_split(np.arange(64), distance + 1)]
     block = max(1, PAIRS // len(targets))
-    found = [_near_block(hashes[i : i + block], targets, distance) + i * len(targets) for i in range(0, len(hashes), block)]
+    found = [
+        _near_block(hashes[i : i + block], targets, bands, distance) + i * len(targets) for i in range(0, len(hashes), block)
+    ]
     pairs = np.concatenate(found)
     return pairs // len(targets), pairs % len(targets)
 
 
-def _near_block(hashes: npt.NDArray[np.uint64], targets: npt.NDArray[np.uint64], distance: int) -> Ints:
+class _Band(NamedTuple):
+    """Some neighbouring bits of the targets, sorted, and the target each belongs to."""
+
+    shift: np.uint64
+    mask: np.uint64
+    bits: npt.NDArray[np.uint64]
+    target: Ints
+
+
+def _band(targets: npt.NDArray[np.uint64], bits: npt.NDArray[np.int64]) -> _Band:
+    shift, mask = np.uint64(bits[0]), np.uint64((1 << len(bits)) - 1)
+    values = (targets >> shift) & mask
+    order = np.argsort(values, kind="stable")
+    return _Band(shift, mask, values[order], order)
+
+
+def _near_block(hashes: npt.NDArray[np.uint64], targets: npt.NDArray[np.uint64], bands: Sequence[_Band], distance: int) -> Ints:
     """Sorted distinct position * len(targets) + target."""
     found = []
-    for band in np.array_split(np.arange(64), distance + 1):
-        shift, mask = np.uint64(band[0]), np.uint64((1 << len(band)) - 1)
-        theirs = (targets >> shift) & mask
-        order = np.argsort(theirs, kind="stable")
-        own = (hashes >> shift) & mask
-        low = np.searchsorted(theirs[order], own, side="left")
-        size = np.searchsorted(theirs[order], own, side="right") - low
+    for band in bands:
+        own = (hashes >> band.shift) & band.mask
+        low = np.searchsorted(band.bits, own, side="left")
+        size = np.searchsorted(band.bits, own, side="right") - low
         place = np.repeat(np.arange(len(hashes)), size)
         within = np.arange(len(place)) - np.repeat(np.cumsum(size) - size, size)
-        target = order[np.repeat(low, size) + within]
+        target = band.target[np.repeat(low, size) + within]
         near = np.bitwise_count(hashes[place] ^ targets[target]) <= distance
         found.append(place[near] * len(targets) + target[near])
     return np.asarray(np.unique(np.concatenate(found)), dtype=np.int64)

@@ -180,8 +180,11 @@ MOST_LISTED = 100
 """Entries still there that the report lists; the artifact lists their rows."""
 
 
-def removal_section(found: Removal, remaining: Artifact | None) -> Section:
-    """What of a removal manifest is left in the release; entries are named by the hash of their evidence."""
+def removal_section(found: Removal, remaining: Artifact | None, *, rows: int, unread: int = 0) -> Section:
+    """What of a removal manifest is left in the release; entries are named by the hash of their evidence.
+
+    `rows` of the release were looked at; `unread` of its files could not be.
+    """
     section = Section()
     total, unchecked = len(found.removed.sha256), len(found.removed.sha256) - len(found.checked)
     section.methods.append(
@@ -205,8 +208,11 @@ def removal_section(found: Removal, remaining: Artifact | None) -> Section:
             f"removal_check: looked for by {' and '.join(found.kinds)} alone; a picture that was fetched again under another "
             "address or with other bytes (5 to 15 % change) is missed: keep perceptual hashes in manifest and release"
         )
+    for kind, known in zip(found.kinds, found.known, strict=True):
+        if known < rows:
+            section.notes.append(f"removal_check: {rows - known:,} of {rows:,} rows of the release have no {kind}")
     section.tables += _removal_tables(found)
-    section.findings.append(_removal_finding(found))
+    section.findings.append(_removal_finding(found, unread))
     if remaining is not None:
         section.artifacts.append(remaining)
         if not found.listed:
@@ -214,14 +220,15 @@ def removal_section(found: Removal, remaining: Artifact | None) -> Section:
     return section
 
 
-def _removal_finding(found: Removal) -> Finding:
+def _removal_finding(found: Removal, unread: int) -> Finding:
     assert found.verification is not None
     checked, there = len(found.checked), int((found.verification.found_by != "").sum())
     rests = (("removal.removed",), ("removal_check",))
     if not there:
-        return Finding(
-            "good", f"None of the {checked:,} rows that were to be removed is found, by {', '.join(found.kinds)}.", *rests
-        )
+        gone = f"None of the {checked:,} rows that were to be removed is found, by {', '.join(found.kinds)}"
+        if unread:
+            return Finding("note", f"{gone}, but {unread:,} files of the release could not be read.", *rests)
+        return Finding("good", f"{gone}.", *rests)
     return Finding(
         "warning",
         f"{there:,} of {checked:,} rows that were to be removed are still in the release.",
