@@ -138,7 +138,7 @@ def one_step_plan(
     step = {
         "id": audit_id,
         "audit" if kind == "audit" else "mitigate": audit_id,
-        "inputs": {name: f"{MEMORY}{name}" if name in live.inputs else _plain(value) for name, value in inputs.items()},
+        "inputs": {name: f"{MEMORY}{name}" if name in live.inputs else _plain_path(value) for name, value in inputs.items()},
         "models": {role: f"{MEMORY}{role}" if role in live.models else _plain(spec) for role, spec in models.items()},
         "set": {key: _plain(value) for key, value in settings.items()},
     }
@@ -154,6 +154,15 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, (str, Path)) or (
         isinstance(value, (list, tuple)) and all(isinstance(v, (str, Path)) for v in value)
     )
+
+
+def _plain_path(value: Any) -> Any:
+    """Paths of an input as a plan would write them: one that begins with `$` must not be read as a reference."""
+    if isinstance(value, Mapping):
+        return {key: _plain_path(item) if key == "path" else item for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_path(item) for item in value]
+    return f"./{value}" if str(value).startswith("$") else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -6,14 +6,14 @@ Everything beyond typer is imported when a command needs it, so that `assaymark 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from assaymark.errors import AssaymarkError, InputError, UnknownName
+from assaymark.errors import AssaymarkError
 
 if TYPE_CHECKING:
     from assaymark.plan import Plan
@@ -28,6 +28,19 @@ INTERRUPTED = 130
 
 class _Guarded(TyperGroup):
     """Turns what goes wrong into one line and an exit code; a traceback is never printed."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        standalone = extra.get("standalone_mode", True)
+        extra["standalone_mode"] = False
+        if not standalone:
+            return super().main(*args, **extra)
+        try:
+            code = super().main(*args, **extra)
+        except Exception as error:
+            if not hasattr(error, "format_message"):
+                raise
+            sys.exit(_usage(error))
+        sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -47,6 +60,18 @@ class _Guarded(TyperGroup):
             raise typer.Exit(FAILED) from None
 
 
+def _usage(error: Any) -> int:
+    """Say what is wrong with the words of a command, in one line instead of a framed box; returns the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        context = getattr(error, "ctx", None)
+        where = "" if context is None else f" See: {context.command_path} --help"
+        message = " ".join(error.format_message().split())
+        typer.echo(f"error: {message}{'' if message.endswith('.') else '.'}{where}", err=True)
+    return int(error.exit_code)
+
+
 app = typer.Typer(
     cls=_Guarded,
     name="assaymark",
@@ -62,12 +87,16 @@ Inputs = Annotated[
 AuditId = Annotated[str, typer.Argument(metavar="ID", help="as shown by 'assaymark list'")]
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="ROLE=SPEC", help="model for a role, as scorer=hf:gpt2")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="setting of the audit; values are YAML")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="[INPUT.]CONCEPT=COLUMN", help="which column holds what, as text=alt"),
+]
 Gates = Annotated[list[str] | None, typer.Option("--gate", metavar="TEXT", help="as 'rate.any.high < 0.5%'")]
 Engine = Annotated[str | None, typer.Option(help="local, or ray://host:port")]
 Seed = Annotated[int, typer.Option(min=0, help="root of all randomness")]
 Out = Annotated[Path | None, typer.Option("--out", help="folder of the run; by default runs/NAME-TIME")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="keep raw texts, words and URLs in the result")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show no progress")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, nothing else")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run")]
 
@@ -138,6 +167,7 @@ def audit(
     inputs: Inputs,
     models: Models = None,
     settings: Settings = None,
+    columns: Columns = None,
     gates: Gates = None,
     engine: Engine = None,
     seed: Seed = 0,
@@ -147,7 +177,9 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Run one audit on some inputs."""
-    plan, live = _one_step("audit", audit_id, inputs, models, settings, gates, engine, seed, reveal)
+    from assaymark.arguments import checked_command
+
+    plan, live = checked_command("audit", audit_id, inputs, models, settings, columns, gates, engine, seed, reveal)
     _once(plan, live, out, quiet, as_json)
 
 
@@ -157,6 +189,7 @@ def mitigate(
     inputs: Inputs,
     models: Models = None,
     settings: Settings = None,
+    columns: Columns = None,
     gates: Gates = None,
     engine: Engine = None,
     seed: Seed = 0,
@@ -166,66 +199,10 @@ def mitigate(
     as_json: AsJson = False,
 ) -> None:
     """Apply the mitigation of an audit, and measure what it bought and cost."""
-    plan, live = _one_step("mitigation", audit_id, inputs, models, settings, gates, engine, seed, reveal)
+    from assaymark.arguments import checked_command
+
+    plan, live = checked_command("mitigation", audit_id, inputs, models, settings, columns, gates, engine, seed, reveal)
     _once(plan, live, out, quiet, as_json)
-
-
-def _one_step(
-    kind: str,
-    audit_id: str,
-    inputs: Sequence[str],
-    models: Sequence[str] | None,
-    settings: Sequence[str] | None,
-    gates: Sequence[str] | None,
-    engine: str | None,
-    seed: int,
-    reveal: bool,
-) -> tuple[Plan, Live]:
-    from assaymark.api import one_step_plan
-    from assaymark.catalog import load_audit, load_mitigation
-    from assaymark.config import parse_overrides
-
-    cls: Any = load_audit(audit_id) if kind == "audit" else load_mitigation(audit_id)
-    named = _named_inputs([spec.name for spec in cls.info.inputs], cls.info, inputs)
-    roles = {}
-    for text in models or ():
-        role, equals, spec = text.partition("=")
-        if not equals or not spec:
-            raise InputError(f"--model {text!r}: write it as ROLE=SPEC")
-        roles[cls.info.role(role.strip()).name] = spec
-    return one_step_plan(
-        kind,
-        audit_id,
-        named,
-        roles,
-        parse_overrides(settings or ()),
-        seed=seed,
-        engine=engine or "local",
-        reveal=reveal,
-        gates=tuple(gates or ()),
-    )
-
-
-def _named_inputs(known: Sequence[str], info: Any, given: Sequence[str]) -> dict[str, Any]:
-    """`NAME=PATH` by name; paths alone (a shell may have expanded a pattern) are the first required input together."""
-    from assaymark.api import named_inputs
-
-    named: dict[str, list[str]] = {}
-    alone: list[str] = []
-    for text in given:
-        name, equals, path = text.partition("=")
-        if equals and name in known:
-            named.setdefault(name, []).append(path)
-        elif equals and name.isidentifier() and not Path(text).exists():
-            raise UnknownName("input", name, known, mend=f"(audit {info.id})")
-        else:
-            alone.append(text)
-    if alone:
-        (first,) = named_inputs(info, "")
-        if first in named:
-            raise InputError(f"input {first!r} is given by name and also without one: {alone[0]}")
-        named[first] = alone
-    return {name: paths[0] if len(paths) == 1 else paths for name, paths in named.items()}
 
 
 def _once(plan: Plan, live: Live, out: Path | None, quiet: bool, as_json: bool) -> None:
@@ -256,8 +233,10 @@ def _proceed(folder: RunFolder, *, quiet: bool, as_json: bool, **how: Any) -> No
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
         _print_json({"folder": str(folder.path), **record_to_json(record)})
-    else:
+    elif not quiet:
         show_run(record, folder.path)
+    for gate in record.unknown_gates:
+        typer.echo(f"error: gate {gate.text!r}: {gate.reason}", err=True)
     for step in record.steps:
         if step.status == "failed":
             typer.echo(f"error: step {step.id} failed: {step.error} ({folder.log_path})", err=True)
@@ -381,13 +360,15 @@ def demo(
     from assaymark.console import progress_for
     from assaymark.demo import run_demo
 
-    found = run_demo(out, progress_for(quiet=quiet))
-    typer.echo(str(found if isinstance(found, (str, Path)) else out))
+    outcome = run_demo(out, progress_for(quiet=quiet), quiet=quiet)
+    typer.echo(f"report  {outcome.report}")
+    if outcome.found < outcome.planted:
+        raise typer.Exit(3)
 
 
 def main() -> None:
     """Entry point of the `assaymark` command."""
-    app()
+    app(prog_name="assaymark")
 
 
 if __name__ == "__main__":

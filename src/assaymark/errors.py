@@ -22,6 +22,7 @@ __all__ = [
     "SchemaError",
     "UnknownName",
     "UnsafeFile",
+    "is_fetch_failure",
     "nearest",
 ]
 
@@ -30,6 +31,16 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
     """`" - did you mean 'a' or 'b'?"` for the known names closest to `name`, or `""` when none is close."""
     close = difflib.get_close_matches(name, list(known), n=most, cutoff=0.55)
     return f" - did you mean {' or '.join(repr(item) for item in close)}?" if close else ""
+
+
+def is_fetch_failure(error: BaseException) -> bool:
+    """Whether an error comes from a library that fetches over a network.
+
+    Each has a family of exceptions of its own, not derived from `OSError`; which of them lies below another library changes
+    from release to release, so they are told by where they are defined.
+    """
+    families = ("httpx", "httpcore", "requests", "urllib3", "aiohttp", "huggingface_hub", "fsspec")
+    return type(error).__module__.partition(".")[0].startswith(families)
 
 
 class AssaymarkError(Exception):

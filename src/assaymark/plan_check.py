@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -95,8 +96,12 @@ def _check_paths(plan: Plan, name: str, value: PlanInput) -> None:
         reference = parse_reference(path)
         if reference is not None and reference.part is None:
             _check_paths(plan, reference.name, plan.inputs[reference.name])
+        elif not path:
+            raise InputError(f"input {name!r}: the path is empty")
         elif reference is None and not _is_remote(path) and not _exists(path):
-            raise InputError(f"input {name!r}: {path} {'matches no file' if glob.has_magic(path) else 'does not exist'}")
+            from assaymark.data.locations import missing
+
+            raise missing(path, name)
 
 
 def _is_remote(path: str) -> bool:
@@ -124,9 +129,9 @@ def _absolute_input(value: PlanInput, base: Path) -> PlanInput:
 
 
 def _absolute(path: str, base: Path) -> str:
-    if path.startswith("$") or _is_remote(path):
+    if not path or path.startswith("$") or _is_remote(path):
         return path
-    return str(base / Path(path).expanduser())
+    return str(base / os.path.expanduser(path))
 
 
 def _absolute_step(step: Step, base: Path) -> Step:

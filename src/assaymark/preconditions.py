@@ -25,12 +25,12 @@ def check_engine(engine: str) -> None:
     """Raise `EngineError` for an unknown engine, `MissingExtra` for a cluster engine without its client."""
     if engine == "local":
         return
-    if engine == "ray" or re.fullmatch(r"ray://[^\s/]+", engine):
+    if engine == "ray" or re.fullmatch(r"ray://[^\s/]+:\d+", engine):
         if importlib.util.find_spec("ray") is None:
             raise MissingExtra("cluster", f"engine {engine!r}")
         return
-    hint = nearest(engine, ("local", "ray")) or "; known: local, ray, ray://host:port"
-    raise EngineError(f"unknown engine {engine!r}{hint}")
+    hint = "" if engine.startswith("ray:") else nearest(engine, ("local", "ray"))
+    raise EngineError(f"unknown engine {engine!r}{hint}; known: local, ray, ray://HOST:PORT")
 
 
 def check_extras(info: AuditInfo) -> None:

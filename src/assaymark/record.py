@@ -52,8 +52,18 @@ class RunRecord:
     reveal: bool = False
 
     @property
+    def unknown_gates(self) -> tuple[GateRecord, ...]:
+        """Gates on an estimate that the finished step does not have: a mistake in the gate, which says nothing of the data."""
+        done = {step.id for step in self.steps if step.status == "done"}
+        return tuple(gate for gate in self.gates if gate.estimate is None and gate.step in done)
+
+    @property
     def exit_code(self) -> int:
-        """3 when a step failed, else 1 when a gate does not hold, else 0."""
+        """3 when a step failed, else 2 when a gate names an estimate that its step does not have, else 1 when one does not
+        hold, else 0.
+        """
         if any(step.status in ("failed", "skipped") for step in self.steps):
             return 3
+        if self.unknown_gates:
+            return 2
         return 1 if any(not gate.holds for gate in self.gates) else 0

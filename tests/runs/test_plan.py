@@ -59,12 +59,12 @@ def test_the_plan_of_the_design_is_read_and_runs(beside, monkeypatch) -> None:
     assert [step.status for step in record.steps] == ["done"] * 3
     facts = json.loads(record.steps[2].result.notes[0])
     assert facts["models"] == {
-        "image_unsafe": str(beside / "out/artifacts/scorer/model.json"),
+        "image_unsafe": "out/artifacts/scorer/model.json",  # of the run's folder, which notes leave out
         "text_toxicity": "hf:unitary/toxic-bert",
         "dual_encoder": "openclip:ViT-B-32/laion2b_s34b_b79k",
     }
     assert facts["inputs"] == {"pairs": "s3://corpus/part-*.parquet"}
-    assert record.exit_code == 1  # the toys give no estimates, so no gate holds
+    assert record.exit_code == 2  # the toys have no such estimates  # the toys give no estimates, so no gate holds
     assert all("unknown estimate" in gate.reason for gate in record.gates)
     assert record.steps[2].result.provenance.settings["lexicons"] == ["lists/en.txt"]
     assert record.steps[0].result.provenance.inputs["ratings"]["source"] == "ratings.csv"
@@ -90,7 +90,7 @@ STEP = "name: p\nsteps:\n  - id: a\n    audit: toy-mean\n    inputs: {values: va
         (STEP + "seed: 1\nseed: 2\n", PlanError, "line 7: key 'seed' stands a second time (first in line 6)"),
         (STEP + "inputs: {x: {path: values.parquet, shema: auto}}\n", PlanError, "'schema'"),
         (STEP + "engine: locl\n", EngineError, "'local'"),
-        (STEP + "engine: ray:/head\n", EngineError, "ray://host:port"),
+        (STEP + "engine: ray:/head\n", EngineError, "ray://HOST:PORT"),
         (STEP + "    mitigate: toy-mean\n", PlanError, "either 'audit: ID' or 'mitigate: ID'"),
         (STEP + "models: {scrorer: 'hf:x'}\n", PlanError, "line 6: no step has a model role 'scrorer' - did you mean 'scorer'"),
         (STEP + "    models: {scrorer: 'hf:x'}\n", UnknownName, "line 3, step 'a': unknown model role 'scrorer'"),

@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 from assaymark.data.embeddings import Embeddings, open_embeddings
 from assaymark.data.locations import Found, find
 from assaymark.data.readers.base import NOT_A_NUMBER, Part, Peek, RawBatch, Reader, Shard, Unreadable, as_text, open_file
-from assaymark.data.schema import ALIASES, NUMBERS, conform, missing_message, numbers_from_text, resolve
+from assaymark.data.schema import ALIASES, NUMBERS, can_hold, conform, missing_message, numbers_from_text, resolve
 from assaymark.errors import InputError, SchemaError, nearest
 
-__all__ = ["ConceptBatch", "Dataset", "Shard", "arrow_type", "open_input"]
+__all__ = ["ConceptBatch", "Dataset", "Shard", "arrow_type", "left_out", "open_input"]
 
 KINDS = ("pairs", "images", "texts", "table", "embeddings")
 HASHED_FILES, HASHED_BYTES = 4096, 1 << 16
+NAMED_FILES = 20
 
 
 class ConceptBatch(NamedTuple):
@@ -49,6 +50,8 @@ class Dataset:
         None where the format does not say before it is read.
     notes, failed
         What a reader of the result should know; files that could not be read, with the reason. A scan adds to `failed`.
+    unfit : dict
+        Concepts whose column is of a type that they cannot have, with the sentence that says so.
     """
 
     source: str
@@ -63,6 +66,7 @@ class Dataset:
     failed: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
     scores: frozenset[str] = frozenset()
+    unfit: dict[str, str] = field(default_factory=dict)
 
     def __contains__(self, concept: object) -> bool:
         return concept in self.mapping
@@ -70,8 +74,12 @@ class Dataset:
     def require(self, *concepts: str) -> None:
         """Raise `SchemaError` for the first concept without a column, naming the candidates."""
         for concept in concepts:
+            if concept in self.unfit:
+                raise SchemaError(f"{self.source}: {self.unfit[concept]}")
             if concept not in self.mapping:
-                raise SchemaError(missing_message(concept, list(self.columns), self.source))
+                headerless = self.format in ("csv", "tsv") and self.columns and not self.mapping
+                header = "; is its first line a header?" if headerless else ""
+                raise SchemaError(missing_message(concept, list(self.columns), self.source) + header)
 
     def with_scores(self, columns: Mapping[str, str]) -> Dataset:
         """The same data with score columns known by further names (`{"text_toxicity.hateful": "hateful"}`), read as numbers.
@@ -90,12 +98,21 @@ class Dataset:
         return replace(self, mapping={**self.mapping, **columns}, scores=self.scores | set(columns))
 
     def read(self) -> pa.Table:
-        """All rows and columns in memory: for the small tables beside a data set, never for the data set itself."""
+        """All rows and columns in memory: for the small tables beside a data set, never for the data set itself.
+
+        Raises
+        ------
+        InputError
+            A file that breaks while it is read: of a small table nothing may be missing.
+        """
         names = list(self.columns)
         own = replace(self, mapping={name: name for name in names}, kind="table")
-        parts = [
-            batch.table for shard in self.shards for part in self.reader.parts(shard) for batch in own.batches(part, names)
-        ]
+        try:
+            parts = [
+                batch.table for shard in self.shards for part in self.reader.parts(shard) for batch in own.batches(part, names)
+            ]
+        except Unreadable as error:
+            raise InputError(f"{error.path} cannot be read: {error.reason}") from None
         return pa.Table.from_batches(parts, schema=own.schema(names))
 
     def schema(self, concepts: Sequence[str]) -> pa.Schema:
@@ -120,7 +137,10 @@ class Dataset:
             if column not in raw.columns:
                 arrays.append(pa.nulls(raw.rows, target))
                 continue
-            array, lost = _fit(raw.columns[column], concept, target)
+            try:
+                array, lost = _fit(raw.columns[column], concept, target)
+            except SchemaError as error:
+                raise SchemaError(f"column {column!r}: {error}") from None
             arrays.append(array)
             if lost is not None:
                 defects = lost if defects is None else defects | lost
@@ -132,6 +152,8 @@ class Dataset:
         """A few rows by (shard, row), in the order asked for, with `shard` and `row` in front.
 
         Reads, of each shard concerned, only the row groups that hold one of them (whole shards where the format has no groups).
+        The rows of a file that breaks are null, and the file is added to `failed` and `notes`: a scan of other columns may have
+        found nothing wrong with it.
         """
         self.require(*concepts)
         ids = [(int(shard), int(row)) for shard, row in row_ids]
@@ -140,7 +162,14 @@ class Dataset:
         for index in sorted({shard for shard, _ in ids}):
             if index not in by_index:
                 raise InputError(f"{self.source}: no shard {index}; it has {len(self.shards)}")
-            found |= self._pick(by_index[index], np.unique([row for shard, row in ids if shard == index]), concepts)
+            rows = np.unique([row for shard, row in ids if shard == index])
+            try:
+                found |= self._pick(by_index[index], rows, concepts)
+            except Unreadable as error:
+                self.failed[error.path] = error.reason
+                self.notes = tuple(dict.fromkeys((*self.notes, *left_out({error.path: error.reason}))))
+                blank = pa.RecordBatch.from_pylist([{}], schema=self.schema(concepts))
+                found |= {(index, int(row)): blank for row in rows}
         missing = [key for key in ids if key not in found]
         if missing:
             raise InputError(f"{self.source}: no row {missing[0][1]} in shard {missing[0][0]}")
@@ -241,15 +270,19 @@ def open_input(kind: str, value: Any, *, name: str, schema: str | Mapping[str, s
     shards, peeks, failed = _peek_all(found)
     if not shards:
         path, reason = next(iter(failed.items()))
-        raise InputError(f"input {name!r}: none of {len(failed)} files can be read; the first: {path}: {reason}")
+        several = f"none of {len(failed)} files can be read; the first, " if len(failed) > 1 else ""
+        raise InputError(f"input {name!r}: {several}{path}: {reason}")
     columns = _merge_types(peeks)
     mapping = resolve(list(columns), schema, kind=kind, where=found.source) if columns else {}
+    unfit = {} if kind == "table" else _unfit(mapping, columns)
+    mapping = {concept: column for concept, column in mapping.items() if concept not in unfit}
     rows = sum(shard.rows for shard in shards if shard.rows is not None)
     known = all(shard.rows is not None for shard in shards)
-    notes = [*found.notes, *_notes(mapping, columns, shards, failed, rows if known else None)]
+    notes = [*found.notes, *found.reader.notes(), *(f"{reason}; it is not used" for reason in unfit.values())]
+    notes += _notes(mapping, columns, shards, failed, rows if known else None)
     return Dataset(
         found.source, found.reader.format, kind, shards, mapping, columns, found.reader, rows if known else None,
-        tuple(notes), failed, _fingerprint(found, shards, mapping),
+        tuple(notes), failed, _fingerprint(found, shards, mapping), unfit=unfit,
     )  # fmt: skip
 
 
@@ -265,6 +298,22 @@ def _peek_all(found: Found) -> tuple[tuple[Shard, ...], list[Peek], dict[str, st
         shards.append(Shard(index, path, peek.rows, size, tuple(peek.columns), peek.groups, files))
         peeks.append(peek)
     return tuple(shards), peeks, failed
+
+
+def _unfit(mapping: Mapping[str, str], columns: Mapping[str, str]) -> dict[str, str]:
+    return {
+        concept: f"column {column!r} holds {columns[column]}, which cannot be {concept!r}"
+        for concept, column in mapping.items()
+        if not can_hold(concept, columns[column])
+    }
+
+
+def left_out(failed: Mapping[str, str]) -> Iterator[str]:
+    """One sentence for each file that could not be read; of many, the first `NAMED_FILES` and how many more."""
+    for path, reason in sorted(failed.items())[:NAMED_FILES]:
+        yield f"{path} was left out: {reason.removeprefix(f'{path}: ')}"
+    if len(failed) > NAMED_FILES:
+        yield f"{len(failed) - NAMED_FILES:,} more files could not be read and were left out"
 
 
 def _merge_types(peeks: Sequence[Peek]) -> dict[str, str]:
@@ -288,8 +337,7 @@ def _notes(
 ) -> Iterator[str]:
     if rows == 0:
         yield "the input holds no rows"
-    if failed:
-        yield f"{len(failed)} of {len(failed) + len(shards)} files could not be read and are left out"
+    yield from left_out(failed)
     column = mapping.get("id")
     if column and columns[column] in ("double", "float"):
         yield f"column {column} stores ids as inexact floating-point numbers; rows are named by shard and row number"

@@ -238,9 +238,11 @@ def _open_parquet(file: Path, key: str) -> _ParquetColumn:
             ]
             column = key or next((name for name in ALIASES["embedding"] if name in lists), lists[0] if len(lists) == 1 else "")
             if column not in lists:
-                raise SchemaError(
-                    f"{file}: no list column {column!r}{nearest(column, lists)}; list columns: {', '.join(lists) or 'none'}"
-                )
+                if not lists:
+                    columns = ", ".join(opened.schema_arrow.names)
+                    raise SchemaError(f"{file}: no column of lists, so no embeddings; columns: {columns}")
+                which = f"no list column {column!r}{nearest(column, lists)}" if column else "which column? call it 'embedding'"
+                raise SchemaError(f"{file}: {which}; list columns: {', '.join(lists)}")
             first = next(
                 (row for batch in opened.iter_batches(1024, columns=[column]) for row in batch.column(0) if row.is_valid), None
             )

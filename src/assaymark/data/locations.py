@@ -19,13 +19,14 @@ from assaymark.data.readers.memory import MemoryReader
 from assaymark.data.readers.parquet import ParquetReader
 from assaymark.data.readers.pictures import IMAGE_SUFFIXES, ImageFolderReader, WebDatasetReader
 from assaymark.data.schema import SCHEMAS
-from assaymark.errors import InputError, nearest
+from assaymark.errors import InputError, UnsafeFile, is_fetch_failure, nearest
 
-__all__ = ["Found", "find"]
+__all__ = ["Found", "find", "missing"]
 
 FORMATS = {
     "parquet": "parquet", "pq": "parquet", "csv": "csv", "tsv": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "tar": "webdataset",
 } | dict.fromkeys(IMAGE_SUFFIXES, "images")  # fmt: skip
+_PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 COMPRESSED = {"gz", "bz2", "zst"}
 FOLDER_SHARD = 2048
 
@@ -82,6 +83,8 @@ def _expand(text: str, name: str) -> tuple[str, list[File], str | None]:
     """Source, files, and the folder they were found in (None unless one folder was given)."""
     if "://" in text:
         return _expand_remote(text, name)
+    if not text:
+        raise InputError(f"input {name!r}: the path is empty")
     path = os.path.expanduser(text)
     if os.path.isdir(path):
         files = [file for file in _walk(path) if not _ignored(os.path.relpath(file, path))]
@@ -92,16 +95,27 @@ def _expand(text: str, name: str) -> tuple[str, list[File], str | None]:
         return path, [(path, os.path.getsize(path), ())], None
     if globbing.has_magic(path):
         files = sorted(file for file in globbing.glob(path, recursive=True) if os.path.isfile(file))
-        if not files:
-            raise InputError(f"input {name!r}: nothing matches {path}")
-        return path, [(file, os.path.getsize(file), ()) for file in files], None
+        if files:
+            return path, [(file, os.path.getsize(file), ()) for file in files], None
+    raise missing(path, name)
+
+
+def missing(path: str, name: str) -> InputError:
+    """What to say of a local path where no file or folder is: the nearest name beside it, or what stands there instead."""
+    if globbing.has_magic(path):
+        return InputError(f"input {name!r}: {path} matches no file")
+    if os.path.lexists(path):
+        what = "neither a file nor a folder" if os.path.exists(path) else "a link that leads nowhere"
+        return InputError(f"input {name!r}: {path} is {what}")
     parent = Path(path).parent
-    hint = nearest(Path(path).name, os.listdir(parent)) if parent.is_dir() else f" (nor {parent})"
-    raise InputError(f"input {name!r}: {path} does not exist{hint}")
+    hint = nearest(Path(path).name, os.listdir(parent)) if parent.is_dir() else f" (nor does {parent})"
+    return InputError(f"input {name!r}: {path} does not exist{hint}")
 
 
 def _walk(folder: str) -> list[str]:
-    return sorted(os.path.join(root, file) for root, _, files in os.walk(folder) for file in files)
+    # A pipe or device would be waited for, and a link to nowhere cannot be opened: regular files only.
+    paths = (os.path.join(root, file) for root, _, files in os.walk(folder) for file in files)
+    return sorted(path for path in paths if os.path.isfile(path))
 
 
 def _ignored(relative: str) -> bool:
@@ -112,7 +126,10 @@ def _ignored(relative: str) -> bool:
 def _expand_remote(url: str, name: str) -> tuple[str, list[File], str | None]:
     import fnmatch
 
-    system, inner = locate(url)
+    try:
+        system, inner = locate(url)
+    except OSError as error:
+        raise _unreached(url, name, error) from None
     scheme = url.partition("://")[0]
     prefix = "/" if scheme == "file" and not inner.startswith("/") else ""
     wild = globbing.has_magic(inner)
@@ -122,8 +139,10 @@ def _expand_remote(url: str, name: str) -> tuple[str, list[File], str | None]:
         if info.type == pafs.FileType.File:
             return url, [(url, info.size or 0, ())], None
         listed = system.get_file_info(pafs.FileSelector(base, recursive=True))
-    except OSError as error:
-        raise InputError(f"input {name!r}: {url} cannot be reached: {str(error)[:200]}") from None
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_fetch_failure(error):
+            raise
+        raise _unreached(url, name, error) from None
     found = [
         item for item in listed if item.type == pafs.FileType.File and not _ignored(item.path.removeprefix(base).strip("/"))
     ]
@@ -135,6 +154,11 @@ def _expand_remote(url: str, name: str) -> tuple[str, list[File], str | None]:
     return url, sorted(files), None if wild else url
 
 
+def _unreached(url: str, name: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(f"input {name!r}: {url} cannot be reached: {reason}; check the address, the network and your access")
+
+
 def _format(path: str) -> str | None:
     endings = path.rpartition("/")[2].lower().split(".")
     if len(endings) > 2 and endings[-1] in COMPRESSED and endings[-2] in ("csv", "tsv", "jsonl", "ndjson", "tar"):
@@ -144,11 +168,13 @@ def _format(path: str) -> str | None:
 
 def _choose(source: str, files: list[File], folder: str | None, kind: str, name: str, schema: str | Mapping[str, str]) -> Found:
     formats = Counter(form for path, _, _ in files if (form := _format(path)))
+    pickles = [path for path, _, _ in files if path.lower().endswith(_PICKLES)]
+    if not formats and pickles:
+        raise UnsafeFile(f"input {name!r}: {pickles[0]} is a pickle, which can run code when it is opened; store it as Parquet")
     if not formats:
         endings = sorted({os.path.basename(path).rpartition(".")[2] for path, _, _ in files})[:5]
-        raise InputError(
-            f"input {name!r}: {source}: no file of a known format (found: {', '.join(endings)}); known: {', '.join(FORMATS)}"
-        )
+        known = ", ".join(sorted(FORMATS))
+        raise InputError(f"input {name!r}: {source}: no file of a known format (found: {', '.join(endings)}); known: {known}")
     notes: list[str] = []
     form = _one_format(formats, kind, source, name, notes)
     chosen = [file for file in files if _format(file[0]) == form]

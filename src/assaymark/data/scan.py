@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from assaymark.data.checkpoint import Progressed, load_checkpoint, save_checkpoint
-from assaymark.data.dataset import Dataset, Shard
+from assaymark.data.dataset import Dataset, Shard, left_out
 from assaymark.data.partials import COUNTS, aggregate_rows, combine_packed, pack
 from assaymark.data.probe import Batch, Probe
 from assaymark.data.readers.base import Part
@@ -43,13 +43,21 @@ RAY_FACTOR = 64
 
 
 class ScanOutcome(NamedTuple):
-    """Answers by probe name; `rows` is what the probes saw; `flow` accounts for all rows; `notes` is for the report."""
+    """Answers by probe name; `rows` is what the probes saw; `flow` accounts for all rows; `notes` is for the report.
+
+    `files` accounts for the files where some were left out: of one that cannot be opened nobody knows how many rows it held.
+    """
+
+    @property
+    def flows(self) -> tuple[Flow, ...]:
+        return (self.flow,) if self.files is None else (self.flow, self.files)
 
     answers: dict[str, Any]
     rows: int
     flow: Flow
     failed: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
+    files: Flow | None = None
 
 
 @dataclass
@@ -117,7 +125,7 @@ def scan(
     shards = _complete(run, progressed)
     for group in _groups([shard for shard in shards if shard.index not in progressed.done], _cores(run)):
         seen = _add(run, group, progressed)
-        if checkpoint is not None:
+        if checkpoint is not None and progressed.states:
             save_checkpoint(checkpoint, key, progressed)
         if task is not None:
             task.advance(seen)
@@ -301,7 +309,10 @@ def _outcome(run: _Pass, progressed: Progressed) -> ScanOutcome:
     dataset.failed.update(progressed.failed)
     if dataset.failed and not counts["rows"] and not counts["malformed"] and progressed.failed:
         path, reason = next(iter(progressed.failed.items()))
-        raise InputError(f"{dataset.source}: no file could be read to its end; the first: {path}: {reason}")
+        reason = reason.removeprefix(f"{path}: ")
+        if len(dataset.failed) == 1 and path == dataset.source:
+            raise InputError(f"{path} cannot be read: {reason}")
+        raise InputError(f"{dataset.source}: no file could be read to its end; the first, {path}: {reason}")
     lost = sum(shard.rows or 0 for shard in dataset.shards if shard.path in progressed.failed)
     failed = {reason: count for reason, count in (("malformed row", counts["malformed"]), ("unreadable file", lost)) if count}
     flow = Flow(dataset.source, counts["rows"] + sum(failed.values()), counts["rows"], {}, failed)
@@ -309,7 +320,16 @@ def _outcome(run: _Pass, progressed: Progressed) -> ScanOutcome:
     for name, probe in run.probes.items():
         state = progressed.states.get(name)
         answers[name] = probe.finalize(state if state is not None else probe.aggregate(_no_rows(run)))
-    return ScanOutcome(answers, counts["rows"], flow, dict(dataset.failed), tuple(_notes(dataset, counts)))
+    return ScanOutcome(answers, counts["rows"], flow, dict(dataset.failed), tuple(_notes(dataset, counts)), _files(dataset))
+
+
+def _files(dataset: Dataset) -> Flow | None:
+    """Where the files went, when not all were used."""
+    if not dataset.failed:
+        return None
+    total = len({shard.path for shard in dataset.shards} | set(dataset.failed))
+    left = len(dataset.failed)
+    return Flow(dataset.source, total, total - left, {}, {"unreadable file": left}, unit="files")
 
 
 def _no_rows(run: _Pass) -> Batch:
@@ -321,11 +341,12 @@ def _no_rows(run: _Pass) -> Batch:
 
 
 def _notes(dataset: Dataset, counts: Mapping[str, int]) -> Iterator[str]:
-    for path, reason in sorted(dataset.failed.items()):
-        yield f"{path} was left out: {reason}"
-    if counts["decoded"]:
-        yield f"{counts['decoded']:,} rows hold bytes that are no UTF-8; they were replaced by U+FFFD"
-    if counts["not_numbers"]:
-        yield f"{counts['not_numbers']:,} rows hold something else in a column of numbers; it counts as missing"
-    if counts["malformed"]:
-        yield f"{counts['malformed']:,} rows do not fit their file's format and were left out"
+    yield from left_out(dataset.failed)
+    sentences = {
+        "decoded": "rows with bytes that are no UTF-8, which were replaced by U+FFFD",
+        "not_numbers": "rows with something else in a column of numbers, which counts as missing",
+        "malformed": "rows left out because they do not fit their file's format",
+    }
+    for defect, sentence in sentences.items():
+        if counts[defect]:
+            yield f"{sentence}: {counts[defect]:,}"

@@ -19,6 +19,7 @@ __all__ = [
     "CONCEPTS",
     "NUMBERS",
     "SCHEMAS",
+    "can_hold",
     "conform",
     "looks_like_url",
     "missing_message",
@@ -62,6 +63,9 @@ SCHEMAS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """Named schemas: the concepts such a data set always has. The order of cc3m and cc12m is that of their header-less files."""
 
+_LISTS = ("list<", "large_list<", "fixed_size_list<", "list_view<", "large_list_view<")
+_IMAGES = ("binary", "large_binary", "binary_view", "string", "large_string", "string_view", "null")
+_NUMERIC = ("int", "uint", "float", "double", "halffloat", "decimal", "bool", "null", "dictionary<", "string", "large_string")
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
@@ -73,7 +77,7 @@ def resolve(
     Parameters
     ----------
     columns : names found in the files
-    schema : "auto", a name in `SCHEMAS`, or an explicit {concept: column}
+    schema : "auto", a name in `SCHEMAS`, or {concept: column}; concepts that it does not name are looked for
     kind : "table" also keeps every column under its own name
     where : file or folder, for the message
 
@@ -87,14 +91,19 @@ def resolve(
     An exact name wins over one that differs in case only; within each, the order of `ALIASES` decides.
     """
     if not isinstance(schema, str):
-        mapping = _explicit(columns, schema, kind, where)
+        named = _explicit(columns, schema, kind, where)
+        mapping = {c: column for c, column in _found(columns).items() if column not in named.values()} | named
     else:
-        mapping = {concept: found for concept, names in ALIASES.items() if (found := _find(columns, names)) is not None}
+        mapping = _found(columns)
         if schema != "auto":
             mapping |= _named(columns, schema, where)
     if kind == "table":
         mapping = {name: name for name in columns} | {c: name for c, name in mapping.items() if c not in columns}
     return mapping
+
+
+def _found(columns: Sequence[str]) -> dict[str, str]:
+    return {concept: found for concept, names in ALIASES.items() if (found := _find(columns, names)) is not None}
 
 
 def _find(columns: Sequence[str], names: Sequence[str]) -> str | None:
@@ -140,10 +149,23 @@ def missing_message(concept: str, columns: Sequence[str], where: str) -> str:
     """One line for a concept without a column: the file, the candidates, the nearest, and how to name it."""
     known = ALIASES.get(concept, (concept,))
     close = next((hint for name in known if (hint := nearest(name, columns))), "")
+    if not columns:
+        return f"{where}: no column for {concept!r}, nor any other: the file is empty, or no line of it can be read"
     return (
         f"{where}: no column for {concept!r} (looked for {', '.join(known[:4])}){close}; columns: {_listed(columns)}. "
-        f"Name it with schema={{'{concept}': COLUMN}}"
+        f"Name it with --column {concept}=COLUMN (in a plan or a call: schema: {{{concept}: COLUMN}})"
     )
+
+
+def can_hold(concept: str, kind: str) -> bool:
+    """Whether a column of an Arrow type (as text, such as "list<element: double>") can be a concept at all."""
+    if concept == "embedding":
+        return kind.startswith(_LISTS)
+    if concept == "image":
+        return kind in _IMAGES or (kind.startswith("struct<") and "bytes: " in kind)
+    if concept in NUMBERS:
+        return kind.startswith(_NUMERIC)
+    return not kind.startswith((*_LISTS, "struct<", "map<", "dense_union<", "sparse_union<"))
 
 
 def looks_like_url(value: str) -> bool:
@@ -171,6 +193,8 @@ def conform(column: pa.Array, concept: str) -> pa.Array:
         return conform(column.dictionary_decode(), concept)
     try:
         if concept == "image":
+            if pa.types.is_struct(kind):  # the hub's data sets keep {bytes, path}
+                column = pc.struct_field(column, "bytes")
             return column.cast(pa.large_binary())
         if concept == "embedding":
             return column.cast(pa.large_list(pa.float32()))

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from assaymark.data.readers.base import Unreadable
+
 if TYPE_CHECKING:
     from assaymark.data.dataset import Dataset
 
@@ -55,7 +57,10 @@ def draw(sample: Sample, dataset: Dataset) -> dict[int, npt.NDArray[np.int64]]:
         raise ValueError("rows_per_shard is negative")
     drawn: dict[int, npt.NDArray[np.int64]] = {}
     for shard in dataset.shards:
-        rows = dataset.count(shard)
+        try:
+            rows = dataset.count(shard)
+        except Unreadable:  # the pass over the data comes to the same place, and reports it
+            rows = 0
         rng = np.random.default_rng([sample.seed, shard.index])
         size = min(sample.rows_per_shard, rows)
         drawn[shard.index] = np.sort(rng.choice(rows, size, replace=False, shuffle=False)).astype(np.int64)

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from assaymark.errors import MissingExtra, ModelError, UnsafeFile
+from assaymark.errors import MissingExtra, ModelError, UnsafeFile, is_fetch_failure
 from assaymark.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 _PREPROCESSING = ("*token*.json", "*processor*.json", "special_tokens_map.json", "*.txt", "*.model", "vocab.json")
 _HEADER_LIMIT = 100_000_000  # bytes; the limit of the format
+_HUB_SECONDS = 15.0
 _EDGE = 4096  # bytes hashed at either end of a tensor
 
 
@@ -149,19 +150,34 @@ def prepare_environment() -> None:
 
 
 def _fetch(spec: ModelSpec, revision: str | None) -> Path:
+    """The local snapshot of a hub model: fetched, or, where the hub does not answer, from an earlier time."""
     prepare_environment()
     try:
-        import httpx
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import HfApi, snapshot_download
     except ImportError as error:
         raise MissingExtra("language", f"hub model {spec.text}") from error
+    reason = ""
     try:
-        return Path(snapshot_download(spec.target, revision=revision, allow_patterns=_FETCHED))
-    except (OSError, ValueError, httpx.HTTPError) as error:
+        # Asked first, since only this call takes a limit on how long the hub may be silent.
+        HfApi().model_info(spec.target, revision=revision, timeout=_HUB_SECONDS)
+    except Exception as error:
+        reason = _reason(error)
+    try:
+        found = snapshot_download(spec.target, revision=revision, allow_patterns=_FETCHED, local_files_only=bool(reason))
+    except Exception as error:
+        reason = reason or _reason(error)
         raise ModelError(
-            f"hub model {spec.text} is neither in the local cache nor could it be fetched ({_first_line(error)}); check the "
+            f"hub model {spec.text} is neither in the local cache nor could it be fetched ({reason}); check the "
             "name and your access, or fetch it on another machine and give hf:./folder"
         ) from error
+    return Path(found)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error of the hub's library; any other is a defect, and is raised."""
+    if not isinstance(error, (OSError, ValueError)) and not is_fetch_failure(error):
+        raise error
+    return _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

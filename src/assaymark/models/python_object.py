@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
@@ -76,7 +77,13 @@ def _object(module: ModuleType, name: str, spec: ModelSpec) -> Any:
         public = [known for known in vars(module) if not known.startswith("_")]
         raise ModelError(f"model {spec.text}: module {module.__name__!r} has no {name!r}{nearest(name, public)}") from None
     is_model = not isinstance(found, type) and any(hasattr(found, method.name) for method in METHODS.values())
-    return found() if callable(found) and not is_model else found
+    if is_model or not callable(found):
+        return found
+    try:
+        inspect.signature(found).bind()
+    except (TypeError, ValueError) as error:  # ValueError: a built-in that does not tell
+        raise ModelError(f"model {spec.text}: {name!r} is not a model, nor a factory without arguments ({error})") from None
+    return found()
 
 
 def _source_fingerprint(module: ModuleType, name: str) -> str:

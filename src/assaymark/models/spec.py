@@ -15,13 +15,14 @@ Options follow a question mark, as in a URL: `?key=value&key=value`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from assaymark.errors import ConfigError, ModelError, UnknownName
+from assaymark.errors import ConfigError, ModelError, UnknownName, nearest
 
 __all__ = ["ADAPTERS", "ModelSpec", "UnknownOption", "UnknownScheme", "parse_spec"]
 
@@ -74,7 +75,7 @@ class ModelSpec:
 
     def path(self) -> Path:
         """The target as an absolute path, relative ones seen from `base`."""
-        return ((self.base or Path.cwd()) / Path(self.target).expanduser()).resolve()
+        return ((self.base or Path.cwd()) / os.path.expanduser(self.target)).resolve()
 
     def check_options(self, known: Collection[str]) -> None:
         for name in self.options:
@@ -120,7 +121,8 @@ def parse_spec(text: str, *, base: Path | None = None) -> ModelSpec:
         return _bare_folder(written, base)
     scheme, rest = match[1].lower(), match[2]
     if scheme not in ADAPTERS:
-        raise UnknownScheme("model scheme", scheme, ADAPTERS, mend=f"- known: {', '.join(sorted(ADAPTERS))} (model {written})")
+        known = f"- known: {', '.join(sorted(ADAPTERS))} " if nearest(scheme, ADAPTERS) else ""
+        raise UnknownScheme("model scheme", scheme, ADAPTERS, mend=f"{known}(model {written})")
     target, _, query = rest.partition("?")
     if not target:
         raise ModelError(f"model {written!r} says nothing after the colon; write for example {scheme}:{_EXAMPLES[scheme]}")
@@ -153,7 +155,8 @@ def _bare_folder(written: str, base: Path | None) -> ModelSpec:
     spec = ModelSpec(written, "hf", written, base=base)
     if written and (spec.path() / "config.json").is_file():
         return ModelSpec(written, "hf", str(spec.path()), base=base)
-    hint = f"; for a hub model write hf:{written}" if _HUB_ID.fullmatch(written) else ""
+    is_hub_id = _HUB_ID.fullmatch(written) and not written.startswith(".") and not spec.path().exists()
+    hint = f"; for a hub model write hf:{written}" if is_hub_id else ""
     raise ModelError(f"model {written!r} has no scheme and is not a folder with config.json{hint}")
 
 

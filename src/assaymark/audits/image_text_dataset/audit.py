@@ -62,8 +62,8 @@ class ImageTextDataset(Audit):
             [*sections, datasheet(sections, context), calibration()],
             audit=self.info.id,
             title=f"{self.info.title}: {pairs.source}",
-            flows=[read.flow] if baseline is None else [read.flow, baseline.flow],
-            notes=(*pairs.notes, *read.notes, *choice.notes),
+            flows=read.flows if baseline is None else (*read.flows, *baseline.flows),
+            notes=dict.fromkeys((*pairs.notes, *read.notes, *choice.notes)),
         )
 
     def _baseline(self, baseline: Any, choice: Choice, context: Context) -> ScanOutcome | None:

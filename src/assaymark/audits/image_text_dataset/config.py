@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from assaymark.config import AuditConfig
 
@@ -27,6 +28,16 @@ PROBES = (
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def _part_of_whole(counts: tuple[int, int]) -> tuple[int, int]:
+    part, whole = counts
+    if not 0 <= part <= whole or whole == 0:
+        raise ValueError("must be [part, whole] with 0 <= part <= whole and whole > 0")
+    return counts
+
+
+PartOfWhole = Annotated[tuple[int, int], AfterValidator(_part_of_whole)]
+
+
 class WordSettings(AuditConfig):
     """Which words are looked for, and how they match; shared by the audit and its mitigation."""
 
@@ -45,6 +56,19 @@ class WordSettings(AuditConfig):
     leetspeak: bool = Field(False, description="read 4 as a, 3 as e, 0 as o ... before matching")
     false_discovery_rate: Share = Field(0.01, description="Benjamini-Hochberg level over all terms")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of every interval")
+
+    def shown(self, *, hashed: Callable[[str], str]) -> dict[str, Any]:
+        """Settings as a report may show them: words of harm lists masked."""
+        from assaymark.audits.image_text_dataset.report.names import shown_texts
+
+        return {**super().shown(hashed=hashed), "terms": shown_texts(self.terms, self.harmful(), reveal=False)}
+
+    def harmful(self) -> frozenset[str]:
+        """Words of the given lexicons that stand for harm, case-folded."""
+        from assaymark.audits.image_text_dataset.report.names import harmful_words
+        from assaymark.data.lexicon import load_lexicons
+
+        return harmful_words(term for path in self.lexicons for lexicon in load_lexicons(path) for term in lexicon.terms)
 
 
 class ImageTextDatasetConfig(WordSettings):
@@ -72,10 +96,10 @@ class ImageTextDatasetConfig(WordSettings):
         (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9), description="cut-offs on punsafe whose residual harm is measured"
     )
     image_threshold: Share = Field(0.5, description="image score above which an image counts as unsafe")
-    image_sensitivity: tuple[int, int] | None = Field(
+    image_sensitivity: PartOfWhole | None = Field(
         None, description="[found, harmful] of the image scorer on labelled images, to correct its rate"
     )
-    image_specificity: tuple[int, int] | None = Field(
+    image_specificity: PartOfWhole | None = Field(
         None, description="[passed, harmless] of the image scorer on labelled images, to correct its rate"
     )
 
@@ -101,12 +125,25 @@ class ImageTextDatasetConfig(WordSettings):
     examples: int = Field(5, ge=0, description="hashed example rows kept for each kind of flag")
     language_sample: int = Field(2000, ge=0, description="texts whose language is guessed when there is no language column")
 
+    def shown(self, *, hashed: Callable[[str], str]) -> dict[str, Any]:
+        """Settings as a report may show them: requests of data subjects hashed, words of harm lists masked."""
+        from assaymark.audits.image_text_dataset.report.names import is_list, shown_requests, shown_texts
+        from assaymark.report.redaction import mask_term
+
+        return {
+            **super().shown(hashed=hashed),
+            "queries": shown_texts(self.queries, self.harmful(), reveal=False),
+            "class_blocklist": [word if is_list(word) else mask_term(word) for word in self.class_blocklist],
+            "find": shown_requests(self.find, hashed),
+        }
+
 
 class FilterRowsConfig(WordSettings):
     """Which rows go. A row that any rule names is dropped; the `manifest` input is a rule of its own."""
 
     drop: tuple[Literal["unsafe", "lexicon", "score", "duplicate"], ...] = Field(
-        (), description="unsafe: an unsafe token in URL or text; lexicon: a word of the lexicons; score: text score over theta"
+        (),
+        description="unsafe: token in URL or text; lexicon: listed word; score: text score over theta; duplicate: repeated row",
     )
     keep_tags: tuple[str, ...] = Field(
         (), description="keep only rows with one of these safety tags, as [UNLIKELY]; EMPTY is no tag"

@@ -17,7 +17,13 @@ from assaymark.audits.image_text_dataset.measures.collection import (
 from assaymark.audits.image_text_dataset.measures.faces import measure_faces
 from assaymark.audits.image_text_dataset.measures.label_space import measure_labels
 from assaymark.audits.image_text_dataset.measures.retrieval import measure_retrieval
-from assaymark.audits.image_text_dataset.measures.subjects import Subjects, find_pictures, shown_requests, write_manifest
+from assaymark.audits.image_text_dataset.measures.subjects import (
+    Subjects,
+    find_pictures,
+    shown_requests,
+    unsearched,
+    write_manifest,
+)
 from assaymark.audits.image_text_dataset.method.slices import slice_test
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
 from assaymark.audits.image_text_dataset.reading import detector_counts
@@ -25,6 +31,7 @@ from assaymark.audits.image_text_dataset.report.admission import admission_secti
 from assaymark.audits.image_text_dataset.report.anatomy import anatomy_section, duplicate_section, near_duplicate_section
 from assaymark.audits.image_text_dataset.report.datasheet import write_datasheet
 from assaymark.audits.image_text_dataset.report.hate import DetectorError, compare, comparison_section, hate_section
+from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_texts
 from assaymark.audits.image_text_dataset.report.people import faces_section, find_section, labels_section
 from assaymark.audits.image_text_dataset.report.search import retrieval_section, swap_section
 from assaymark.audits.image_text_dataset.report.tags import tag_section
@@ -74,7 +81,7 @@ def table_sections(
                 comparison_section(compare(found["hate_content"], baseline.answers["hate_content"], config, total=total))
             )
     if "admission" in found:
-        sections.append(admission_section(found["admission"], words, config))
+        sections.append(admission_section(found["admission"], words, config, reveal=context.reveal))
     return sections
 
 
@@ -114,7 +121,7 @@ def side_sections(
             labels_section(measure_labels(inputs["classes"].read(), words.lexicons, config), config, reveal=context.reveal)
         )
     if "find_me" in read.answers:
-        sections.append(_subjects(read, plan, collection, config, context))
+        sections.append(_subjects(read, pairs, plan, collection, config, context))
     return sections
 
 
@@ -141,6 +148,8 @@ def _retrieval(
 ) -> Section:
     if collection is None or not len(collection.rows):
         reason = "give --model dual_encoder=SPEC and embeddings or images"
+        if collection is not None and collection.unreadable:
+            reason = f"none of {collection.unreadable:,} pictures could be decoded"
         return Section(notes=[f"retrieval was left out: {reason}"])
     found = measure_retrieval(
         plan.queries,
@@ -153,21 +162,29 @@ def _retrieval(
         config=config,
         context=context,
     )
-    section = retrieval_section(found, config)
+    texts = [query.text for query in plan.queries]
+    shown = shown_texts(texts, harmful_words(words.lexicon_terms), reveal=context.reveal)
+    section = retrieval_section(found, config, names=dict(zip(texts, shown, strict=True)))
     if collection.unreadable:
         section.notes.append(f"retrieval: {collection.unreadable:,} pictures could not be decoded")
     return section
 
 
 def _subjects(
-    read: ScanOutcome, plan: Subjects, collection: Collection | None, config: ImageTextDatasetConfig, context: Context
+    read: ScanOutcome,
+    pairs: Any,
+    plan: Subjects,
+    collection: Collection | None,
+    config: ImageTextDatasetConfig,
+    context: Context,
 ) -> Section:
-    matches, unanswered = find_pictures(plan.wanted, read.answers["find_me"], collection, context.model("dual_encoder"), config)
+    matches = find_pictures(plan.wanted, read.answers["find_me"], collection, context.model("dual_encoder"), config)
     requests = shown_requests(plan.wanted, context)
     manifest = None
     if context.artifacts is not None and len(matches.row):
         manifest = write_manifest(plan.wanted, matches, requests, context.artifacts)
-    return find_section(matches, plan.wanted, requests, manifest, unanswered)
+    skipped = unsearched(plan.wanted, pairs, collection)
+    return find_section(matches, plan.wanted, requests, manifest, skipped, rows=read.rows)
 
 
 def datasheet(sections: list[Section], context: Context) -> Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zlib
 from abc import ABC, abstractmethod
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
-from assaymark.errors import InputError, MissingExtra
+from assaymark.errors import InputError, MissingExtra, is_fetch_failure
 
 __all__ = [
     "BATCH_ROWS",
@@ -31,6 +32,7 @@ __all__ = [
     "Shard",
     "Unreadable",
     "as_text",
+    "check_names",
     "guard",
     "open_file",
     "open_stream",
@@ -38,6 +40,9 @@ __all__ = [
 ]
 
 BATCH_ROWS = 65_536
+
+CONNECT_SECONDS, SILENT_SECONDS, ATTEMPTS = 5.0, 15.0, 3
+"""A remote store that does not answer ends in an error after at most about a minute."""
 
 DECODED, NOT_A_NUMBER, MALFORMED = 1, 2, 4
 """Defects of a row, as bits: bytes that are no UTF-8 were replaced; a number could not be read (null); the row has no readable
@@ -72,6 +77,17 @@ def guard(path: str) -> Iterator[None]:
         yield
     except _BREAKS as error:
         raise Unreadable.of(path, error or type(error).__name__) from None
+    except Exception as error:
+        if not is_fetch_failure(error):
+            raise
+        raise Unreadable.of(path, f"{type(error).__name__}: {error}") from None
+
+
+def check_names(path: str, names: Sequence[str]) -> None:
+    """Raise `Unreadable` when two columns share a name: nobody could say which of them is meant."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise Unreadable.of(path, f"two columns are named {repeated[0]!r}; rename one of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +189,31 @@ def filesystem(root: str) -> tuple[pafs.FileSystem, bool]:
         except ImportError:
             raise MissingExtra("language", "reading hf:// data sets") from None
         return pafs.PyFileSystem(pafs.FSSpecHandler(HfFileSystem())), True
+    if scheme == "s3":
+        return _s3(root.partition("://")[2]), True
     try:
         return pafs.FileSystem.from_uri(root)[0], True
     except pa.ArrowInvalid as error:
         raise InputError(
             f"{root}: cannot open such a location ({error}); use a path, s3://, gs:// or hf://datasets/..."
         ) from None
+
+
+def _s3(bucket: str) -> pafs.FileSystem:
+    """S3, or what `AWS_ENDPOINT_URL` says is one, with limits on how long it may be silent."""
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if region is None and not elsewhere:
+        region = pafs.resolve_s3_region(bucket)
+    scheme, _, host = (elsewhere or "https://").rpartition("://")
+    return pafs.S3FileSystem(
+        region=region,
+        scheme=scheme or "https",
+        endpoint_override=host or None,
+        connect_timeout=CONNECT_SECONDS,
+        request_timeout=SILENT_SECONDS,
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+    )
 
 
 def locate(path: str) -> tuple[pafs.FileSystem, str]:

@@ -37,6 +37,7 @@ class Header(NamedTuple):
 
     names: tuple[str, ...]
     present: bool
+    repeated: tuple[str, ...] = ()
 
 
 def read_header(lines: Sequence[str], delimiter: str, order: Sequence[str] | None) -> Header:
@@ -45,12 +46,12 @@ def read_header(lines: Sequence[str], delimiter: str, order: Sequence[str] | Non
     A first line that holds a URL is data. Of two columns the one with more URLs is the url: CC3M files are caption<TAB>url,
     CC12M files url<TAB>caption, and neither says so. `order` (of a named schema) decides instead where it is given.
     """
-    rows = list(csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL))
+    rows = list(_fields(lines, delimiter))
     if not rows:
         return Header((), True)
     first = [field.strip() for field in rows[0]]
     if not any(looks_like_url(field) for field in first):
-        return Header(tuple(_distinct(first)), True)
+        return Header(tuple(_distinct(first)), True, tuple(sorted({name for name in first if name and first.count(name) > 1})))
     width = len(first)
     if order is not None and len(order) == width:
         return Header(tuple(order), False)
@@ -60,6 +61,16 @@ def read_header(lines: Sequence[str], delimiter: str, order: Sequence[str] | Non
     if width == 2:
         names[1 - int(np.argmax(urls))] = "text"
     return Header(tuple(names), False)
+
+
+def _fields(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
+    """Fields of the first rows, as far as they can be told: a field beyond the parser's limit ends them."""
+    parsed = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL)
+    while True:
+        try:
+            yield next(parsed)
+        except (StopIteration, csv.Error):
+            return
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -78,11 +89,25 @@ class _Delimited(Reader):
 
     def __init__(self, order: Sequence[str] | None = None) -> None:
         self.order = tuple(order) if order else None
+        self.guessed: dict[str, tuple[str, ...]] = {}
+        self.repeated: set[str] = set()
+
+    def notes(self) -> tuple[str, ...]:
+        """That names were guessed, or stand twice: a reader of the result must be able to see a wrong guess."""
+        repeated = tuple(f"several columns are named {name!r}; the first of them is read" for name in sorted(self.repeated))
+        if not self.guessed:
+            return repeated
+        path, names = next(iter(self.guessed.items()))
+        others = f" and {len(self.guessed) - 1} others have" if len(self.guessed) > 1 else " has"
+        return (f"{path}{others} no header line; the columns were taken for {', '.join(names)}, by their looks", *repeated)
 
     def peek(self, shard: Shard) -> Peek:
         header = self._header(shard.path)
         if not header.names:
             return Peek({}, 0)
+        self.repeated.update(header.repeated)
+        if not header.present and header.names != self.order:
+            self.guessed[shard.path] = header.names
         with guard(shard.path):
             first = next(self._rows(shard.path, header, header.names), None)
         numeric = set() if first is None else {name for name, column in first.columns.items() if _numeric(column)}
@@ -104,7 +129,11 @@ class _Delimited(Reader):
         if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise Unreadable.of(path, "is UTF-16; save it as UTF-8")
         lines = head.decode("utf-8-sig", "replace").replace("\0", "").split("\n")
-        return read_header([line.rstrip("\r") for line in lines[:200] if line.strip("\r")], self.delimiter, self.order)
+        lines = [line.rstrip("\r") for line in lines[:200] if line.strip("\r")]
+        header = read_header(lines, self.delimiter, self.order)
+        if lines and not header.names:
+            raise Unreadable.of(path, f"its first line is not {self.format.upper()}")
+        return header
 
     def _rows(self, path: str, header: Header, columns: Sequence[str]) -> Iterator[RawBatch]:
         """Batches of large_string columns."""
@@ -138,12 +167,23 @@ class CsvReader(_Delimited):
                 ),
             )
             first = 0
-            for batch in batches:
+            for batch in _readable(batches, path):
                 yield _decoded(dict(zip(columns, batch.columns, strict=True)), batch.num_rows, first)
                 first += batch.num_rows
         if malformed[0]:
             nulls = pa.nulls(malformed[0], pa.large_string())
             yield RawBatch(dict.fromkeys(columns, nulls), malformed[0], first, np.full(malformed[0], MALFORMED, np.uint8))
+
+
+def _readable(batches: Any, path: str) -> Iterator[Any]:
+    """Batches of Arrow's reader, whose word for a row longer than a block nobody would understand."""
+    try:
+        yield from batches
+    except pa.ArrowInvalid as error:
+        if "straddl" not in str(error):
+            raise
+        reason = f"a row longer than {BLOCK >> 20} MiB: is a quotation mark never closed?"
+        raise Unreadable.of(path, reason) from None
 
 
 class TsvReader(_Delimited):

@@ -6,8 +6,10 @@ Telemetry of daft and of ray, and their progress bars, are switched off before t
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import re
+import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,10 @@ _chosen: list[str] = []
 def import_daft() -> Any:
     """daft, with its telemetry off whatever the environment said before."""
     os.environ.update(QUIET)
+    # The engine also logs what it raises; without a handler that would go to the terminal, above the one line that matters.
+    logger = logging.getLogger("daft_local_execution")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
     import daft
 
     return daft
@@ -81,15 +87,21 @@ def _start_ray(daft: Any, engine: str) -> None:
         import ray
     except ImportError:
         raise MissingExtra("cluster", f"the engine {engine!r}") from None
-    address = engine if "://" in engine else None
     try:
-        if not ray.is_initialized():
-            environment = {"env_vars": QUIET}
-            local: dict[str, Any] = {} if address else {"include_dashboard": False}
-            ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level="error", **local)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", category=UserWarning)  # of an unreachable head: the error says it
+            _connect(ray, engine)
         daft.set_runner_ray(noop_if_initialized=True)
     except Exception as error:
         raise EngineError(f"the engine {engine!r} cannot be started: {str(error)[:300]}") from None
+
+
+def _connect(ray: Any, engine: str) -> None:
+    if ray.is_initialized():
+        return
+    address = engine if "://" in engine else None
+    local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    ray.init(address=address, runtime_env={"env_vars": QUIET}, log_to_driver=False, logging_level="error", **local)
 
 
 def unreadable_in(error: BaseException) -> Unreadable | None:

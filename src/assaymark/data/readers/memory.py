@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from assaymark.data.readers.base import BATCH_ROWS, Part, Peek, RawBatch, Reader, Shard, text_columns
+from assaymark.data.readers.base import BATCH_ROWS, Part, Peek, RawBatch, Reader, Shard, check_names, text_columns
 
 __all__ = ["MemoryReader"]
 
@@ -30,6 +30,7 @@ class MemoryReader(Reader):
         self.table = pa.ipc.open_stream(state["stream"]).read_all()
 
     def peek(self, shard: Shard) -> Peek:
+        check_names(shard.path, self.table.column_names)
         return Peek({field.name: str(field.type) for field in self.table.schema}, self.table.num_rows, (self.table.num_rows,))
 
     def read(self, part: Part, columns: Sequence[str]) -> Iterator[RawBatch]:

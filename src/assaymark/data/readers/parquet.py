@@ -15,6 +15,7 @@ from assaymark.data.readers.base import (
     Reader,
     Shard,
     Unreadable,
+    check_names,
     guard,
     open_file,
     text_columns,
@@ -35,6 +36,7 @@ class ParquetReader(Reader):
             metadata = file.metadata
             groups = tuple(metadata.row_group(k).num_rows for k in range(metadata.num_row_groups))
             schema = file.schema_arrow
+            check_names(shard.path, schema.names)
             return Peek({field.name: str(field.type) for field in schema}, metadata.num_rows, groups)
 
     def parts(self, shard: Shard) -> list[Part]:

@@ -6,7 +6,7 @@ import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,23 @@ __all__ = ["IMAGE_SUFFIXES", "ImageFolderReader", "WebDatasetReader"]
 IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"})
 PEEK_SAMPLES = 50
 BATCH_SAMPLES, BATCH_BYTES = 4096, 64 << 20
+
+
+class _WholeInfo(tarfile.TarInfo):
+    """Headers of an archive that must be whole: tarfile itself takes a damaged header, or a cut, for the end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            # The two blocks of zeros that close an archive are reported in the same way; only they are an end.
+            if type(error).__name__ == "EOFHeaderError":
+                raise
+            cut = type(error).__name__ in ("EmptyHeaderError", "TruncatedHeaderError")
+            if cut and not archive.offset:
+                raise tarfile.ReadError("is empty") from None
+            raise tarfile.ReadError("is cut off" if cut else f"is damaged at byte {archive.offset}") from None
 
 
 class WebDatasetReader(Reader):
@@ -61,7 +78,7 @@ class WebDatasetReader(Reader):
         """One record and its defects per key; members whose columns nobody asked for are not read (`columns` None: all)."""
         record: dict[str, Any] = {}
         bits = 0
-        with open_stream(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        with open_stream(path) as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=_WholeInfo) as archive:
             for member in archive:
                 folder, _, base = member.name.rpartition("/")
                 stem, dot, ending = base.partition(".")
@@ -147,9 +164,16 @@ class ImageFolderReader(Reader):
             if "txt" in columns:
                 arrays["txt"] = pa.array([_sidecar(root / file) for file in block], pa.large_string())
             if "image" in columns:
-                with guard(part.shard.path):
-                    arrays["image"] = pa.array([(root / file).read_bytes() for file in block], pa.large_binary())
+                arrays["image"] = pa.array([_content(root / file) for file in block], pa.large_binary())
             yield RawBatch(arrays, len(block), first)
+
+
+def _content(picture: Path) -> bytes | None:
+    """Bytes of a picture; null where it cannot be read, so that one file does not cost its block."""
+    try:
+        return picture.read_bytes()
+    except OSError:
+        return None
 
 
 def _sidecar(picture: Path) -> str | None:

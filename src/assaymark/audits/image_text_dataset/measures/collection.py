@@ -116,10 +116,11 @@ def near_duplicate_images(collection: Collection, config: ImageTextDatasetConfig
 
 
 def _drawn_rows(dataset: Any, context: Context, *, most: int) -> Rows:
-    sizes = [int(shard.rows or 0) for shard in dataset.shards]
+    shards = [shard for shard in dataset.shards if shard.path not in dataset.failed]
+    sizes = [dataset.count(shard) for shard in shards]
     total = sum(sizes)
     chosen = np.arange(total) if total <= most else np.sort(context.rng("pictures").choice(total, size=most, replace=False))
     starts = np.concatenate([[0], np.cumsum(sizes)])
     position = np.searchsorted(starts, chosen, side="right") - 1
-    index = np.array([shard.index for shard in dataset.shards], dtype=np.int64)
+    index = np.array([shard.index for shard in shards], dtype=np.int64)
     return np.stack([index[position], chosen - starts[position]], axis=1) if total else np.zeros((0, 2), np.int64)

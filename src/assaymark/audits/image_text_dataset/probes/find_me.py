@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,6 @@ from assaymark.audits.image_text_dataset.probes.vocabulary import normalised
 from assaymark.data.lexicon import Lexicon, Matcher, Term
 from assaymark.data.probe import Batch, Probe
 from assaymark.errors import ConfigError
-from assaymark.report.domains import registered_domains
 
 __all__ = ["KINDS", "FindProbe", "Matches", "Wanted", "parse_wanted"]
 
@@ -43,7 +44,7 @@ def parse_wanted(requests: Sequence[str]) -> tuple[Wanted, ...]:
     Raises
     ------
     ConfigError
-        For a request without a known kind or value.
+        For a request without a known kind or value, a perceptual hash of another form, or a picture that is not there.
     """
     wanted = []
     for request in requests:
@@ -51,7 +52,17 @@ def parse_wanted(requests: Sequence[str]) -> tuple[Wanted, ...]:
         if kind.strip() not in KINDS or not value.strip():
             raise ConfigError(f"setting 'find': {request!r} is not KIND=VALUE with KIND one of {', '.join(KINDS)}")
         wanted.append(Wanted(kind.strip(), value.strip()))
+        _check(wanted[-1], request)
     return tuple(wanted)
+
+
+def _check(wanted: Wanted, request: str) -> None:
+    """A hash of the wrong length would be searched for in vain, and a picture that is missing only after the whole pass."""
+    digits = {"sha256": 64, "md5": 32, "phash": 16}.get(wanted.kind)
+    if digits is not None and not re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", wanted.value):
+        raise ConfigError(f"setting 'find': {request!r}: a {wanted.kind} has {digits} hexadecimal digits")
+    if wanted.kind == "image" and not Path(wanted.value).is_file():
+        raise ConfigError(f"setting 'find': {request!r}: there is no file {wanted.value}")
 
 
 class FindProbe(Probe):
@@ -88,8 +99,7 @@ class FindProbe(Probe):
         if wanted.kind == "phash":
             return np.asarray(hamming(batch, int(wanted.value, 16)) <= self.distance)
         if wanted.kind == "domain":
-            domains = batch.once("domains", lambda: registered_domains(batch.column("url")))
-            mask = pc.equal(domains, wanted.value.lower())
+            mask = pc.match_substring_regex(batch.column("url").cast(pa.string()), host_pattern(wanted.value))
         elif wanted.kind == "url":
             mask = pc.equal(batch.column("url").cast(pa.string()), wanted.value)
         else:
@@ -103,6 +113,12 @@ class FindProbe(Probe):
 
     def finalize(self, state: Mapping[str, Any]) -> Matches:
         return Matches(state["shard"], state["row"], state["request"])
+
+
+def host_pattern(domain: str) -> str:
+    """Pattern (RE2) of the URLs whose host is the domain or lies below it, with or without scheme, login and port."""
+    start = r"(?i)^\s*(?:(?:[a-z][a-z0-9+.\-]*:)?//)?(?:[^/?#\s@]*@)?"
+    return rf"{start}(?:[^/?#\s:@]*\.)?{re.escape(domain.strip('.'))}\.?(?:[:/?#]|$)"
 
 
 def hamming(batch: Batch, wanted: int) -> npt.NDArray[np.int64]:

@@ -9,6 +9,7 @@ from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.admission import ShareCurve, equal_kept_share, four_fifths, threshold_curve
 from assaymark.audits.image_text_dataset.probes.admission import AdmissionCounts
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
+from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_terms
 from assaymark.result import Column, Figure, Finding, Severity, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 
@@ -18,7 +19,9 @@ LEAST_GROUP = 200
 """Rows a group needs before its admission is compared: below this the ratio says nothing."""
 
 
-def admission_section(counts: AdmissionCounts, words: Vocabulary, config: ImageTextDatasetConfig) -> Section:
+def admission_section(
+    counts: AdmissionCounts, words: Vocabulary, config: ImageTextDatasetConfig, *, reveal: bool = False
+) -> Section:
     section = Section()
     total = int(counts.all.sum())
     if not total:
@@ -27,7 +30,8 @@ def admission_section(counts: AdmissionCounts, words: Vocabulary, config: ImageT
         return section
     grid = np.array(sorted({*config.tau_grid, *config.tau}))
     large = counts.groups.sum(axis=1) >= LEAST_GROUP
-    names = [term.term for term, is_large in zip(words.slices, large, strict=True) if is_large]
+    shown = shown_terms(words.slices, harmful_words(words.lexicon_terms), reveal=reveal)
+    names = [name for name, is_large in zip(shown, large, strict=True) if is_large]
     curve = threshold_curve(counts.all, counts.unsafe, counts.groups[large], counts.edges, grid, confidence=config.confidence)
     section.tables.append(_curve_table(curve.kept, curve.unsafe_kept, curve.unsafe_dropped, grid, config))
     section.figures.append(

@@ -75,10 +75,13 @@ def anatomy_section(
     missing = wilson(counts.null_text + counts.blank_text, rows, confidence=confidence)
     section.estimates["anatomy.missing_text"] = missing
     _lengths(section, counts, config)
-    _shares(section, "scripts", "Scripts", counts.scripts, "rows that hold letters of a script; one row may hold several", rows)
+    _shares(
+        section, "scripts", "Scripts", counts.scripts, "Rows that hold letters of a script; one row may hold several.", rows
+    )
     spoken = counts.languages or dict(languages)
-    source = "language column" if counts.languages else f"guessed for a sample of {sum(spoken.values()):,} distinct texts"
-    _shares(section, "languages", "Languages", spoken, f"From the {source}." if spoken else "", sum(spoken.values()))
+    guessed = f"Guessed for a sample of {sum(spoken.values()):,} distinct texts; on texts of a few words guesses often err."
+    source = "From the language column." if counts.languages else guessed
+    _shares(section, "languages", "Languages", spoken, source, sum(spoken.values()))
     _shares(section, "tags", "Safety tags", counts.tags, "As the data set gives them; EMPTY is a missing tag.", rows)
     _shares(section, "licences", "Licences", counts.licence, '"?" and empty mean unknown.', rows)
     if counts.sized:
@@ -115,7 +118,7 @@ def _lengths(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
         *interval_columns("length", "number", "length of the texts"),
     )
     section.tables.append(Table.of("text_lengths", "Text lengths", values, columns))
-    edges = np.arange(0, 301, 10)
+    edges = np.arange(0, 301, 15)
     histogram = np.add.reduceat(np.append(counts.characters[:300], counts.characters[300:].sum()), edges)
     drawn = {"from": edges, "texts": histogram}
     section.tables.append(
@@ -124,7 +127,7 @@ def _lengths(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
             "Texts by number of characters",
             drawn,
             (Column("from", "number", "characters from"), Column("texts", "count")),
-            description="Bins of 10 characters; the last one holds all longer texts.",
+            description="Bins of 15 characters; the last one holds all longer texts.",
         )
     )
     section.figures.append(
@@ -135,7 +138,7 @@ def _lengths(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
             table="text_length_histogram",
             x="from",
             y="texts",
-            x_title="characters, bins of 10",
+            x_title="characters, bins of 15",
             y_title="texts",
         )
     )
@@ -154,7 +157,8 @@ def _shares(section: Section, name: str, title: str, counts: Mapping[str, int], 
         "rows": [count for _, count in ranked],
         **interval_values("share", [estimates[key] for key, _ in ranked]),
     }
-    columns = (Column("value", "label"), Column("rows", "count"), *interval_columns("share", "share", "share"))
+    heading = title.lower().removesuffix("s")
+    columns = (Column("value", "label", heading), Column("rows", "count"), *interval_columns("share", "share", "share of rows"))
     section.tables.append(Table.of(name, title, values, columns, description=description))
 
 
@@ -266,6 +270,17 @@ def duplicate_section(sketches: Mapping[str, KeySketch], config: ImageTextDatase
         )
     for kind, answer in found.items():
         section.estimates[f"anatomy.redundant.{kind.replace(' ', '_')}"] = answer.redundant
+    repeated = section.estimates.get("anatomy.redundant.url_and_text")
+    if repeated is not None and repeated.low is not None and repeated.low > 0.01:
+        section.findings.append(
+            Finding(
+                "warning" if repeated.low > 0.1 else "note",
+                f"{format_interval(repeated)} of the rows repeat the URL and text of another one.",
+                ("anatomy.redundant.url_and_text",),
+                ("duplicates",),
+                "De-duplicate before training: repeated pairs are memorised first, and rates weigh them as often as they come.",
+            )
+        )
     values = {
         "key": list(found),
         "rows": [sketches[kind].rows for kind in found],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
@@ -10,7 +10,7 @@ from assaymark.audits.image_text_dataset.measures.faces import Faces
 from assaymark.audits.image_text_dataset.measures.label_space import Labels
 from assaymark.audits.image_text_dataset.probes.find_me import Matches, Wanted
 from assaymark.report.redaction import mask_term
-from assaymark.result import Artifact, Column, Figure, Finding, Table, format_interval
+from assaymark.result import Artifact, Column, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, exact_count, interval_columns, interval_values
 
 __all__ = ["faces_section", "find_section", "labels_section"]
@@ -106,7 +106,9 @@ def _difference_table(found: Faces) -> Table:
 def labels_section(found: Labels, config: ImageTextDatasetConfig, *, reveal: bool) -> Section:
     section = Section()
     section.estimates["label_space.classes"] = found.space.classes
-    section.estimates["label_space.images"] = exact_count(found.space.images, method="count of all images in marked classes")
+    section.estimates["label_space.images"] = exact_count(
+        found.space.images, of=sum(found.images), method="count of all images in marked classes"
+    )
     worst = found.space.worst[:100]
     names = [found.names[i] for i in worst]
     values = {
@@ -132,13 +134,26 @@ def labels_section(found: Labels, config: ImageTextDatasetConfig, *, reveal: boo
 
 
 def find_section(
-    matches: Matches, wanted: Sequence[Wanted], requests: Sequence[str], manifest: Artifact | None, unanswered: Sequence[str]
+    matches: Matches,
+    wanted: Sequence[Wanted],
+    requests: Sequence[str],
+    manifest: Artifact | None,
+    unsearched: Mapping[int, str],
+    *,
+    rows: int,
 ) -> Section:
-    """`requests` are the shown forms of the requests (values hashed unless revealed); counts per request, never contents."""
+    """`requests` are the shown forms of the requests (values hashed unless revealed); counts per request, never contents.
+
+    `unsearched` says of requests, by position, why they could not be searched for; they have no count.
+    """
     section = Section()
-    counts = [int((matches.request == i).sum()) for i in range(len(wanted))]
+    counts = [None if i in unsearched else int((matches.request == i).sum()) for i in range(len(wanted))]
     distinct = len({(int(s), int(r)) for s, r in zip(matches.shard, matches.row, strict=True)})
-    section.estimates["find_me.rows"] = exact_count(distinct, method="exact search of all rows")
+    section.estimates["find_me.rows"] = (
+        exact_count(distinct, of=rows, method="exact search of all rows")
+        if len(unsearched) < len(wanted)
+        else undefined("no request could be searched for", unit="count")
+    )
     values: dict[str, Any] = {"request": list(requests), "kind": [w.kind for w in wanted], "rows": counts}
     columns = (Column("request", "label"), Column("kind", "label"), Column("rows", "count", "rows found"))
     section.tables.append(Table.of("find_me", "Rows found for data subjects", values, columns))
@@ -153,7 +168,7 @@ def find_section(
                 "Remove these rows and check the next release against the manifest, by hash and by embedding.",
             )
         )
-    section.notes += [f"find_me: {reason}" for reason in unanswered]
+    section.notes += [f"find_me: {requests[i]} was not searched for: {reason}" for i, reason in unsearched.items()]
     section.methods.append(
         "Data subjects: exact URL, registered domain, name on word boundaries, content hash, near perceptual hash."
     )

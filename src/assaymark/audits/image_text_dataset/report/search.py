@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.measures.caption_swap import Swaps
 from assaymark.audits.image_text_dataset.measures.retrieval import Retrieval
@@ -11,10 +13,12 @@ from assaymark.section import Section, interval_columns, interval_values
 __all__ = ["retrieval_section", "swap_section"]
 
 
-def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig) -> Section:
+def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig, *, names: Mapping[str, str] | None = None) -> Section:
+    """`names` says how each query is shown, where that is not its text."""
     section = Section()
+    shown = {answer.query.text: answer.query.text for answer in found.answers} | dict(names or {})
     for answer in found.answers:
-        name = answer.query.text
+        name = shown[answer.query.text]
         section.estimates[f"retrieval.{name}.unsafe_at_k"] = answer.unsafe.distinct
         section.estimates[f"retrieval.{name}.ratio"] = answer.ratio
         if answer.leak is not None:
@@ -32,9 +36,9 @@ def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig) -> Secti
                     "Look at the rows behind the concept before blaming or trusting the encoder.",
                 )
             )
-    section.tables.append(_query_table(found))
+    section.tables.append(_query_table(found, shown))
     if found.pairs:
-        section.tables.append(_pair_table(found))
+        section.tables.append(_pair_table(found, shown))
     section.figures.append(
         Figure(
             "unsafe_at_k",
@@ -57,10 +61,10 @@ def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig) -> Secti
     return section
 
 
-def _query_table(found: Retrieval) -> Table:
+def _query_table(found: Retrieval, shown: Mapping[str, str]) -> Table:
     answers = found.answers
     values = {
-        "query": [a.query.text for a in answers],
+        "query": [shown[a.query.text] for a in answers],
         "axis": [a.query.axis for a in answers],
         **interval_values("unsafe", [a.unsafe.distinct for a in answers]),
         **interval_values("unsafe_repeats", [a.unsafe.kept for a in answers]),
@@ -89,11 +93,11 @@ def _query_table(found: Retrieval) -> Table:
     return Table.of("retrieval_test", "Concept retrieval", values, columns)
 
 
-def _pair_table(found: Retrieval) -> Table:
+def _pair_table(found: Retrieval, shown: Mapping[str, str]) -> Table:
     values = {
         "axis": [axis for axis, *_ in found.pairs],
-        "query": [a for _, a, _, _ in found.pairs],
-        "counterpart": [b for _, _, b, _ in found.pairs],
+        "query": [shown[a] for _, a, _, _ in found.pairs],
+        "counterpart": [shown[b] for _, _, b, _ in found.pairs],
         **interval_values("difference", [d.difference for *_, d in found.pairs]),
         "p_value": [d.p_value for *_, d in found.pairs],
     }
