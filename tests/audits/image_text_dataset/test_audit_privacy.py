@@ -125,7 +125,8 @@ def test_everybody_who_asks_is_found_and_the_manifest_is_private(
     artifact = result.artifacts["removal_manifest"]
     assert artifact.private
     manifest = pq.read_table(tmp_path / "run" / artifact.file)
-    assert set(manifest.column_names) == {"shard", "row", "reason", "request", "date"}
+    assert set(manifest.column_names) == {"shard", "row", "reason", "request", "date", "url", "sha256", "md5", "phash"}
+    assert set(manifest.column("url").to_pylist()) == {ADDRESS} and set(manifest.column("sha256").to_pylist()) == {SEVEN}
     assert {(r["shard"], r["row"]) for r in manifest.to_pylist()} == {(0, 7)} and manifest.num_rows == 5
     requests = result.tables["find_me"].data.column("request").to_pylist()
     assert all(len(request.split()) == 2 for request in requests) and not leaks(" ".join(requests), SECRETS)

@@ -23,6 +23,7 @@ PROBES = (
     "downstream",
     "label_space",
     "find_me",
+    "removal_check",
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -119,7 +120,9 @@ class ImageTextDatasetConfig(WordSettings):
     find: tuple[str, ...] = Field(
         (), description="data subjects: url=..., domain=..., name=..., sha256=..., md5=..., phash=..., image=PATH"
     )
-    find_distance: int = Field(3, ge=0, le=16, description="bits by which a perceptual hash may differ")
+    find_distance: int = Field(
+        3, ge=0, le=16, description="bits by which a perceptual hash may differ, in searches and in the removal check"
+    )
     find_cosine: float = Field(0.94, ge=-1, le=1, description="cosine from which an embedding is the same picture")
 
     # -- statistics -----------------------------------------------------------------------------------------------------------

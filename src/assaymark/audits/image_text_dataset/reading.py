@@ -21,6 +21,7 @@ from assaymark.audits.image_text_dataset.probes.find_me import FindProbe, Wanted
 from assaymark.audits.image_text_dataset.probes.hate_content import HateContentProbe
 from assaymark.audits.image_text_dataset.probes.language import LanguageProbe
 from assaymark.audits.image_text_dataset.probes.lexicons import LexiconProbe
+from assaymark.audits.image_text_dataset.probes.manifest import EVIDENCE, Evidence, ManifestProbe
 from assaymark.audits.image_text_dataset.probes.search import SearchProbe
 from assaymark.audits.image_text_dataset.probes.slice_test import SliceProbe
 from assaymark.audits.image_text_dataset.probes.tag_audit import FlagSource, TagProbe
@@ -81,6 +82,8 @@ def choose_probes(
     queries: tuple[Query, ...],
     config: ImageTextDatasetConfig,
     context: Context,
+    *,
+    removed: Evidence | None = None,
 ) -> Choice:
     """A probe runs when the data set has what it needs; otherwise a note says what is missing."""
     text, image = context.model("text_toxicity"), context.model("image_unsafe")
@@ -113,6 +116,10 @@ def choose_probes(
             "" if queries else "no queries given",
         ),
         "find_me": ([FindProbe(wanted, distance=config.find_distance)], "" if wanted else "nobody asked to be found"),
+        "removal_check": (
+            [ManifestProbe(removed or Evidence(), distance=config.find_distance)],
+            _unchecked(removed, dataset),
+        ),
     }
     probes: list[Probe] = []
     notes: list[str] = []
@@ -138,6 +145,16 @@ def further_encoders(dataset: Any, config: ImageTextDatasetConfig) -> tuple[str,
     own = dataset.mapping.get("similarity")
     found = config.encoder_columns or tuple(column for column in DATACOMP_SIMILARITIES if column in dataset.columns)
     return tuple(column for column in found if column != own)
+
+
+def _unchecked(removed: Evidence | None, dataset: Any) -> str:
+    """Why a removal manifest cannot be held against the data set, if so."""
+    if removed is None:
+        return "no removal manifest given (input removed)"
+    held = [name for name, values in zip(EVIDENCE, removed, strict=True) if values]
+    if not held:
+        return "the removal manifest holds no hash and no address"
+    return "" if any(name in dataset for name in held) else f"no column for {', '.join(held)}"
 
 
 def _scorers(source: FlagSource, text: Any, image: Any, probes: list[Probe], context: Context) -> list[Scorer]:

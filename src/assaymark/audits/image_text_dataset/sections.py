@@ -17,6 +17,7 @@ from assaymark.audits.image_text_dataset.measures.collection import (
 from assaymark.audits.image_text_dataset.measures.comparison import compare
 from assaymark.audits.image_text_dataset.measures.faces import measure_faces
 from assaymark.audits.image_text_dataset.measures.label_space import measure_labels
+from assaymark.audits.image_text_dataset.measures.removal import measure_removal, write_remaining
 from assaymark.audits.image_text_dataset.measures.retrieval import measure_retrieval
 from assaymark.audits.image_text_dataset.measures.subjects import (
     Subjects,
@@ -33,7 +34,12 @@ from assaymark.audits.image_text_dataset.report.anatomy import anatomy_section, 
 from assaymark.audits.image_text_dataset.report.datasheet import write_datasheet
 from assaymark.audits.image_text_dataset.report.hate import DetectorError, comparison_section, hate_section
 from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_texts
-from assaymark.audits.image_text_dataset.report.people import faces_section, find_section, labels_section
+from assaymark.audits.image_text_dataset.report.people import (
+    faces_section,
+    find_section,
+    labels_section,
+    removal_section,
+)
 from assaymark.audits.image_text_dataset.report.search import retrieval_section, swap_section
 from assaymark.audits.image_text_dataset.report.tags import tag_section
 from assaymark.audits.image_text_dataset.report.words import example_section, lexicon_section, slice_section
@@ -123,6 +129,11 @@ def side_sections(
         )
     if "find_me" in read.answers:
         sections.append(_subjects(read, pairs, plan, collection, config, context))
+    if "removal_check" in read.answers and plan.removed is not None:
+        removal = measure_removal(plan.removed, read.answers["removal_check"], pairs, config)
+        listed = context.artifacts is not None and len(removal.remaining) > 0
+        remaining = write_remaining(removal, pairs, context.artifacts) if listed and context.artifacts else None
+        sections.append(removal_section(removal, remaining))
     return sections
 
 
@@ -183,7 +194,7 @@ def _subjects(
     requests = shown_requests(plan.wanted, context)
     manifest = None
     if context.artifacts is not None and len(matches.row):
-        manifest = write_manifest(plan.wanted, matches, requests, context.artifacts)
+        manifest = write_manifest(plan.wanted, matches, requests, pairs, context.artifacts)
     skipped = unsearched(plan.wanted, pairs, collection)
     return find_section(matches, plan.wanted, requests, manifest, skipped, rows=read.rows)
 

@@ -1,20 +1,19 @@
-"""What people ask of the data set: searches for themselves, and the queries of the retrieval test."""
+"""What people ask of the data set: searches for themselves, rows that were to go, and the queries of the retrieval test."""
 
 from __future__ import annotations
 
-import datetime as dt
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assaymark.audit import Context
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.measures.collection import Collection
 from assaymark.audits.image_text_dataset.measures.queries import Query, read_queries
+from assaymark.audits.image_text_dataset.measures.removal import Removed, manifest_table, read_removed
 from assaymark.audits.image_text_dataset.method.find_me import match_embedding
 from assaymark.audits.image_text_dataset.probes.find_me import CONCEPT, Matches, Wanted, parse_wanted
 from assaymark.audits.image_text_dataset.report import names
@@ -28,11 +27,12 @@ __all__ = ["Subjects", "find_pictures", "find_subjects", "shown_requests", "unse
 class Subjects(NamedTuple):
     wanted: tuple[Wanted, ...]
     queries: tuple[Query, ...]
+    removed: Removed | None = None
 
 
-def find_subjects(config: ImageTextDatasetConfig) -> Subjects:
-    """Requests and queries of the settings, parsed before anything is read."""
-    return Subjects(parse_wanted(config.find), read_queries(config.queries))
+def find_subjects(config: ImageTextDatasetConfig, removed: Any = None) -> Subjects:
+    """Requests, queries and an earlier removal manifest, parsed before the data set is read."""
+    return Subjects(parse_wanted(config.find), read_queries(config.queries), None if removed is None else read_removed(removed))
 
 
 def find_pictures(
@@ -67,18 +67,19 @@ def shown_requests(wanted: tuple[Wanted, ...], context: Context) -> list[str]:
     return written if context.reveal else names.shown_requests(written, partial(hash_content, salt=context.salt))
 
 
-def write_manifest(wanted: tuple[Wanted, ...], matches: Matches, requests: list[str], folder: Path) -> Artifact:
-    """`removal_manifest.parquet`: shard, row, reason, request, date. It stays apart from the report: it points at people."""
-    table = pa.table(
-        {
-            "shard": pa.array(matches.shard, pa.int32()),
-            "row": pa.array(matches.row, pa.int64()),
-            "reason": [wanted[i].kind for i in matches.request],
-            "request": [requests[i] for i in matches.request],
-            "date": [dt.datetime.now(dt.UTC).date()] * len(matches.row),
-        }
-    )
+def write_manifest(wanted: tuple[Wanted, ...], matches: Matches, requests: list[str], pairs: Any, folder: Path) -> Artifact:
+    """`removal_manifest.parquet`: shard, row, reason, request, date, and the address and hashes that the row has.
+
+    It stays apart from the report: it points at people. The hashes let a later release be checked (input `removed`).
+    """
+    rows = np.stack([matches.shard, matches.row], axis=1)
+    reasons = [wanted[i].kind for i in matches.request]
+    table = manifest_table(pairs, rows, reasons, [requests[i] for i in matches.request])
     pq.write_table(table, folder / "removal_manifest.parquet")
     return Artifact(
-        "removal_manifest", "table", "removal_manifest.parquet", "rows to remove, with reason and date", private=True
+        "removal_manifest",
+        "table",
+        "removal_manifest.parquet",
+        "rows to remove, with reason, date, address and hashes",
+        private=True,
     )

@@ -8,12 +8,13 @@ from typing import Any
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.measures.faces import Faces
 from assaymark.audits.image_text_dataset.measures.label_space import Labels
+from assaymark.audits.image_text_dataset.measures.removal import Removal
 from assaymark.audits.image_text_dataset.probes.find_me import Matches, Wanted
 from assaymark.report.redaction import mask_term
 from assaymark.result import Artifact, Column, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, exact_count, interval_columns, interval_values
 
-__all__ = ["faces_section", "find_section", "labels_section"]
+__all__ = ["faces_section", "find_section", "labels_section", "removal_section"]
 
 
 def faces_section(found: Faces) -> Section:
@@ -173,3 +174,81 @@ def find_section(
         "Data subjects: exact URL, registered domain, name on word boundaries, content hash, near perceptual hash."
     )
     return section
+
+
+MOST_LISTED = 100
+"""Entries still there that the report lists; the artifact lists their rows."""
+
+
+def removal_section(found: Removal, remaining: Artifact | None) -> Section:
+    """What of a removal manifest is left in the release; entries are named by the hash of their evidence."""
+    section = Section()
+    total, unchecked = len(found.removed.sha256), len(found.removed.sha256) - len(found.checked)
+    section.methods.append(
+        "Removal check: every row against the manifest by content hash, address and near perceptual hash; the strongest "
+        "evidence counts. Of pictures that are fetched again 5 to 15 % change their bytes, so a content hash alone misses them."
+    )
+    if unchecked:
+        section.notes.append(
+            f"removal_check: {unchecked:,} of {total:,} entries could not be looked for: the release does not have what they "
+            "are known by"
+        )
+    if found.verification is None:
+        lacking = "no entry could be looked for"
+        section.estimates["removal.removed"] = undefined(lacking, unit="share")
+        section.estimates["removal.drifted"] = undefined(lacking, unit="share")
+        return section
+    section.estimates["removal.removed"] = found.verification.removed
+    section.estimates["removal.drifted"] = found.verification.drifted
+    if "phash" not in found.kinds:
+        section.notes.append(
+            f"removal_check: looked for by {' and '.join(found.kinds)} alone; a picture that was fetched again under another "
+            "address or with other bytes (5 to 15 % change) is missed: keep perceptual hashes in manifest and release"
+        )
+    section.tables += _removal_tables(found)
+    section.findings.append(_removal_finding(found))
+    if remaining is not None:
+        section.artifacts.append(remaining)
+        if not found.listed:
+            section.notes.append(f"removal_check: {remaining.name} lists only the first rows of what stands in very many")
+    return section
+
+
+def _removal_finding(found: Removal) -> Finding:
+    assert found.verification is not None
+    checked, there = len(found.checked), int((found.verification.found_by != "").sum())
+    rests = (("removal.removed",), ("removal_check",))
+    if not there:
+        return Finding(
+            "good", f"None of the {checked:,} rows that were to be removed is found, by {', '.join(found.kinds)}.", *rests
+        )
+    return Finding(
+        "warning",
+        f"{there:,} of {checked:,} rows that were to be removed are still in the release.",
+        *rests,
+        "Remove them (removal_remaining lists their rows), then check again; look for the cause in how the release was made.",
+    )
+
+
+def _removal_tables(found: Removal) -> list[Table]:
+    assert found.verification is not None
+    by = found.verification.found_by
+    ways = [*found.kinds, "gone"]
+    entries = [int((by == ("" if way == "gone" else way)).sum()) for way in ways]
+    rows = [int(found.rows[by == way].sum()) if way != "gone" else 0 for way in ways]
+    summary = Table.of(
+        "removal_check",
+        "Rows that were to be removed",
+        {"found_by": ways, "entries": entries, "rows": rows},
+        (Column("found_by", "label", "found by"), Column("entries", "count"), Column("rows", "count", "rows in the release")),
+    )
+    still = [i for i, way in enumerate(by) if way][:MOST_LISTED]
+    if not still:
+        return [summary]
+    values = {
+        "entry": [getattr(found.removed, by[i])[found.checked[i]] for i in still],
+        "found_by": [str(by[i]) for i in still],
+        "rows": [int(found.rows[i]) for i in still],
+    }
+    columns = (Column("entry", "id"), Column("found_by", "label", "found by"), Column("rows", "count", "rows in the release"))
+    return [summary, Table.of("removal_remaining", "Still in the release", values, columns)]
