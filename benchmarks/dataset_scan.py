@@ -50,7 +50,7 @@ def run(quick: bool = False) -> list[Row]:
                 rows += costs(root, name, sizes)
             rows.append(memory(root, name, sizes))
             rows.append(end_to_end(root, name, sizes))
-    origin = f"{found.origin} in every shard" if "real" in found.origin else found.origin
+    origin = found.origin.removesuffix(", repeated")
     rows = [row._replace(note=f"{row.note}; {origin}") for row in rows]
     return [row._replace(target=None) for row in rows] if quick else rows
 

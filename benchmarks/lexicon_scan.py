@@ -78,7 +78,9 @@ def fidelity(found: Material, folder: Path, sample: int) -> list[Row]:
     """Hits of a sample against the definition, term by term, and flagged rows against datatrove; the ratio should be 1."""
     hits = Matcher(found.lexicon, normalise=LOWER).find(found.repeated(sample))
     ours, theirs = set(zip(hits.rows.tolist(), hits.terms.tolist(), strict=True)), reference(found, sample)
-    note = f"{sample:,} captions: pairs found by both, beside pairs found by either; peer: (?:\\W|^)(term)(?:\\W|$)"
+    note = (
+        f"{sample:,} captions: pairs found by both, beside pairs found by either; peer: the defining expression, term by term"
+    )
     rows = [Row("word mode, (row, term) hits", len(ours & theirs), len(ours | theirs), "pairs", note, Target("ratio", ">=", 1))]
     flagged = float(np.unique(hits.rows).size)
     peer = other("datatrove", folder, sample)

@@ -14,7 +14,7 @@ from assaymark.plan import MEMORY, Plan, plan_from_json
 from assaymark.plan_check import check_plan, with_absolute_paths
 from assaymark.result import Result
 from assaymark.runner import Live, prepare, proceed
-from assaymark.store.runs import DiskFull
+from assaymark.store.runs import DiskFull, RunInUse
 
 __all__ = ["audit", "mitigate", "named_inputs", "one_step_plan", "run_once"]
 
@@ -193,7 +193,7 @@ def run_once(
     folder = prepare(plan, out)
     try:
         record = proceed(folder, progress=progress, live=live, stop_on_mistake=True)
-    except DiskFull:
+    except (DiskFull, RunInUse):
         raise
     except AssaymarkError:
         folder.discard()

@@ -6,13 +6,15 @@ Everything beyond typer is imported when a command needs it, so that `assaymark 
 from __future__ import annotations
 
 import json
-import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from assaymark.command_group import FAILED, INTERRUPTED, GuardedGroup, complain
 from assaymark.errors import AssaymarkError
 
 if TYPE_CHECKING:
@@ -22,58 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-FAILED = 3
-INTERRUPTED = 130
-
-
-class _Guarded(TyperGroup):
-    """Turns what goes wrong into one line and an exit code; a traceback is never printed."""
-
-    def main(self, *args: Any, **extra: Any) -> Any:
-        standalone = extra.get("standalone_mode", True)
-        extra["standalone_mode"] = False
-        if not standalone:
-            return super().main(*args, **extra)
-        try:
-            code = super().main(*args, **extra)
-        except Exception as error:
-            if not hasattr(error, "format_message"):
-                raise
-            sys.exit(_usage(error))
-        sys.exit(code if isinstance(code, int) else 0)
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except AssaymarkError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-        except Exception as error:
-            if type(error).__module__.startswith(("click", "typer")) or isinstance(error, BrokenPipeError):
-                raise
-            from assaymark.execution import keep_traceback
-
-            typer.echo(f"error: {type(error).__name__} in assaymark itself; traceback in {keep_traceback()}", err=True)
-            raise typer.Exit(FAILED) from None
-
-
-def _usage(error: Any) -> int:
-    """Say what is wrong with the words of a command, in one line instead of a framed box; returns the exit code."""
-    if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
-    else:
-        context = getattr(error, "ctx", None)
-        where = "" if context is None else f" See: {context.command_path} --help"
-        message = " ".join(error.format_message().split())
-        typer.echo(f"error: {message}{'' if message.endswith('.') else '.'}{where}", err=True)
-    return int(error.exit_code)
-
-
 app = typer.Typer(
-    cls=_Guarded,
+    cls=GuardedGroup,
     name="assaymark",
     help="Audits of machine learning where it can hurt people: data sets, models, outputs, detectors.",
     no_args_is_help=True,
@@ -208,17 +160,33 @@ def mitigate(
 def _once(plan: Plan, live: Live, out: Path | None, quiet: bool, as_json: bool) -> None:
     """Run a plan of one command: a user's mistake inside it is an error of the command, and leaves no empty folder."""
     from assaymark.runner import prepare
-    from assaymark.store.runs import DiskFull
+    from assaymark.store.runs import DiskFull, RunInUse
 
     folder = prepare(plan, out)
     try:
         _proceed(folder, quiet=quiet, as_json=as_json, live=live, stop_on_mistake=True)
-    except DiskFull:
+    except (DiskFull, RunInUse):
         raise
     except AssaymarkError as error:
         if not folder.discard():
             error.args = (f"{error}\nwhat was done is kept, continue with: assaymark resume {folder.path}",)
         raise
+
+
+@contextmanager
+def _short_warnings(folder: RunFolder, quiet: bool) -> Iterator[None]:
+    """Warnings as one line without the source beside it; with --quiet they are in the log alone."""
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None
+    ) -> None:
+        folder.log("warning", category=category.__name__, message=str(message), place=f"{Path(filename).name}:{lineno}")
+        if not quiet:
+            complain(f"warning: {' '.join(str(message).split())}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _proceed(folder: RunFolder, *, quiet: bool, as_json: bool, **how: Any) -> None:
@@ -227,19 +195,20 @@ def _proceed(folder: RunFolder, *, quiet: bool, as_json: bool, **how: Any) -> No
     from assaymark.store.runs import record_to_json
 
     try:
-        record = proceed(folder, progress=progress_for(quiet=quiet or as_json), **how)
+        with _short_warnings(folder, quiet):
+            record = proceed(folder, progress=progress_for(quiet=quiet or as_json), **how)
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; finished work is kept, continue with: assaymark resume {folder.path}", err=True)
+        complain(f"interrupted; finished work is kept, continue with: assaymark resume {folder.path}")
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
         _print_json({"folder": str(folder.path), **record_to_json(record)})
     elif not quiet:
         show_run(record, folder.path)
     for gate in record.unknown_gates:
-        typer.echo(f"error: gate {gate.text!r}: {gate.reason}", err=True)
+        complain(f"error: gate {gate.text!r}: {gate.reason}")
     for step in record.steps:
         if step.status == "failed":
-            typer.echo(f"error: step {step.id} failed: {step.error} ({folder.log_path})", err=True)
+            complain(f"error: step {step.id} failed: {step.error} ({folder.log_path})")
     raise typer.Exit(record.exit_code)
 
 
@@ -275,7 +244,7 @@ def _full_disk_is_failure(work: Any) -> None:
     try:
         work()
     except DiskFull as error:
-        typer.echo(f"error: {error}", err=True)
+        complain(f"error: {error}")
         raise typer.Exit(FAILED) from None
 
 

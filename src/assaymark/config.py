@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assaymark.errors import ConfigError, nearest
 
-__all__ = ["AuditConfig", "parse_overrides"]
+__all__ = ["AuditConfig", "in_words", "parse_overrides"]
 
 
 class AuditConfig(BaseModel):
@@ -69,15 +69,28 @@ _IN_WORDS = {
 }
 
 
+def in_words(error: Any) -> str:
+    """What a value must be, from one of pydantic's error dictionaries, whose own wording speaks to programmers."""
+    if error["type"] in _IN_WORDS:
+        return _IN_WORDS[error["type"]]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    for programmers, ours in (
+        ("Input should", "must"),
+        ("String should", "must"),
+        ("Tuple should", "must"),
+        ("List should", "must"),
+    ):
+        message = message.replace(programmers, ours)
+    return message.removesuffix(" after validation, not 0")
+
+
 def _explain(first: Any) -> str:
-    """What a setting must be, and what was given; the wording of pydantic speaks to programmers."""
     key, *inside = first["loc"] or ("settings",)
     names = [part for part in inside if isinstance(part, (int, str)) and not str(part).startswith("function-")]
     where = f"{key!r}" + "".join(f", item {part + 1}" if isinstance(part, int) else f", {part}" for part in names)
-    message = str(first["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     given = repr(first.get("input"))
     shown = given if len(given) <= 80 else f"{given[:77]}..."
-    return f"setting {where}: {_IN_WORDS.get(first['type'], message)} (given: {shown})"
+    return f"setting {where}: {in_words(first)} (given: {shown})"
 
 
 def _is_sequence(annotation: Any) -> bool:

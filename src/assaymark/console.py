@@ -236,15 +236,29 @@ def _rich_bars(console: Console) -> Any:
 
 
 def show_run(record: RunRecord, folder: Path, *, stream: TextIO | None = None, width: int | None = None) -> None:
-    """Skipped steps, gates, the worst findings, and the report's path."""
+    """Skipped steps, what of the input could not be used, gates, the worst findings, and the report's path."""
     style = Style(stream or sys.stdout, width=width)
     for step in record.steps:
         if step.status == "skipped":  # failed steps are errors, and go where errors go
             style.wrapped(printable(f"{step.id}: {step.error}"), indent="          ", first=f" {step.status:<8} ")
+    _show_losses(style, record)
     _show_gates(style, record.gates)
     _show_findings(style, record)
     report = folder / "report.html"
     style.line(f" {style.paint('report', 'faint')}  {printable(str(report if report.exists() else folder))}")
+
+
+def _show_losses(style: Style, record: RunRecord) -> None:
+    """A run that ends well must not hide that part of the data is not in it."""
+    for step in record.steps:
+        for flow in step.result.flows if step.result is not None else ():
+            lost = {reason: count for reason, count in {**flow.skipped, **flow.failed}.items() if count}
+            if lost:
+                reasons = ", ".join(f"{reason}: {count:,}" for reason, count in lost.items())
+                text = (
+                    f"{sum(lost.values()):,} of {flow.total:,} {flow.unit} of {flow.source} are not in the result ({reasons})"
+                )
+                style.wrapped(printable(text), indent=" " * 12, first=f" {'left out':<10} ")
 
 
 def _show_gates(style: Style, gates: Sequence[GateRecord]) -> None:

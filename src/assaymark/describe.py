@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,8 @@ def describe_text(audit_id: str) -> str:
     facts = describe_audit(audit_id)
     lines = [f"{facts['id']}: {facts['title']}", ""]
     lines += _paragraph("", facts["question"]) + _paragraph("", facts["paper"])
-    lines += ["", "inputs", *_input_lines(facts["inputs"])]
+    lines += ["", "inputs  NAME=PATH; columns that are not recognised: --column [NAME.]CONCEPT=COLUMN"]
+    lines += _input_lines(facts["inputs"])
     lines += ["", "models  --model ROLE=SPEC"] if facts["models"] else []
     for role in facts["models"]:
         able = " or ".join(filter(None, [", ".join(role["any_of"]), " and ".join(role["all_of"])]))
@@ -120,7 +122,9 @@ def _setting_lines(settings: list[dict[str, Any]]) -> list[str]:
     for setting in settings:
         default = json.dumps(setting["default"], ensure_ascii=False)
         default = default if len(default) <= 48 else f"{default[:45]}..."
-        lines += _paragraph(f"  {setting['name']} = {default}  ", setting["description"])
+        choices = re.fullmatch(r"Literal\[(.*)\]", setting["type"])
+        allowed = f" (one of {choices[1].replace(chr(39), '')})" if choices else ""
+        lines += _paragraph(f"  {setting['name']} = {default}  ", setting["description"] + allowed)
     return lines
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
+from assaymark.config import in_words
 from assaymark.errors import PlanError, nearest
 
 __all__ = ["Document", "explain", "read_yaml"]
@@ -105,8 +106,7 @@ def explain(error: ValidationError, document: Document) -> str:
     name = ".".join(shown) or ".".join(str(part) for part in where)
     if first["type"] == "missing":
         return f"{place}: {_kind(where)} without {str(where[-1])!r}"
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{place}: {name}: {message} (given: {first.get('input')!r:.80})"
+    return f"{place}: {name} {in_words(first)} (given: {first.get('input')!r:.80})"
 
 
 def _kind(where: Sequence[str | int]) -> str:

@@ -7,6 +7,7 @@ killed, or had failures, is continued by `resume`, which recomputes nothing that
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import time
 import traceback
@@ -88,7 +89,7 @@ def prepare(plan: Plan, out: str | Path | None = None) -> RunFolder:
         plan=plan.to_json(),
         reveal=plan.reveal,
     )
-    with _naming_full_disk(folder.path):
+    with _naming_unwritable(folder.path):
         folder.save(record)
     return folder
 
@@ -105,7 +106,7 @@ def proceed(
     RunError
         When another process writes the run, it cannot be read, or the disk is full.
     """
-    with folder.lock(), _naming_full_disk(folder.path):
+    with folder.lock(), _naming_unwritable(folder.path):
         folder.clean()
         record = folder.load()
         plan = plan_from_json(record.plan, folder.path)
@@ -275,19 +276,30 @@ def write_reports(folder: RunFolder, record: RunRecord) -> None:
     """`report.html` and `card.md` of a run; the numbers are already on disk when this fails."""
     from assaymark.report import write_report
 
-    for name in ("report.html", "card.md"):
-        try:
-            write_report(record, folder.path / name, pictures=folder.path)
-        except Exception as error:
-            if not is_disk_full(error):
-                folder.log("report failed", file=name, traceback=traceback.format_exc())
-            raise
+    with _naming_unwritable(folder.path):
+        for name in ("report.html", "card.md"):
+            try:
+                write_report(record, folder.path / name, pictures=folder.path)
+            except Exception as error:
+                if not is_disk_full(error):
+                    folder.log("report failed", file=name, traceback=traceback.format_exc())
+                raise
 
 
 @contextlib.contextmanager
-def _naming_full_disk(path: Path) -> Iterator[None]:
+def _naming_unwritable(path: Path) -> Iterator[None]:
+    """Turn a full disk, and a run folder that may not be written, into what the user can do about it."""
     try:
         yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise DiskFull(path, "writing the run") from error
+        refused = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+        if refused and str(error.filename).startswith(str(path)):
+            raise RunError(
+                f"{path} cannot be written: {error.strerror}; copy it elsewhere, or give another with --out"
+            ) from None
+        raise
     except Exception as error:
         if is_disk_full(error) and not isinstance(error, DiskFull):
             raise DiskFull(path, "writing the run") from error

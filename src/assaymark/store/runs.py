@@ -28,7 +28,7 @@ from assaymark.errors import RunError
 from assaymark.record import GateRecord, RunRecord, StepRecord
 from assaymark.result import SCHEMA_VERSION, Estimate, Result
 
-__all__ = ["DiskFull", "RunFolder", "is_disk_full", "record_from_json", "record_to_json", "write_atomic"]
+__all__ = ["DiskFull", "RunFolder", "RunInUse", "is_disk_full", "record_from_json", "record_to_json", "write_atomic"]
 
 
 class DiskFull(RunError):
@@ -39,6 +39,10 @@ class DiskFull(RunError):
             f"no space left on the device while {what}; finished steps are kept in {folder}: "
             f"free some space, then: assaymark resume {folder}"
         )
+
+
+class RunInUse(RunError):
+    """Another process writes the run."""
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -105,8 +109,9 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"cannot make the run folder {out or root}: {error.strerror}; give another with --out") from None
         if any(path.iterdir()):
-            mend = f"continue it with: assaymark resume {path}" if (path / "run.json").exists() else "give another with --out"
-            raise RunError(f"{path} is not empty: {mend}")
+            is_run = (path / "run.json").exists()
+            mend = f"it holds a run; continue that with: assaymark resume {path}, or " if is_run else ""
+            raise RunError(f"{path} is not empty: {mend}give another with --out")
         return cls(path)
 
     @classmethod
@@ -146,7 +151,7 @@ class RunFolder:
             except BlockingIOError:
                 handle.seek(0)
                 owner = handle.read().strip() or "unknown"
-                raise RunError(f"{self.path} is being written by process {owner}: wait for it, or stop it") from None
+                raise RunInUse(f"{self.path} is being written by process {owner}: wait for it, or stop it") from None
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()
@@ -196,12 +201,19 @@ class RunFolder:
                 left.unlink(missing_ok=True)
 
     def discard(self) -> bool:
-        """Remove a run that holds nothing worth keeping (no table, artifact or checkpoint); True when it is gone."""
+        """Remove a run that holds nothing worth keeping (no table, artifact or checkpoint); True when it is gone.
+
+        A run that another process writes is that process's own, however little it holds yet.
+        """
         ours = {"run.json", "log.jsonl", ".lock"}
-        files = [path for path in self.path.rglob("*") if not path.is_dir()]
-        if any(path.parent != self.path or path.name not in ours for path in files):
+        try:
+            with self.lock():
+                files = [path for path in self.path.rglob("*") if not path.is_dir()]
+                if any(path.parent != self.path or path.name not in ours for path in files):
+                    return False
+                shutil.rmtree(self.path, ignore_errors=True)
+        except (RunError, OSError):
             return False
-        shutil.rmtree(self.path, ignore_errors=True)
         return not self.path.exists()
 
 

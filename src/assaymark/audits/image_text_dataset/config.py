@@ -93,6 +93,9 @@ class ImageTextDatasetConfig(WordSettings):
     tau_grid: tuple[float, ...] = Field(
         tuple(round(0.15 + 0.01 * i, 2) for i in range(26)), description="cut-offs of the threshold curve, 0.15 to 0.40"
     )
+    encoder_columns: tuple[str, ...] = Field(
+        (), description="similarity columns of further encoders, to see whether a cut-off transfers; DataComp's are found"
+    )
     punsafe_grid: tuple[Share, ...] = Field(
         (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9), description="cut-offs on punsafe whose residual harm is measured"
     )

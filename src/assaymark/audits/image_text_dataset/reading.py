@@ -110,7 +110,7 @@ def choose_probes(
             [HateContentProbe(source.text_labels, thresholds=config.theta_grid, theta=config.theta, empty=config.empty_text)],
             "" if source.text_labels else "no text model given (--model text_toxicity=SPEC)",
         ),
-        "admission": ([AdmissionProbe(words)], ""),
+        "admission": ([AdmissionProbe(words, encoders=further_encoders(dataset, config))], ""),
         "retrieval": (
             [SearchProbe([q.text for q in queries], k=config.k)] if queries else [],
             "" if queries else "no queries given",
@@ -135,6 +135,16 @@ def choose_probes(
     if config.language_sample and "anatomy" in config.probes and "text" in dataset and "language" not in dataset:
         probes.append(LanguageProbe(size=config.language_sample))
     return Choice(tuple(probes), tuple(_scorers(source, text, image, probes, context)), tuple(notes))
+
+
+DATACOMP_SIMILARITIES = ("clip_b32_similarity_score", "clip_l14_similarity_score")
+
+
+def further_encoders(dataset: Any, config: ImageTextDatasetConfig) -> tuple[str, ...]:
+    """Similarity columns beside the one that is audited: those of the settings, else what DataComp writes."""
+    own = dataset.mapping.get("similarity")
+    found = config.encoder_columns or tuple(column for column in DATACOMP_SIMILARITIES if column in dataset.columns)
+    return tuple(column for column in found if column != own)
 
 
 def _unchecked(removed: Evidence | None, dataset: Any) -> str:
@@ -202,6 +212,9 @@ def read_pairs(dataset: Any, choice: Choice, config: ImageTextDatasetConfig, con
         if model is not None and hasattr(model, "columns"):
             scores = {f"{role}.{label}": c for label, c in zip(model.labels, model.columns, strict=True)}
             dataset = dataset.with_scores({name: column for name, column in scores.items() if name in asked})
+    dataset = dataset.with_scores(
+        {f"similarity.{c}": c for probe in choice.probes if isinstance(probe, AdmissionProbe) for c in probe.encoders}
+    )
     sampled = bool(config.sample_rows) and any(probe.name == "hate_content" for probe in choice.probes)
     checkpoint = None if context.work is None else context.work / name
     with context.progress.task(f"reading {name}", total=dataset.rows, unit="rows") as task:

@@ -14,6 +14,7 @@ from assaymark.audits.image_text_dataset.measures.collection import (
     given_embeddings,
     near_duplicate_images,
 )
+from assaymark.audits.image_text_dataset.measures.comparison import compare
 from assaymark.audits.image_text_dataset.measures.faces import measure_faces
 from assaymark.audits.image_text_dataset.measures.label_space import measure_labels
 from assaymark.audits.image_text_dataset.measures.pictures import contact_sheets
@@ -32,7 +33,7 @@ from assaymark.audits.image_text_dataset.reading import detector_counts
 from assaymark.audits.image_text_dataset.report.admission import admission_section
 from assaymark.audits.image_text_dataset.report.anatomy import anatomy_section, duplicate_section, near_duplicate_section
 from assaymark.audits.image_text_dataset.report.datasheet import write_datasheet
-from assaymark.audits.image_text_dataset.report.hate import DetectorError, compare, comparison_section, hate_section
+from assaymark.audits.image_text_dataset.report.hate import DetectorError, comparison_section, hate_section
 from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_texts
 from assaymark.audits.image_text_dataset.report.people import (
     faces_section,

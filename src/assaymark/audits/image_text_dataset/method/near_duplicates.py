@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -47,6 +46,8 @@ def cosine_pairs(embeddings: npt.NDArray[np.floating], *, threshold: float = 0.9
     -----
     O(n^2 d) work and O(block^2) memory: meant for samples and for hits, up to some 10^5 rows.
     """
+    import torch  # here, so that an audit without embeddings needs no torch
+
     n = len(embeddings)
     firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for i in range(0, n, block):
