@@ -46,7 +46,9 @@ def test_all_languages_in_one_folder(shared_data: Path, table: str, tmp_path: Pa
     assert result["lexicons.any.substring"].value > result["lexicons.any.word"].value
     assert {"en", "de", "ja"} <= set(result.tables["lexicon_terms"].data.column("language").to_pylist())
     assert result.flows[0].used == result.flows[0].total == english["anatomy.rows"].value
-    assert sum("was left out" in note for note in result.notes) == 5  # neither tag, similarity, model, query nor request
+    assert (
+        sum("was left out" in note for note in result.notes) == 6
+    )  # neither tag, similarity, model, query, request nor manifest
     html = result.report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert not leaks(html)
 
