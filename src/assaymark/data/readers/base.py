@@ -41,6 +41,8 @@ __all__ = [
 
 BATCH_ROWS = 65_536
 
+_PACKED = {"gz": "gzip", "bz2": "bz2", "zst": "zstd"}
+
 CONNECT_SECONDS, SILENT_SECONDS, ATTEMPTS = 5.0, 15.0, 3
 """A remote store that does not answer ends in an error after at most about a minute."""
 
@@ -227,10 +229,13 @@ def locate(path: str) -> tuple[pafs.FileSystem, str]:
 def open_file(path: str) -> Any:
     """Random access, memory-mapped when local."""
     system, inner = locate(path)
-    return pa.memory_map(inner) if isinstance(system, pafs.LocalFileSystem) else system.open_input_file(inner)
+    # As bytes: a name need not be UTF-8.
+    return pa.memory_map(os.fsencode(inner)) if isinstance(system, pafs.LocalFileSystem) else system.open_input_file(inner)
 
 
 def open_stream(path: str) -> Any:
     """Sequential bytes; .gz, .bz2 and .zst are unpacked."""
     system, inner = locate(path)
-    return system.open_input_stream(inner, compression="detect", buffer_size=1 << 20)
+    name = os.fsencode(inner) if isinstance(system, pafs.LocalFileSystem) else inner
+    packed = _PACKED.get(path.rpartition(".")[2].lower())  # not "detect", which sees nothing in a name of bytes
+    return system.open_input_stream(name, compression=packed, buffer_size=1 << 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -29,6 +30,8 @@ from assaymark.data.schema import ALIASES, looks_like_url, numbers_from_text
 __all__ = ["CsvReader", "TsvReader", "line_blocks"]
 
 BLOCK = 8 << 20
+# No NUL in it: the parser of Arrow then miscounts the fields of the row.
+END = b"(end of file: the mark of assaymark 6f2c91d0e5b84a37)"
 _KNOWN = {name.casefold() for names in ALIASES.values() for name in names}
 
 
@@ -155,7 +158,7 @@ class CsvReader(_Delimited):
 
         with open_stream(path) as stream:
             batches = pacsv.open_csv(
-                stream,
+                _Ended(stream, len(header.names)),
                 read_options=pacsv.ReadOptions(
                     column_names=list(header.names), skip_rows=int(header.present), block_size=BLOCK, use_threads=False
                 ),
@@ -175,15 +178,54 @@ class CsvReader(_Delimited):
             yield RawBatch(dict.fromkeys(columns, nulls), malformed[0], first, np.full(malformed[0], MALFORMED, np.uint8))
 
 
+class _Ended(io.RawIOBase):
+    """A stream of CSV with one row more at its end, whose every field is `END`.
+
+    A quotation mark that is never closed turns the rest of a file into one field without any error. It swallows this row,
+    too, and so shows.
+    """
+
+    def __init__(self, stream: Any, width: int) -> None:
+        self._stream, self._last = stream, b"\n"
+        self._end = b",".join([END] * width) + b"\n"
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = BLOCK if size is None or size < 0 else size
+        parts = [bytes(self._stream.read(wanted))]
+        while parts[-1] and (missing := wanted - sum(map(len, parts))):
+            parts.append(bytes(self._stream.read(missing)))
+        content = b"".join(parts)
+        self._last = content[-1:] or self._last
+        if parts[-1] or not self._end:
+            return content
+        # Together with what precedes it wherever there is room: the parser mistakes a quotation mark at the edge of a block.
+        end = self._end if self._last == b"\n" else b"\n" + self._end
+        if len(content) + len(end) <= wanted:
+            content, self._end = content + end, b""
+        return content
+
+
 def _readable(batches: Any, path: str) -> Iterator[Any]:
-    """Batches of Arrow's reader, whose word for a row longer than a block nobody would understand."""
+    """Batches of Arrow's reader without the row that `_Ended` adds; `Unreadable` where that is not the last one."""
+    last, rows = None, 0
     try:
-        yield from batches
+        for batch in batches:
+            if batch.num_rows:
+                if last is not None:
+                    yield last
+                last, rows = batch, rows + batch.num_rows
     except pa.ArrowInvalid as error:
         if "straddl" not in str(error):
             raise
-        reason = f"a row longer than {BLOCK >> 20} MiB: is a quotation mark never closed?"
-        raise Unreadable.of(path, reason) from None
+        raise Unreadable.of(path, f"a row longer than {BLOCK >> 20} MiB: is a quotation mark never closed?") from None
+    if last is None or last.column(0)[-1].as_py() != END:
+        reason = f"a quotation mark in row {max(rows, 1):,} is never closed; the rest of the file would be one field"
+        raise Unreadable.of(path, reason)
+    if last.num_rows > 1:
+        yield last.slice(0, last.num_rows - 1)
 
 
 class TsvReader(_Delimited):
