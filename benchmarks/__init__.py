@@ -7,9 +7,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-__all__ = ["Row", "best_seconds"]
+__all__ = ["Row", "Target", "best_seconds"]
+
+
+class Target(NamedTuple):
+    """A promise about one row: `quantity` of it is at most (or at least) `limit`."""
+
+    quantity: Literal["ours", "ratio", "times"]
+    bound: Literal["<=", ">="]
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.quantity} {self.bound} {self.limit:g}"
 
 
 class Row(NamedTuple):
@@ -24,10 +35,27 @@ class Row(NamedTuple):
     peer: float | None
     unit: str
     note: str = ""
+    target: Target | None = None
 
     @property
     def ratio(self) -> float | None:
+        """`ours / peer`: below 1 where ours takes less."""
         return None if self.peer in (None, 0) else self.ours / self.peer
+
+    @property
+    def times(self) -> float | None:
+        """`peer / ours`: of seconds, how many times faster ours is."""
+        return None if self.peer is None or not self.ours else self.peer / self.ours
+
+    @property
+    def held(self) -> bool | None:
+        """Whether the target is met; None without a target, or where the peer it needs was not measured."""
+        if self.target is None:
+            return None
+        value = {"ours": self.ours, "ratio": self.ratio, "times": self.times}[self.target.quantity]
+        if value is None:
+            return None
+        return value <= self.target.limit if self.target.bound == "<=" else value >= self.target.limit
 
 
 def best_seconds(function: Callable[[], object], *, repeats: int = 3) -> float:

@@ -1,4 +1,7 @@
-"""Run every benchmark module and print one table: `python -m benchmarks [--quick] [NAME ...]`."""
+"""Run every benchmark module and print one table: `python -m benchmarks [--quick] [NAME ...]`.
+
+The ratio is ours / peer; "times" is peer / ours, of seconds how many times faster ours is.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import Row
+from benchmarks import Row, _peers
 
 LIBRARIES = ("numpy", "pyarrow", "daft", "duckdb", "scipy", "torch", "ahocorasick_rs", "pyahocorasick", "scikit-learn")
-HEADINGS = ("case", "ours", "peer", "ratio", "unit", "note")
+HEADINGS = ("case", "ours", "peer", "unit", "ratio", "times", "target", "note")
+RIGHT = (False, True, True, False, True, True, False, False)
 
 
 def names() -> list[str]:
@@ -31,7 +35,8 @@ def machine() -> str:
             found.append(f"{library} {version(library)}")
         except PackageNotFoundError:
             continue
-    return f"{cores} cores, {platform.machine()}, Python {platform.python_version()}, {', '.join(found)}"
+    peers = f"; peers: {_peers.versions()}" if _peers.peers_python() else "; no environment of the peers"
+    return f"{cores} cores, {platform.machine()}, Python {platform.python_version()}, {', '.join(found)}{peers}"
 
 
 def number(value: float | None) -> str:
@@ -40,15 +45,24 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def verdict(row: Row) -> str:
+    """The target of a row and whether it is met."""
+    if row.target is None:
+        return ""
+    return f"{row.target}: {'not measured' if row.held is None else 'met' if row.held else 'MISSED'}"
+
+
 def table(rows: Iterable[Row]) -> str:
     """Markdown table of the rows, padded so that it also reads well in a terminal."""
-    cells = [(r.case, number(r.ours), number(r.peer), number(r.ratio), r.unit, r.note.replace("|", "/")) for r in rows]
+    cells = [
+        (r.case, number(r.ours), number(r.peer), r.unit, number(r.ratio), number(r.times), verdict(r), r.note.replace("|", "/"))
+        for r in rows
+    ]
     widths = [max(len(line[i]) for line in [HEADINGS, *cells]) for i in range(len(HEADINGS))]
-    rightwards = (False, True, True, True, False, False)
-    rule = "|".join("-" * (w + 1) + (":" if right else "-") for w, right in zip(widths, rightwards, strict=True))
+    rule = "|".join("-" * (w + 1) + (":" if right else "-") for w, right in zip(widths, RIGHT, strict=True))
 
     def line(values: tuple[str, ...]) -> str:
-        padded = (v.rjust(w) if right else v.ljust(w) for v, w, right in zip(values, widths, rightwards, strict=True))
+        padded = (v.rjust(w) if right else v.ljust(w) for v, w, right in zip(values, widths, RIGHT, strict=True))
         return "| " + " | ".join(padded) + " |"
 
     return "\n".join([line(HEADINGS), f"|{rule}|", *map(line, cells)])
@@ -58,16 +72,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run (all): {', '.join(names()) or 'none yet'}")
     parser.add_argument("--quick", action="store_true", help="small sizes: does it run, not how fast is it")
+    parser.add_argument("--no-peers", action="store_true", help="do not install the peers where they are missing")
     chosen = parser.parse_args(arguments)
     if unknown := sorted(set(chosen.names) - set(names())):
         parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(names())}")
+    if not chosen.no_peers:
+        _peers.ensure()
     rows: list[Row] = []
     for name in chosen.names or names():
         start = time.perf_counter()
-        rows += [Row(*row) for row in importlib.import_module(f"benchmarks.{name}").run(chosen.quick)]
+        rows += importlib.import_module(f"benchmarks.{name}").run(chosen.quick)
         print(f"{name}: {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
     print(table(rows))
-    print(f"\n{machine()}{' (quick sizes: not for quoting)' if chosen.quick else ''}")
+    print("\nratio = ours / peer; times = peer / ours (of seconds: how many times faster ours is)")
+    print(f"{machine()}{' (quick sizes: not for quoting)' if chosen.quick else ''}")
     return 0
 
 

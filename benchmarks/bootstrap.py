@@ -1,24 +1,24 @@
-"""Speed of the vectorised bootstrap beside loops that draw resamples of the same size.
+"""Speed of the vectorised bootstrap beside loops that draw as many resamples of the same size.
 
 Two peers, named in the note of each row:
 
-* item loop: plain Python, one resample after the other, one item after the other (draw an index, add its value);
-* resample loop: Python over resamples, numpy within each, which is what a careful script does.
+* item loop: plain Python, one resample after the other, one item after the other: draw an index, add its value to the sum
+  (`for resample: for item: total += values[rng.integers(n)]`). This is the loop that the target of 50 times is about.
+* resample loop: Python over resamples, numpy within each (`values[rng.integers(n, size=n)].mean()`), as a careful script does.
+  It does the same array work and can only be beaten by not drawing every item, so it has no target.
 
 A peer is timed on a few of the resamples and scaled to all of them, as its time is proportional to their number.
-Run `python benchmarks/bootstrap.py`.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from assaymark.stats import bootstrap_mean, bootstrap_ratio
+from benchmarks import Row, Target, best_seconds
 
 RESAMPLES = 1000
 FloatArray = npt.NDArray[np.float64]
@@ -54,23 +54,14 @@ def cluster_loop(
     return [float(np.concatenate([members[i] for i in pick]).mean()) for pick in picks]
 
 
-def seconds(call: Callable[[], Any], *, repeats: int) -> float:
-    """Shortest of several runs."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def _row(case: str, ours: Callable[[], object], peer: Callable[[int], object], timed: int, note: str) -> Row:
+    own = best_seconds(ours)
+    other = best_seconds(lambda: peer(timed), repeats=1) * RESAMPLES / timed
+    target = Target("times", ">=", 50) if note.startswith("item loop") else None
+    return Row(f"bootstrap, {case}", own, other, "s", f"peer: {note}, {RESAMPLES:,} resamples, timed on {timed}", target)
 
 
-def _row(case: str, ours: Callable[[], object], peer: Callable[[int], object], timed: int, note: str) -> dict[str, Any]:
-    own = seconds(ours, repeats=3)
-    other = seconds(lambda: peer(timed), repeats=1) * RESAMPLES / timed
-    return {"case": case, "ours": own, "peer": other, "ratio": other / own, "unit": "s", "note": note}
-
-
-def _both_loops(case: str, ours: Callable[[], object], top: FloatArray, bottom: FloatArray) -> list[dict[str, Any]]:
+def _both_loops(case: str, ours: Callable[[], object], top: FloatArray, bottom: FloatArray) -> list[Row]:
     """Rows beside the item loop and the resample loop."""
     rng = np.random.default_rng(2)
     few = max(1, 30_000 // top.size)
@@ -82,13 +73,13 @@ def _both_loops(case: str, ours: Callable[[], object], top: FloatArray, bottom: 
         return resample_loop(top, bottom, rng=rng, resamples=resamples)
 
     return [
-        _row(case, ours, items, few, f"item loop, B = {RESAMPLES}"),
-        _row(case, ours, resamples_of_arrays, min(20 * few, RESAMPLES), f"resample loop, B = {RESAMPLES}"),
+        _row(case, ours, items, few, "item loop"),
+        _row(case, ours, resamples_of_arrays, min(20 * few, RESAMPLES), "resample loop"),
     ]
 
 
-def run(quick: bool = False) -> list[dict[str, Any]]:
-    """One row for each case and peer: case, seconds of ours and of the peer, ratio peer / ours, unit and note."""
+def run(quick: bool = False) -> list[Row]:
+    """One row for each case and peer."""
     generator, rng = np.random.default_rng(0), np.random.default_rng(1)
     n, m = (10_000, 1_000) if quick else (100_000, 10_000)
     share, clusters = (generator.random(n) < 0.003).astype(np.float64), np.arange(n) * 100 // n
@@ -105,7 +96,7 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
             lambda: bootstrap_mean(share, rng=rng, clusters=clusters),
             clustered,
             50,
-            f"resample loop over clusters, B = {RESAMPLES}",
+            "resample loop over clusters",
         ),
         *_both_loops("ratio of shards, n = 128", lambda: bootstrap_ratio(hits, rows_of_shard, rng=rng), hits, rows_of_shard),
         *_both_loops(f"mean, n = {m:,}", lambda: bootstrap_mean(values, rng=rng), values, np.ones(m)),
@@ -116,13 +107,3 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
             weights,
         ),
     ]
-
-
-def main() -> None:
-    print(f"{'case':36}{'ours s':>10}{'peer s':>10}{'ratio':>10}  peer")
-    for row in run():
-        print(f"{row['case']:36}{row['ours']:>10.4f}{row['peer']:>10.3f}{row['ratio']:>10.1f}  {row['note']}")
-
-
-if __name__ == "__main__":
-    main()

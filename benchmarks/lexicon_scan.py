@@ -1,47 +1,33 @@
 """Seeking a word list in captions: seconds per million captions, and whether the same rows are flagged.
 
-`python benchmarks/lexicon_scan.py [--quick]`. Peers: the regular expression that defines word mode (one alternation, Python's
-`re`), and in an environment of their own (`python benchmarks/_peers.py`) better-profanity, the bad-word filter of datatrove and
-polars' substring scan. Slow peers see a sample; their seconds are scaled to a million captions and the note says so.
+Peers: the regular expression that defines word mode (one alternation, Python's `re`), and in an environment of their own
+better-profanity, the bad-word filter of datatrove and polars' substring scan. Slow peers see a sample; their seconds are scaled
+to a million captions and the note says how many they saw.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import re
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from assaymark.data.lexicon import Lexicon, Matcher, Normalisation, load_lexicon
+from assaymark.data.lexicon import Matcher, Normalisation
+from benchmarks import Row, Target, best_seconds
+from benchmarks._material import Material, material
+from benchmarks._peers import ask
 
-HERE = Path(__file__).resolve().parent
 MILLION = 1_000_000
+UNIT = "s per million captions"
 LOWER = Normalisation(nfkc=False, zero_width=False)  # what the peers do: letter case and nothing else
-
-
-class Material(NamedTuple):
-    """What is searched: distinct captions, repeated to the wanted number, and the list; `origin` says what they are."""
-
-    captions: list[str]
-    lexicon: Lexicon
-    origin: str
-
-    def repeated(self, n: int) -> pa.Array:
-        distinct = pa.array(self.captions, pa.large_string())
-        return pa.concat_arrays([distinct] * -(-n // len(distinct))).slice(0, n)
+TARGETS = {
+    "better-profanity": Target("times", ">=", 100),
+    "datatrove C4BadWordsFilter": Target("times", ">=", 3),
+}
 
 
 class PeerRun(NamedTuple):
@@ -50,142 +36,93 @@ class PeerRun(NamedTuple):
     flagged: int
 
 
-def run(quick: bool = False) -> list[dict[str, Any]]:
+def run(quick: bool = False) -> list[Row]:
     """Rows of the table. Quick: a tenth of the captions, and smaller samples for the slow peers."""
-    material = real() or generated()
+    found = material()
     total, sample = (MILLION // 10, 2_000) if quick else (MILLION, 10_000)
-    captions, terms = material.repeated(total), f"{len(material.lexicon)} terms"
+    captions = found.repeated(total)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        write(material, Path(folder))
+        write(found, Path(folder))
         for mode in ("word", "substring"):
-            matcher = Matcher(material.lexicon, mode=mode)
+            matcher = Matcher(found.lexicon, mode=mode)
             for threads in (1, 2):
-                ours = per_million(partial(matcher.find, captions, threads=threads), total)
-                for name, peer in peers(mode, material, Path(folder), total, sample, threads).items():
-                    note = peer_note(name, peer)
-                    case = f"{mode} mode, {terms}, {threads} thread{'s' * (threads > 1)}"
-                    rows.append(row(case, ours, peer and peer.seconds, "s per million captions", f"{note}; {material.origin}"))
-        rows += fidelity(material, Path(folder), sample)
+                search = partial(matcher.find, captions, threads=threads)
+                search()
+                ours = best_seconds(search) * MILLION / total
+                case = f"{mode} mode, {len(found.lexicon)} terms, {threads} thread{'s' * (threads > 1)}"
+                if mode == "word" and threads == 2:
+                    note = f"nothing beside it; {total:,} captions; {found.origin}"
+                    rows.append(Row(case, ours, None, UNIT, note, Target("ours", "<=", 5)))
+                for name, peer in peers(mode, found, Path(folder), total, sample, threads).items():
+                    note = f"{peer_note(name, peer)}; {found.origin}"
+                    rows.append(Row(case, ours, peer and peer.seconds, UNIT, note, TARGETS.get(name)))
+        rows += fidelity(found, Path(folder), sample)
     return rows
 
 
-def peers(mode: str, material: Material, folder: Path, total: int, sample: int, threads: int) -> dict[str, PeerRun | None]:
+def peers(mode: str, found: Material, folder: Path, total: int, sample: int, threads: int) -> dict[str, PeerRun | None]:
     """Those that answer the same question, by name: whole words in Python, one thread; substrings in polars, any number."""
     if mode == "substring":
-        return {"polars contains_any": other("polars", folder, total, threads=threads)}
+        return {"polars contains_any (which rows, not which terms: a lower bound)": other("polars", folder, total, threads)}
     if threads > 1:
-        return {"regular expression": expression(material, sample)}
+        return {}
     return {
-        "regular expression": expression(material, sample),
+        "regular expression": expression(found, sample),
         "datatrove C4BadWordsFilter": other("datatrove", folder, sample),
-        "better-profanity": other("better-profanity", folder, sample // 50),
+        "better-profanity": other("better-profanity", folder, max(20, sample // 50)),
     }
 
 
-def fidelity(material: Material, folder: Path, sample: int) -> list[dict[str, Any]]:
-    """Flagged rows of a sample against the definition and against datatrove; the ratio should be 1."""
-    rows = []
-    hits = Matcher(material.lexicon, normalise=LOWER).find(material.repeated(sample))
-    ours = float(np.unique(hits.rows).size)
-    for name, peer in (
-        ("regular expression", expression(material, sample)),
-        ("datatrove C4BadWordsFilter", other("datatrove", folder, sample)),
-    ):
-        rows.append(row("word mode, flagged rows", ours, peer and float(peer.flagged), "rows", peer_note(name, peer)))
-    return rows
+def fidelity(found: Material, folder: Path, sample: int) -> list[Row]:
+    """Hits of a sample against the definition, term by term, and flagged rows against datatrove; the ratio should be 1."""
+    hits = Matcher(found.lexicon, normalise=LOWER).find(found.repeated(sample))
+    ours, theirs = set(zip(hits.rows.tolist(), hits.terms.tolist(), strict=True)), reference(found, sample)
+    note = (
+        f"{sample:,} captions: pairs found by both, beside pairs found by either; peer: the defining expression, term by term"
+    )
+    rows = [Row("word mode, (row, term) hits", len(ours & theirs), len(ours | theirs), "pairs", note, Target("ratio", ">=", 1))]
+    flagged = float(np.unique(hits.rows).size)
+    peer = other("datatrove", folder, sample)
+    note = peer_note("datatrove C4BadWordsFilter", peer)
+    return [*rows, Row("word mode, flagged rows", flagged, peer and float(peer.flagged), "rows", note)]
 
 
-def expression(material: Material, sample: int) -> PeerRun:
+def reference(found: Material, sample: int) -> set[tuple[int, int]]:
+    """Every (row, term) of the definition. A term that is no substring of a text cannot be a word of it and is not tried."""
+    texts = [text.casefold() for text in found.repeated(sample).to_pylist()]
+    pairs = set()
+    for index, term in enumerate(found.lexicon.terms):
+        word = LOWER.one(term.term)
+        pattern = re.compile(rf"(?:\W|^)({re.escape(word)})(?:\W|$)")
+        pairs |= {(row, index) for row, text in enumerate(texts) if word in text and pattern.search(text)}
+    return pairs
+
+
+def expression(found: Material, sample: int) -> PeerRun:
     """The definition of word mode as one alternation over normalised texts."""
-    terms = "|".join(re.escape(LOWER.one(term.term)) for term in material.lexicon.terms)
+    terms = "|".join(re.escape(LOWER.one(term.term)) for term in found.lexicon.terms)
     pattern = re.compile(rf"(?:\W|^)({terms})(?:\W|$)")
-    texts = material.repeated(sample).to_pylist()
+    texts = found.repeated(sample).to_pylist()
     flagged = sum(pattern.search(text.casefold()) is not None for text in texts)
-    seconds = per_million(lambda: [pattern.search(text.casefold()) for text in texts], sample)
+    seconds = best_seconds(lambda: [pattern.search(text.casefold()) for text in texts]) * MILLION / sample
     return PeerRun(seconds, sample, flagged)
 
 
-def other(peer: str, folder: Path, n: int, *, threads: int = 1) -> PeerRun | None:
+def other(peer: str, folder: Path, n: int, threads: int = 1) -> PeerRun | None:
     """A peer in the environment of the peers; None where that has not been made."""
-    found = subprocess.run(
-        [sys.executable, HERE / "_peers.py", "--find"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    if not found:
-        return None
-    command: list[str | Path] = [found, HERE / "_lexicon_peers.py", peer, folder, str(n)]
-    environment = {**os.environ, "POLARS_MAX_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-    answer = json.loads(
-        subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.splitlines()[-1]
-    )
-    return PeerRun(answer["seconds"] * MILLION / answer["captions"], answer["captions"], answer["flagged"])
-
-
-def per_million(search: Callable[[], object], n: int) -> float:
-    """Least of three runs after one that compiles."""
-    seconds = []
-    search()
-    for _ in range(3):
-        start = time.perf_counter()
-        search()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds) * MILLION / n
-
-
-def row(case: str, ours: float, peer: float | None, unit: str, note: str) -> dict[str, Any]:
-    return {"case": case, "ours": ours, "peer": peer, "ratio": ours / peer if peer else None, "unit": unit, "note": note}
+    environment = {"POLARS_MAX_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    answer = ask("_lexicon_peers.py", peer, folder, str(n), environment=environment)
+    return answer and PeerRun(answer["seconds"] * MILLION / answer["captions"], answer["captions"], answer["flagged"])
 
 
 def peer_note(name: str, peer: PeerRun | None) -> str:
     if peer is None:
-        return f"peer {name} absent: run python benchmarks/_peers.py"
-    each = peer.seconds / MILLION * 1e6
-    return f"peer {name}: {peer.captions:,} captions, {each:,.3g} us each"
+        return f"peer {name} was not run: no environment of the peers"
+    return f"peer: {name}, {peer.captions:,} captions, {peer.seconds / MILLION * 1e6:,.3g} us each"
 
 
-def real() -> Material | None:
-    """Raw alt-texts and the English list of the shared research data, where they are."""
-    import pyarrow.parquet as pq
-
-    folder = Path(os.environ.get("ASSAYMARK_SHARED_DATA") or HERE.parents[1] / "shared" / "data")
-    table, words = folder / "img2dataset-alttext-10k" / "test_10000.parquet", folder / "ldnoobw" / "en.txt"
-    if not (table.is_file() and words.is_file()):
-        return None
-    texts = pq.read_table(table, columns=["TEXT"])["TEXT"].fill_null("").to_pylist()
-    return Material(texts, load_lexicon(words), f"{len(texts):,} real alt-texts, repeated")
-
-
-def generated(seed: int = 0) -> Material:
-    """Captions of made-up words and 403 of these as the list, each caption holding one with probability 1 %."""
-    rng = np.random.default_rng(seed)
-    letters = list("abcdefghijklmnoprstuvwy")
-    words = np.unique(["".join(rng.choice(letters, rng.integers(4, 11))) for _ in range(8_000)])
-    rng.shuffle(words)
-    terms, harmless = words[:403], words[403:]
-    sentences = rng.choice(harmless, (10_000, 9))
-    planted = np.flatnonzero(rng.random(len(sentences)) < 0.01)
-    sentences[planted, rng.integers(0, 9, len(planted))] = rng.choice(terms, len(planted))
-    return Material([" ".join(row) for row in sentences], Lexicon.of("made-up", terms.tolist()), "generated captions, repeated")
-
-
-def write(material: Material, folder: Path) -> None:
+def write(found: Material, folder: Path) -> None:
     """What the peers read."""
-    (folder / "captions.json").write_text(json.dumps(material.captions), encoding="utf-8")
-    (folder / "terms.txt").write_text("\n".join(term.term for term in material.lexicon.terms), encoding="utf-8")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it run, not how fast is it")
-    rows = run(parser.parse_args().quick)
-    print(f"{'case':36} {'ours':>9} {'peer':>9} {'ratio':>8}  unit; note")
-    for line in rows:
-        peer, ratio = (f"{line[key]:.4g}" if line[key] is not None else "-" for key in ("peer", "ratio"))
-        print(f"{line['case']:36} {line['ours']:9.4g} {peer:>9} {ratio:>8}  {line['unit']}; {line['note']}")
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("ahocorasick_rs", "pyarrow", "numpy"))
-    pins = ", ".join(line for line in (HERE / "peers.txt").read_text().splitlines() if "==" in line)
-    print(f"\n{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {libraries}; peers: {pins}")
-
-
-if __name__ == "__main__":
-    main()
+    (folder / "captions.json").write_text(json.dumps(found.captions), encoding="utf-8")
+    (folder / "terms.txt").write_text("\n".join(term.term for term in found.lexicon.terms), encoding="utf-8")

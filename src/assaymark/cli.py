@@ -329,8 +329,10 @@ def demo(
     from assaymark.console import progress_for
     from assaymark.demo import run_demo
 
-    found = run_demo(out, progress_for(quiet=quiet))
-    typer.echo(str(found if isinstance(found, (str, Path)) else out))
+    outcome = run_demo(out, progress_for(quiet=quiet), quiet=quiet)
+    typer.echo(f"report  {outcome.report}")
+    if outcome.found < outcome.planted:
+        raise typer.Exit(3)
 
 
 def main() -> None:

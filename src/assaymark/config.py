@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Self, Union, get_args, get_origin
 
 import yaml
@@ -44,6 +44,15 @@ class AuditConfig(BaseModel):
             return cls.model_validate(settings)
         except ValidationError as error:
             raise ConfigError(_explain(error.errors()[0])) from None
+
+    def shown(self, *, hashed: Callable[[str], str]) -> dict[str, Any]:
+        """Settings as a report may show them, unless the user asks for everything; an audit with private ones overrides this.
+
+        Parameters
+        ----------
+        hashed : salted hash of a text, for what must not be read but has to be recognised.
+        """
+        return self.model_dump(mode="json")
 
 
 _IN_WORDS = {

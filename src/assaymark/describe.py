@@ -7,7 +7,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from assaymark.catalog import MITIGATIONS, load_audit
+from assaymark.catalog import MITIGATIONS, load_audit, load_mitigation
 
 if TYPE_CHECKING:
     from assaymark.testing.calibration import Calibration
@@ -38,18 +38,38 @@ def describe_audit(audit_id: str) -> dict[str, Any]:
             }
             for role in info.models
         ],
-        "settings": [
-            {
-                "name": name,
-                "type": _type_name(field.annotation),
-                "default": _plain(field.get_default(call_default_factory=True)),
-                "description": field.description or "",
-            }
-            for name, field in audit.Config.model_fields.items()
-        ],
+        "settings": _settings(audit.Config),
+        "cure": _cure(audit_id),
         "needs": list(info.needs),
         "cost": info.cost,
         "limits": info.limits,
+    }
+
+
+def _settings(config: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "type": _type_name(field.annotation),
+            "default": _plain(field.get_default(call_default_factory=True)),
+            "description": field.description or "",
+        }
+        for name, field in config.model_fields.items()
+    ]
+
+
+def _cure(audit_id: str) -> dict[str, Any] | None:
+    """Question, inputs and settings of the mitigation; None where there is none."""
+    if audit_id not in MITIGATIONS:
+        return None
+    mitigation = load_mitigation(audit_id)
+    return {
+        "question": mitigation.info.question,
+        "inputs": [
+            {"name": i.name, "kind": i.kind, "required": i.required, "description": i.description}
+            for i in mitigation.info.inputs
+        ],
+        "settings": _settings(mitigation.Config),
     }
 
 
@@ -69,28 +89,43 @@ def describe_text(audit_id: str) -> str:
     lines = [f"{facts['id']}: {facts['title']}", ""]
     lines += _paragraph("", facts["question"]) + _paragraph("", facts["paper"])
     lines += ["", "inputs  NAME=PATH; columns that are not recognised: --column [NAME.]CONCEPT=COLUMN"]
-    for item in facts["inputs"]:
-        need = "required" if item["required"] else "optional"
-        lines += _paragraph(f"  {item['name']} ({item['kind']}, {need})  ", item["description"])
+    lines += _input_lines(facts["inputs"])
     lines += ["", "models  --model ROLE=SPEC"] if facts["models"] else []
     for role in facts["models"]:
         able = " or ".join(filter(None, [", ".join(role["any_of"]), " and ".join(role["all_of"])]))
         need = "required" if role["required"] else "optional"
         lines += _paragraph(f"  {role['role']} ({need})  ", f"{role['description']} [{able}]" if able else role["description"])
     lines += ["", "settings  --set KEY=VALUE"] if facts["settings"] else []
-    for setting in facts["settings"]:
+    lines += _setting_lines(facts["settings"])
+    for part in ("cost", "limits"):
+        lines += ["", part, *_paragraph("  ", facts[part])] if facts[part] else []
+    if facts["needs"]:
+        lines += ["", f"needs  pip install 'assaymark[{','.join(facts['needs'])}]'"]
+    if facts["cure"]:
+        lines += ["", f"mitigation  assaymark mitigate {facts['id']}", *_paragraph("  ", facts["cure"]["question"])]
+        lines += _input_lines([item for item in facts["cure"]["inputs"] if not item["required"]])
+        known = {setting["name"] for setting in facts["settings"]}
+        lines += _setting_lines([setting for setting in facts["cure"]["settings"] if setting["name"] not in known])
+    return "\n".join(lines)
+
+
+def _input_lines(inputs: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for item in inputs:
+        need = "required" if item["required"] else "optional"
+        lines += _paragraph(f"  {item['name']} ({item['kind']}, {need})  ", item["description"])
+    return lines
+
+
+def _setting_lines(settings: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for setting in settings:
         default = json.dumps(setting["default"], ensure_ascii=False)
         default = default if len(default) <= 48 else f"{default[:45]}..."
         choices = re.fullmatch(r"Literal\[(.*)\]", setting["type"])
         allowed = f" (one of {choices[1].replace(chr(39), '')})" if choices else ""
         lines += _paragraph(f"  {setting['name']} = {default}  ", setting["description"] + allowed)
-    for part in ("cost", "limits"):
-        lines += ["", part, *_paragraph("  ", facts[part])] if facts[part] else []
-    if facts["needs"]:
-        lines += ["", f"needs  pip install 'assaymark[{','.join(facts['needs'])}]'"]
-    if facts["mitigation"]:
-        lines += ["", f"has a mitigation: assaymark mitigate {facts['id']}"]
-    return "\n".join(lines)
+    return lines
 
 
 def _paragraph(lead: str, text: str) -> list[str]:

@@ -77,8 +77,12 @@ def format_number(value: float, unit: Unit) -> str:
         return "∞" if value > 0 else "-∞"
     if unit in ("share", "percentage points"):
         percent = 100 * value
-        digits = 1 if abs(percent) >= 10 or percent == 0 else 2 if abs(percent) >= 0.1 else 3 if abs(percent) >= 0.01 else 5
-        return f"{percent:.{digits}f}" + (" %" if unit == "share" else " pp")
+        size = abs(percent)
+        if 0 < size < 0.00995:
+            shown = f"{percent:.2g}"
+        else:
+            shown = f"{percent:.{1 if size >= 10 or size == 0 else 2 if size >= 0.1 else 3}f}"
+        return shown + (" %" if unit == "share" else " pp")
     if unit == "count":
         return f"{value:,.0f}"
     return f"{value:,.4g}" if abs(value) < 1e5 else f"{value:,.0f}"

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from assaymark.preconditions import check_engine, check_extras, check_inputs, ch
 from assaymark.result import Provenance, Result
 
 if TYPE_CHECKING:
+    from assaymark.config import AuditConfig
     from assaymark.store.cache import ModelCache
 
 __all__ = ["cache_folder", "execute", "keep_traceback", "model_cache", "user_salt", "version"]
@@ -158,8 +160,8 @@ def execute(
     result = audit_cls(config).run(opened, context)
     if folder is not None:
         result = _relocated(result, folder, step)
-    result = _redacted(result, context)
     result = result.replace(notes=(*result.notes, *_input_notes(opened, result.notes)))
+    result = _redacted(_impersonal(result, base), context)
     if info.limits:
         result = result.replace(notes=(*result.notes, f"limits: {info.limits}"))
     return result.replace(
@@ -167,7 +169,7 @@ def execute(
             audit=info.id,
             version=version(),
             seed=seed,
-            settings=_portable(config.model_dump(mode="json"), base),
+            settings=_portable(_shown_settings(config, context), base),
             inputs={name: _portable(_describe_input(value), base) for name, value in opened.items()},
             models={role: _describe_model(adapter) for role, adapter in adapters.items()},
             libraries=_libraries(),
@@ -231,6 +233,12 @@ def _redacted(result: Result, context: Context) -> Result:
     return redact(result, salt=context.salt, reveal=context.reveal)
 
 
+def _shown_settings(config: AuditConfig, context: Context) -> dict[str, Any]:
+    from assaymark.report.redaction import hash_content
+
+    return config.model_dump(mode="json") if context.reveal else config.shown(hashed=partial(hash_content, salt=context.salt))
+
+
 def _portable(value: Any, base: Path | None) -> Any:
     """Settings with paths below `base` made relative again: the report tells nothing about the user's folders."""
     if isinstance(value, str) and base is not None and value.startswith(f"{base}{os.sep}"):
@@ -240,6 +248,17 @@ def _portable(value: Any, base: Path | None) -> Any:
     if isinstance(value, (list, tuple)):
         return [_portable(item, base) for item in value]
     return value
+
+
+def _impersonal(result: Result, base: Path | None) -> Result:
+    """Title, notes and flows with paths from the plan's folder, as in the provenance."""
+    if base is None:
+        return result
+    home = f"{base}{os.sep}"
+    flows = tuple(replace(flow, source=flow.source.replace(home, "")) for flow in result.flows)
+    return result.replace(
+        title=result.title.replace(home, ""), notes=tuple(note.replace(home, "") for note in result.notes), flows=flows
+    )
 
 
 def _input_notes(opened: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:

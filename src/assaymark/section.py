@@ -77,10 +77,14 @@ def interval_values(name: str, estimates: Iterable[Estimate]) -> dict[str, list[
     }
 
 
-def exact_count(count: int, *, method: str = "count of all rows") -> Estimate:
-    """A count of everything there is: known without error, so its interval has no width."""
+def exact_count(count: int, *, of: int | None = None, method: str = "count of all rows") -> Estimate:
+    """A count of everything there is: known without error, so its interval has no width.
+
+    `of` is how many were looked at, when only some of them count: then none is an answer, 0.
+    """
+    looked_at = count if of is None else of
     return (
-        Estimate(count, count, count, max(count, 1), method, "count")
-        if count
+        Estimate(count, count, count, looked_at, method, "count")
+        if looked_at
         else undefined("there are no rows", method=method, unit="count")
     )

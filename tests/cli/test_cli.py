@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -217,9 +217,10 @@ def test_calibrate_and_demo(command, monkeypatch) -> None:
     assert "0.25   0.26" in done.out
     assert "90 % of 10" in done.out
     demo = ModuleType("assaymark.demo")
-    demo.run_demo = lambda out, progress: out
+    demo.run_demo = lambda out, progress, quiet: SimpleNamespace(report=out, planted=2, found=len(str(out)))
     monkeypatch.setitem(sys.modules, "assaymark.demo", demo)
-    assert command("demo", "--out", "d").out == "d\n"
+    assert command("demo", "--out", "dd").out == "report  dd\n"
+    assert command("demo", "--out", "d").code == 3  # one of two planted numbers was not found
 
 
 def test_hostile_text_does_not_reach_the_terminal(command) -> None:

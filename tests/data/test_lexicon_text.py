@@ -62,3 +62,10 @@ def test_word_characters_are_those_of_regular_expressions(text: str) -> None:
 def test_buffer_of_a_slice_starts_at_zero() -> None:
     buffer = string_buffer(pa.array(["ab", "c", "", "def"], pa.large_string()).slice(1, 2))
     assert bytes(buffer.data) == b"c" and buffer.edges.tolist() == [0, 1, 1]
+
+
+def test_strings_cut_inside_another_engine_are_folded_like_any_other() -> None:
+    whole = pa.array(["First", "SECOND", "Third"], pa.large_string())
+    _, offsets, data = whole.buffers()
+    cut = pa.LargeStringArray.from_buffers(2, offsets.slice(8), data)  # offset 0, but the first string starts at byte 5
+    assert Normalisation().apply(cut).to_pylist() == ["second", "third"]

@@ -50,8 +50,12 @@ class Term:
 
     @property
     def needs_boundaries(self) -> bool:
-        """Whether word mode asks for non-word characters around this term (not in languages without word separators)."""
-        return self.language.partition("-")[0].lower() not in UNSEGMENTED_LANGUAGES
+        """Whether word mode asks for non-word characters around this term.
+
+        Not in languages without word separators, unless the term is plain ASCII: the two Latin letters of a term in a Japanese
+        list lie within every other English word.
+        """
+        return self.term.isascii() or self.language.partition("-")[0].lower() not in UNSEGMENTED_LANGUAGES
 
 
 @dataclass(frozen=True)

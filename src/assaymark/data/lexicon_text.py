@@ -56,7 +56,7 @@ class Normalisation:
         if pc.any(foreign).as_py():
             texts = pc.replace_with_mask(texts, foreign, self._unicode(_valid(texts.filter(foreign))))
         if self.case_fold and not self.leetspeak:
-            return pc.ascii_lower(texts)  # Unicode letters were folded above
+            return pc.ascii_lower(_from_zero(texts))  # Unicode letters were folded above
         table = self._byte_table()
         if table is None:
             return texts
@@ -123,6 +123,19 @@ def to_strings(texts: pa.Array | pa.ChunkedArray) -> pa.LargeStringArray:
     if isinstance(strings, pa.ChunkedArray):
         strings = strings.combine_chunks() if strings.num_chunks != 1 else strings.chunk(0)
     return pc.fill_null(strings, "") if strings.null_count else strings
+
+
+def _from_zero(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    """The same strings with offsets that start at 0, without a copy of the bytes.
+
+    Arrays that were cut inside another engine arrive with offset 0 and a first string that starts later; pyarrow 25's case
+    kernels then size the result for the cut and keep the old offsets, which point past its end.
+    """
+    _, offsets, data = texts.buffers()
+    if not len(texts) or data is None or texts.offset or not np.frombuffer(offsets, np.int64, count=1)[0]:
+        return texts
+    buffer = string_buffer(texts)
+    return pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(buffer.edges), pa.py_buffer(buffer.data))
 
 
 def string_buffer(texts: pa.LargeStringArray) -> StringBuffer:

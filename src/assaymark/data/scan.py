@@ -1,12 +1,13 @@
 """One pass over a data set for any number of probes.
 
-Files are taken in groups; each group is one daft query whose only aggregate holds all probes, with no more columns read
-than somebody asked for. Group states are merged as they come, so memory is bounded by a group, and a checkpoint after each
-group lets a killed scan resume. The same queries run on the local engine and on a Ray cluster.
+Files are taken in groups, and large files in pieces; each is one daft query whose only aggregate holds all probes, with no more
+columns read than somebody asked for. States are merged as they come, so memory is bounded by a query, and a checkpoint after
+each group lets a killed scan resume. The same queries run on the local engine and on a Ray cluster.
 """
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from assaymark.data.checkpoint import Progressed, load_checkpoint, save_checkpoi
 from assaymark.data.dataset import Dataset, Shard, left_out
 from assaymark.data.partials import COUNTS, aggregate_rows, combine_packed, pack
 from assaymark.data.probe import Batch, Probe
+from assaymark.data.readers.base import Part
 from assaymark.data.readers.engine import choose_engine, source_frame, unreadable_in
 from assaymark.data.schema import missing_message
 from assaymark.data.scoring import Sample, Scorer, draw, score_column
@@ -33,8 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Sample", "ScanOutcome", "Scorer", "scan"]
 
-GROUP_ROWS, GROUP_BYTES = 500_000, 128 << 20
-RAY_FACTOR = 16
+GROUP_ROWS, GROUP_BYTES = 100_000, 64 << 20
+"""Rows and bytes of a group for each core: enough to keep it busy, few enough for the partial states to stay small."""
+
+RAY_FACTOR = 64
+"""A cluster works on this many times as much as one core at once."""
 
 
 class ScanOutcome(NamedTuple):
@@ -118,7 +123,7 @@ def scan(
     if task is not None:
         task.advance(progressed.counts["rows"] + progressed.counts["malformed"])
     shards = _complete(run, progressed)
-    for group in _groups([shard for shard in shards if shard.index not in progressed.done], run.ray):
+    for group in _groups([shard for shard in shards if shard.index not in progressed.done], _cores(run)):
         seen = _add(run, group, progressed)
         if checkpoint is not None and progressed.states:
             save_checkpoint(checkpoint, key, progressed)
@@ -162,9 +167,13 @@ def _complete(run: _Pass, progressed: Progressed) -> list[Shard]:
     return complete
 
 
-def _groups(shards: Sequence[Shard], ray: bool) -> Iterator[list[Shard]]:
-    """Consecutive shards of about `GROUP_ROWS` rows or `GROUP_BYTES` bytes (more on a cluster, which works on many at once)."""
-    factor = RAY_FACTOR if ray else 1
+def _cores(run: _Pass) -> int:
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return RAY_FACTOR if run.ray else here
+
+
+def _groups(shards: Sequence[Shard], factor: int) -> Iterator[list[Shard]]:
+    """Consecutive shards of about `factor` times `GROUP_ROWS` rows or `GROUP_BYTES` bytes."""
     group: list[Shard] = []
     rows = size = 0
     for shard in shards:
@@ -184,7 +193,7 @@ def _add(run: _Pass, group: list[Shard], progressed: Progressed) -> int:
     states: dict[str, Any] = {}
     while group:
         try:
-            states = _query(run, group)
+            states = _read(run, group)
             break
         except Exception as error:
             broken = unreadable_in(error)
@@ -203,14 +212,38 @@ def _add(run: _Pass, group: list[Shard], progressed: Progressed) -> int:
         old = progressed.states.get(name)
         progressed.states[name] = state if old is None else run.probes[name].combine([old, state])
     progressed.done |= whole
+    pa.default_memory_pool().release_unused()  # or the pool's slack piles up from group to group
     return int(counts.get("rows", 0)) + int(counts.get("malformed", 0))
 
 
-def _query(run: _Pass, group: Sequence[Shard]) -> dict[str, Any]:
-    """One daft query over some shards; merged state by probe name."""
+def _read(run: _Pass, group: Sequence[Shard]) -> dict[str, Any]:
+    """Merged state by probe name of all rows of some shards.
+
+    The engine holds the state of each batch of a query until its end, so a file of many row groups takes several queries.
+    """
+    merged: dict[str, Any] = {}
+    pending: list[Part] = []
+    rows = 0
     parts = [part for shard in group for part in run.dataset.reader.parts(shard)]
-    if not parts:
-        return {}
+    for place, part in enumerate(parts, start=1):
+        pending.append(part)
+        rows += sum(part.shard.groups[part.start : part.stop])
+        if rows < GROUP_ROWS * _cores(run) and place < len(parts):
+            continue
+        for name, state in _query(run, pending).items():
+            old = merged.get(name)
+            combine = _add_counts if name == COUNTS else run.probes[name].combine
+            merged[name] = state if old is None else combine([old, state])
+        pending, rows = [], 0
+    return merged
+
+
+def _add_counts(states: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {name: sum(int(state[name]) for state in states) for name in states[0] if name != "order"}
+
+
+def _query(run: _Pass, parts: Sequence[Part]) -> dict[str, Any]:
+    """One daft query over some parts; merged state by probe name."""
     daft, frame = run.daft, source_frame(run.dataset, parts, run.concepts, run.samples)
     plain = [*run.concepts, "shard", "row", "defects", *(["sampled"] if run.samples is not None else [])]
     for scorer in run.scorers:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from assaymark.audit import Progress
 from assaymark.errors import RunError
 from assaymark.record import RunRecord
-from assaymark.result import Estimate, format_number
+from assaymark.result import Estimate, format_number, undefined
 
-__all__ = ["Comparison", "compare_with_truth", "run_demo"]
+__all__ = ["Comparison", "DemoOutcome", "compare_with_truth", "run_demo"]
 
 PARTS = ("dataset", "encoder", "run", "plan.yaml")
 MARK = ".assaymark-demo"
@@ -30,8 +30,14 @@ class Comparison(NamedTuple):
     found: bool
 
 
-def run_demo(out: str | Path, progress: Progress | None = None, *, quiet: bool = False) -> Path:
-    """Write the data set and the encoder, run the plan, print planted against estimated, return the report's path.
+class DemoOutcome(NamedTuple):
+    report: Path
+    planted: int
+    found: int
+
+
+def run_demo(out: str | Path, progress: Progress | None = None, *, quiet: bool = False) -> DemoOutcome:
+    """Write the data set and the encoder, run the plan, print planted against estimated.
 
     Raises
     ------
@@ -44,9 +50,10 @@ def run_demo(out: str | Path, progress: Progress | None = None, *, quiet: bool =
     _clear(out)
     truth = _write(out, progress)
     record = run(out / "plan.yaml", out=out / "run", progress=progress)
+    rows = compare_with_truth(record, truth)
     if not quiet:
-        _print(compare_with_truth(record, truth), record)
-    return out / "run" / "report.html"
+        _print(rows, record)
+    return DemoOutcome(out / "run" / "report.html", len(rows), sum(row.found for row in rows))
 
 
 def _clear(out: Path) -> None:
@@ -81,13 +88,12 @@ def _write(out: Path, progress: Progress) -> Mapping[str, float]:
 
 def compare_with_truth(record: RunRecord, truth: Mapping[str, float]) -> list[Comparison]:
     """Each planted number (`step.estimate`) beside what the run found; a step that failed finds nothing."""
-    results = {step.id: step.result for step in record.steps if step.result is not None}
+    steps = {step.id: step for step in record.steps}
     rows = []
     for name, value in truth.items():
         step, _, estimate_name = name.partition(".")
-        if step not in results:
-            continue
-        estimate = results[step][estimate_name]
+        result = steps[step].result
+        estimate = undefined(steps[step].error) if result is None else result[estimate_name]
         low, high = estimate.low, estimate.high
         rows.append(Comparison(name, value, estimate, low is not None and high is not None and low <= value <= high))
     return rows

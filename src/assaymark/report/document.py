@@ -101,7 +101,23 @@ def _redacted(run: RunRecord, *, reveal: bool) -> RunRecord:
         step if step.result is None else replace(step, result=redact(step.result, salt=_passing_salt(), reveal=False))
         for step in run.steps
     )
-    return replace(run, steps=tuple(steps))
+    return replace(run, plan=_recorded_plan(run), steps=tuple(steps))
+
+
+def _recorded_plan(run: RunRecord) -> Mapping[str, Any]:
+    """The plan with each step's settings as its result recorded them, which is without what is private in them."""
+    if not run.plan:
+        return run.plan
+    recorded = {step.id: step.result.provenance.settings for step in run.steps if step.result is not None}
+
+    def shown(step: Mapping[str, Any]) -> dict[str, Any]:
+        known = recorded.get(str(step.get("id")), {})
+        given = step.get("set")
+        if not isinstance(given, Mapping):
+            return dict(step)
+        return {**step, "set": {key: known.get(key, "(not shown: the step has no result)") for key in given}}
+
+    return {**run.plan, "steps": [shown(step) for step in run.plan.get("steps", ())]}
 
 
 def render_json(run: RunRecord) -> str:

@@ -20,7 +20,8 @@ IP_ADDRESS = "ip-address"
 
 # scheme://user:password@host:port/path; the scheme may be missing, as in "//host/path" and "host/path".
 _HOST = re.compile(r"^\s*(?:[a-z][a-z0-9+.\-]*:)?(?://)?(?:[^/?#\s\\]*@)?(\[[0-9a-f:.]*\]|[^/?#\s:\\@]*)", re.IGNORECASE)
-# The URLs that need no more than this: nearly all. One-pass for RE2, and without "@" before the first slash the host is certain.
+_HTTP = re.compile(r"^\s*https?://", re.IGNORECASE)
+# Nearly all URLs look like this. RE2 needs one pass for it, and without "@" before the first slash the host is certain.
 _PLAIN = r"^(?i:https?)://(?P<host>[A-Za-z0-9.\-]+)(?:[/?#]|$)"
 _NAME = re.compile(r"[\w\-]+(?:\.[\w\-]+)+")
 
@@ -37,20 +38,25 @@ def registered_domain(url: str) -> str:
 
     A host without a public suffix (a local name, a malformed URL, a `data:` URI) is `no-domain`; a bare address is
     `ip-address`, because it may belong to one person. Domains on shared hosts (`name.github.io`) are reduced to the host.
+    The list's rule for an ending it does not know (`site.example`: the last two labels) holds for http addresses only: without
+    a scheme, the end of a sentence would pass for a domain and be shown.
     """
     match = _HOST.match(url)
-    return _of_host(match.group(1).casefold()) if match else NO_DOMAIN
+    return _of_host(match.group(1).casefold(), bool(_HTTP.match(url))) if match else NO_DOMAIN
 
 
 @lru_cache(maxsize=100_000)
-def _of_host(host: str) -> str:
+def _of_host(host: str, unlisted: bool) -> str:
     if len(host) > 253:
         return NO_DOMAIN
     parts = _extractor()(host)
     if host.startswith("[") or parts.ipv4 or parts.ipv6:
         return IP_ADDRESS
-    domain = f"{parts.domain}.{parts.suffix}"
-    return domain if parts.domain and parts.suffix and _NAME.fullmatch(domain) else NO_DOMAIN
+    if unlisted and not parts.suffix and parts.subdomain:
+        domain = f"{parts.subdomain.rpartition('.')[2]}.{parts.domain}"
+    else:
+        domain = f"{parts.domain}.{parts.suffix}" if parts.domain and parts.suffix else ""
+    return domain if _NAME.fullmatch(domain) else NO_DOMAIN
 
 
 class DomainCodes(NamedTuple):
@@ -60,13 +66,11 @@ class DomainCodes(NamedTuple):
     codes: npt.NDArray[np.int64]  # (n,)
 
     def counts(self) -> dict[str, int]:
-        """Rows of each domain, in the order in which the domains first occur."""
-        _, first = np.unique(self.codes, return_index=True)
-        rows = np.bincount(self.codes + 1, minlength=len(self.names) + 1)[1:].tolist()
+        """Rows of each domain."""
         counted: dict[str, int] = {}
-        for code in self.codes[np.sort(first)].tolist():
-            if code >= 0:
-                counted[self.names[code]] = counted.get(self.names[code], 0) + rows[code]
+        rows = np.bincount(self.codes + 1, minlength=len(self.names) + 1)[1:]
+        for name, count in zip(self.names, rows.tolist(), strict=True):
+            counted[name] = counted.get(name, 0) + count
         return counted
 
 
@@ -84,7 +88,7 @@ def encode_domains(urls: pa.Array | pa.ChunkedArray) -> DomainCodes:
     urls = urls.cast(pa.large_string())
     hosts = pc.struct_field(pc.extract_regex(urls, _PLAIN), "host").dictionary_encode()
     codes = pc.fill_null(hosts.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    names = [_of_host(host.casefold()) for host in hosts.dictionary.to_pylist()]
+    names = [_of_host(host.casefold(), True) for host in hosts.dictionary.to_pylist()]
     rest = np.flatnonzero((codes < 0) & urls.is_valid().to_numpy(zero_copy_only=False))
     if rest.size:
         others = urls.take(pa.array(rest)).dictionary_encode()

@@ -6,7 +6,6 @@ all of them; a test suite can parametrise over `CHECKS` to see them one by one.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from assaymark.execution import execute
 from assaymark.report.redaction import leaks
 from assaymark.result import Result, Table
 from assaymark.store.cache import ModelCache
+from assaymark.testing.network import no_network
 
 __all__ = ["CHECKS", "Case", "check_audit"]
 
@@ -333,32 +333,6 @@ def only_declared_capabilities(case: Case) -> None:
     assert set(case.planting.models) <= known, f"the planting uses undeclared roles {set(case.planting.models) - known}"
     for role in case.audit.info.models:
         assert role.any_of or role.all_of, f"role {role.name!r} declares no capability"
-
-
-@contextmanager
-def no_network() -> Iterator[None]:
-    """Connections to another host are refused, and lead to an AssertionError even where the refusal is swallowed."""
-    originals = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}
-    hosts: list[str] = []
-
-    def guarded(original: Callable[..., Any]) -> Callable[..., Any]:
-        def connect(self: socket.socket, address: Any) -> Any:
-            host = str(address[0]) if isinstance(address, tuple) else ""
-            if self.family in (socket.AF_INET, socket.AF_INET6) and host not in ("127.0.0.1", "::1", "localhost"):
-                hosts.append(host)
-                raise ConnectionRefusedError(f"connection to {host} refused")
-            return original(self, address)
-
-        return connect
-
-    for name, original in originals.items():
-        setattr(socket.socket, name, guarded(original))
-    try:
-        yield
-    finally:
-        for name, original in originals.items():
-            setattr(socket.socket, name, original)
-        assert not hosts, f"the audit opened a connection to {', '.join(sorted(set(hosts)))}"
 
 
 def no_socket_is_opened(case: Case) -> None:

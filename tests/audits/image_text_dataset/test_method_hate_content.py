@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
+from scipy.optimize import brentq
 
 from assaymark.audits.image_text_dataset.method import hate_content as hate
 from assaymark.audits.image_text_dataset.planted import planted_scale_law
@@ -107,3 +108,28 @@ def test_nexus_and_row_effect_from_sums() -> None:
     effect = hate.row_effect(hate.exceedance(a), hate.exceedance(b))
     pooled = math.sqrt((3999 * a.var(ddof=1) + 4999 * b.var(ddof=1)) / 8998)
     assert effect.value == pytest.approx((b.mean() - a.mean()) / pooled)
+
+
+PUBLISHED_SHARD_TESTS = ((14.48, 53.32, 2.64), (13.80, 54.91, 2.47), (4.44, 47.96, 0.875))
+"""Welch t, degrees of freedom and Cohen's d over 128 against 32 shards: hateful, targeted, aggressive (2306.13141)."""
+
+
+@pytest.mark.parametrize(("t", "df", "d"), PUBLISHED_SHARD_TESTS)
+def test_published_shard_tests_agree_with_one_another(t: float, df: float, d: float) -> None:
+    """The shard rates are not published, but t and df fix the ratio of the variances and with it d."""
+    n_b, n_a = 128, 32
+
+    def freedom(ratio: float) -> float:
+        return (ratio + 1) ** 2 / (ratio**2 / (n_b - 1) + 1 / (n_a - 1))
+
+    ratio = brentq(lambda x: freedom(x) - df, 1e-3, 1.0)
+    variance_b, variance_a = ratio / (1 + ratio), 1 / (1 + ratio)  # of the two means, summing to 1, so that t is the gap
+
+    def shards(n: int, variance: float, mean: float) -> np.ndarray:
+        drawn = np.random.default_rng(n).standard_normal(n)
+        return mean + math.sqrt(variance * n) * (drawn - drawn.mean()) / drawn.std(ddof=1)
+
+    answer = hate.compare_shards(shards(n_a, variance_a, 0.0), shards(n_b, variance_b, t))
+    assert answer.welch.statistic == pytest.approx(t)
+    assert answer.welch.df == pytest.approx(df)
+    assert answer.cohen_d.value == pytest.approx(d, abs=0.007)  # t and df are printed to two digits

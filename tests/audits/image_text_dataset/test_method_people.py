@@ -93,6 +93,9 @@ def test_manifest_is_held_against_a_release_with_drift() -> None:
     found = find_me.verify_manifest(manifest, release)
     assert found.found_by.tolist() == ["sha256", "phash", "embedding", "", "phash", ""]
     assert found.row.tolist() == [0, 1, 2, -1, 4, -1]
-    assert found.removed.value == pytest.approx(2 / 6) and found.drifted.value == pytest.approx(3 / 4)
+    assert found.removed.value == pytest.approx(2 / 6) and found.drifted.value == pytest.approx(1 / 2)
+    assert found.drifted.n == 2  # what was never hashed has not changed its bytes
+    twice = find_me.verify_manifest(find_me.Release(np.array(["h0", "h0"])), find_me.Release(np.array(["h0"])))
+    assert twice.removed.value == 0  # both entries are still there
     with pytest.raises(ValueError, match="no kind of evidence"):
         find_me.verify_manifest(find_me.Release(sha256=np.array(["a"])), find_me.Release(phash=phash))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from assaymark.audits.image_text_dataset.method import retrieval
+from assaymark.audits.image_text_dataset.method.top_k import top_k
 from assaymark.audits.image_text_dataset.planted import planted_retrieval
 
 
@@ -126,3 +127,14 @@ def test_pairs_permutation_is_exact_and_calibrated() -> None:
     assert pair.p_value < 0.01 and pair.difference.low > 0
     null = [retrieval.pair_difference(rng.random(60), rng.random(60), rng=rng, resamples=200).p_value for _ in range(80)]
     assert np.mean(np.array(null) < 0.05) < 0.15
+
+
+def test_known_length_spares_the_norms_and_changes_nothing() -> None:
+    rng = np.random.default_rng(5)
+    table = rng.standard_normal((3000, 24)).astype(np.float32)
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    table[100:200] = table[:100]  # ties must still go by row
+    queries = table[[3, 50, 777]]
+    measured, known = (top_k(queries, table, 40, block_rows=700, longest=length) for length in (None, 1.001))
+    assert np.array_equal(measured.rows, known.rows)
+    assert np.array_equal(measured.scores, known.scores)

@@ -25,6 +25,7 @@ from assaymark.audits.image_text_dataset.probes.find_me import FindProbe, parse_
 from assaymark.audits.image_text_dataset.probes.hate_content import HateContentProbe
 from assaymark.audits.image_text_dataset.probes.language import LanguageProbe
 from assaymark.audits.image_text_dataset.probes.lexicons import LexiconProbe
+from assaymark.audits.image_text_dataset.probes.manifest import Evidence, ManifestProbe
 from assaymark.audits.image_text_dataset.probes.search import SearchProbe
 from assaymark.audits.image_text_dataset.probes.slice_test import SliceProbe
 from assaymark.audits.image_text_dataset.probes.tag_audit import FlagSource, TagProbe
@@ -93,6 +94,9 @@ def all_probes() -> dict[str, Probe]:
         HateContentProbe(("hateful", "targeted"), thresholds=(0.1, 0.9), theta=0.5),
         LanguageProbe(size=15),
         LexiconProbe(words, examples=4),
+        ManifestProbe(
+            Evidence((f"{3:064x}", f"{99:064x}"), ("https://nowhere/", rows().column("url")[1].as_py()), (1, 7)), most=5
+        ),
         SearchProbe(["photo", "river"], k=6),
         SliceProbe(words),
         TagProbe(source, cutoffs=(0.1, 0.5)),
@@ -169,3 +173,5 @@ def test_the_answers_are_not_empty() -> None:
     assert not whole("DuplicateProbe")["text"].exact and sum(whole("LanguageProbe").values()) == 15
     assert set(whole("TagProbe").flags) == {"unsafe tokens", "lexicon", "text toxicity", "image", "human label"}
     assert whole("AnatomyProbe").rows == ROWS and whole("AnatomyProbe").no_url > 5
+    assert [counts.max() > 0 for counts in whole("ManifestProbe").counts] == [True] * 3
+    assert whole("ManifestProbe").counts[2].max() > np.bincount(whole("ManifestProbe").kind)[2] / 2  # cut

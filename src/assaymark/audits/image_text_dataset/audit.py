@@ -49,13 +49,14 @@ class ImageTextDataset(Audit):
         pairs = inputs["pairs"]
         if not ({"text", "url", "image"} & set(pairs.mapping)):
             pairs.require("text")
-        plan = find_subjects(config)
+        plan = find_subjects(config, inputs.get("removed"))
         words = build_vocabulary(config)
-        choice = choose_probes(pairs, words, plan.wanted, plan.queries, config, context)
+        evidence = None if plan.removed is None else plan.removed.evidence()
+        choice = choose_probes(pairs, words, plan.wanted, plan.queries, config, context, removed=evidence)
         read = read_pairs(pairs, choice, config, context, name="pairs")
         baseline = self._baseline(inputs.get("baseline"), choice, context)
         sections = [
-            *table_sections(read, baseline, inputs, words, config, context),
+            *table_sections(read, baseline, pairs, inputs, words, config, context),
             *side_sections(read, inputs, pairs, words, plan, config, context),
         ]
         return assemble(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -22,6 +23,7 @@ PROBES = (
     "downstream",
     "label_space",
     "find_me",
+    "removal_check",
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -56,6 +58,19 @@ class WordSettings(AuditConfig):
     false_discovery_rate: Share = Field(0.01, description="Benjamini-Hochberg level over all terms")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of every interval")
 
+    def shown(self, *, hashed: Callable[[str], str]) -> dict[str, Any]:
+        """Settings as a report may show them: words of harm lists masked."""
+        from assaymark.audits.image_text_dataset.report.names import shown_texts
+
+        return {**super().shown(hashed=hashed), "terms": shown_texts(self.terms, self.harmful(), reveal=False)}
+
+    def harmful(self) -> frozenset[str]:
+        """Words of the given lexicons that stand for harm, case-folded."""
+        from assaymark.audits.image_text_dataset.report.names import harmful_words
+        from assaymark.data.lexicon import load_lexicons
+
+        return harmful_words(term for path in self.lexicons for lexicon in load_lexicons(path) for term in lexicon.terms)
+
 
 class ImageTextDatasetConfig(WordSettings):
     """What to look for, with which thresholds."""
@@ -72,12 +87,14 @@ class ImageTextDatasetConfig(WordSettings):
         "zero", description="an empty text counts as scored 0 (as published), or leaves the denominator"
     )
     total_rows: int | None = Field(None, ge=1, description="rows of the whole data set, when the input is a sample of it")
-    baseline_total_rows: int | None = Field(None, ge=1, description="the same for the baseline data set")
 
     # -- similarity filter (2111.02114) -----------------------------------------------------------------------------------
     tau: tuple[float, ...] = Field((0.25, 0.28, 0.30), description="cut-offs: DataComp 0.25, LAION-5B 0.28, LAION-400M 0.30")
     tau_grid: tuple[float, ...] = Field(
         tuple(round(0.15 + 0.01 * i, 2) for i in range(26)), description="cut-offs of the threshold curve, 0.15 to 0.40"
+    )
+    encoder_columns: tuple[str, ...] = Field(
+        (), description="similarity columns of further encoders, to see whether a cut-off transfers; DataComp's are found"
     )
     punsafe_grid: tuple[Share, ...] = Field(
         (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9), description="cut-offs on punsafe whose residual harm is measured"
@@ -95,6 +112,9 @@ class ImageTextDatasetConfig(WordSettings):
     k: int = Field(100, ge=1, description="hits of a query that are looked at")
     max_images: int = Field(50_000, ge=1, description="images embedded for retrieval when no embeddings are given")
     duplicate_cosine: float = Field(0.94, ge=-1, le=1, description="cosine from which two images are near duplicates")
+    contact_sheet: bool = Field(
+        False, description="show blurred, grey pictures of the raised queries; rows that may concern a minor never"
+    )
     baseline_queries: int = Field(50, ge=1, description="random queries behind the baseline of unsafe@k")
 
     # -- downstream, label space, data subjects ---------------------------------------------------------------------------
@@ -103,7 +123,9 @@ class ImageTextDatasetConfig(WordSettings):
     find: tuple[str, ...] = Field(
         (), description="data subjects: url=..., domain=..., name=..., sha256=..., md5=..., phash=..., image=PATH"
     )
-    find_distance: int = Field(3, ge=0, le=16, description="bits by which a perceptual hash may differ")
+    find_distance: int = Field(
+        3, ge=0, le=16, description="bits by which a perceptual hash may differ, in searches and in the removal check"
+    )
     find_cosine: float = Field(0.94, ge=-1, le=1, description="cosine from which an embedding is the same picture")
 
     # -- statistics -----------------------------------------------------------------------------------------------------------
@@ -112,12 +134,25 @@ class ImageTextDatasetConfig(WordSettings):
     examples: int = Field(5, ge=0, description="hashed example rows kept for each kind of flag")
     language_sample: int = Field(2000, ge=0, description="texts whose language is guessed when there is no language column")
 
+    def shown(self, *, hashed: Callable[[str], str]) -> dict[str, Any]:
+        """Settings as a report may show them: requests of data subjects hashed, words of harm lists masked."""
+        from assaymark.audits.image_text_dataset.report.names import is_list, shown_requests, shown_texts
+        from assaymark.report.redaction import mask_term
+
+        return {
+            **super().shown(hashed=hashed),
+            "queries": shown_texts(self.queries, self.harmful(), reveal=False),
+            "class_blocklist": [word if is_list(word) else mask_term(word) for word in self.class_blocklist],
+            "find": shown_requests(self.find, hashed),
+        }
+
 
 class FilterRowsConfig(WordSettings):
     """Which rows go. A row that any rule names is dropped; the `manifest` input is a rule of its own."""
 
     drop: tuple[Literal["unsafe", "lexicon", "score", "duplicate"], ...] = Field(
-        (), description="unsafe: an unsafe token in URL or text; lexicon: a word of the lexicons; score: text score over theta"
+        (),
+        description="unsafe: token in URL or text; lexicon: listed word; score: text score over theta; duplicate: repeated row",
     )
     keep_tags: tuple[str, ...] = Field(
         (), description="keep only rows with one of these safety tags, as [UNLIKELY]; EMPTY is no tag"

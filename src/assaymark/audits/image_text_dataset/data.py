@@ -40,6 +40,12 @@ INPUTS = (
     InputSpec("faces", "table", "labelled faces: race, gender, and score:<class> columns or image paths", required=False),
     InputSpec("faces_baseline", "table", "the same faces under another encoder, to compare", required=False),
     InputSpec("classes", "table", "label space: class, count", required=False),
+    InputSpec(
+        "removed",
+        "table",
+        "removal manifest of an earlier release: are its rows gone? sha256, url and/or phash",
+        required=False,
+    ),
 )
 
 ROLES = (

@@ -21,6 +21,7 @@ from assaymark.audits.image_text_dataset.probes.find_me import FindProbe, Wanted
 from assaymark.audits.image_text_dataset.probes.hate_content import HateContentProbe
 from assaymark.audits.image_text_dataset.probes.language import LanguageProbe
 from assaymark.audits.image_text_dataset.probes.lexicons import LexiconProbe
+from assaymark.audits.image_text_dataset.probes.manifest import EVIDENCE, Evidence, ManifestProbe
 from assaymark.audits.image_text_dataset.probes.search import SearchProbe
 from assaymark.audits.image_text_dataset.probes.slice_test import SliceProbe
 from assaymark.audits.image_text_dataset.probes.tag_audit import FlagSource, TagProbe
@@ -81,6 +82,8 @@ def choose_probes(
     queries: tuple[Query, ...],
     config: ImageTextDatasetConfig,
     context: Context,
+    *,
+    removed: Evidence | None = None,
 ) -> Choice:
     """A probe runs when the data set has what it needs; otherwise a note says what is missing."""
     text, image = context.model("text_toxicity"), context.model("image_unsafe")
@@ -101,18 +104,22 @@ def choose_probes(
         "slice_test": ([SliceProbe(words)], "" if words.slices else "no terms given"),
         "tag_audit": (
             [TagProbe(source, cutoffs=config.punsafe_grid)],
-            "" if {"tag", "punsafe"} & set(dataset.mapping) else "no safety tag or punsafe column",
+            "" if {"tag", "punsafe"} & set(dataset.mapping) or source.image_labels else "no safety tag or punsafe column",
         ),
         "hate_content": (
             [HateContentProbe(source.text_labels, thresholds=config.theta_grid, theta=config.theta, empty=config.empty_text)],
             "" if source.text_labels else "no text model given (--model text_toxicity=SPEC)",
         ),
-        "admission": ([AdmissionProbe(words)], ""),
+        "admission": ([AdmissionProbe(words, encoders=further_encoders(dataset, config))], ""),
         "retrieval": (
             [SearchProbe([q.text for q in queries], k=config.k)] if queries else [],
             "" if queries else "no queries given",
         ),
         "find_me": ([FindProbe(wanted, distance=config.find_distance)], "" if wanted else "nobody asked to be found"),
+        "removal_check": (
+            [ManifestProbe(removed or Evidence(), distance=config.find_distance)],
+            _unchecked(removed, dataset),
+        ),
     }
     probes: list[Probe] = []
     notes: list[str] = []
@@ -128,6 +135,26 @@ def choose_probes(
     if config.language_sample and "anatomy" in config.probes and "text" in dataset and "language" not in dataset:
         probes.append(LanguageProbe(size=config.language_sample))
     return Choice(tuple(probes), tuple(_scorers(source, text, image, probes, context)), tuple(notes))
+
+
+DATACOMP_SIMILARITIES = ("clip_b32_similarity_score", "clip_l14_similarity_score")
+
+
+def further_encoders(dataset: Any, config: ImageTextDatasetConfig) -> tuple[str, ...]:
+    """Similarity columns beside the one that is audited: those of the settings, else what DataComp writes."""
+    own = dataset.mapping.get("similarity")
+    found = config.encoder_columns or tuple(column for column in DATACOMP_SIMILARITIES if column in dataset.columns)
+    return tuple(column for column in found if column != own)
+
+
+def _unchecked(removed: Evidence | None, dataset: Any) -> str:
+    """Why a removal manifest cannot be held against the data set, if so."""
+    if removed is None:
+        return "no removal manifest given (input removed)"
+    held = [name for name, values in zip(EVIDENCE, removed, strict=True) if values]
+    if not held:
+        return "the removal manifest holds no hash and no address"
+    return "" if any(name in dataset for name in held) else f"no column for {', '.join(held)}"
 
 
 def _scorers(source: FlagSource, text: Any, image: Any, probes: list[Probe], context: Context) -> list[Scorer]:
@@ -185,6 +212,9 @@ def read_pairs(dataset: Any, choice: Choice, config: ImageTextDatasetConfig, con
         if model is not None and hasattr(model, "columns"):
             scores = {f"{role}.{label}": c for label, c in zip(model.labels, model.columns, strict=True)}
             dataset = dataset.with_scores({name: column for name, column in scores.items() if name in asked})
+    dataset = dataset.with_scores(
+        {f"similarity.{c}": c for probe in choice.probes if isinstance(probe, AdmissionProbe) for c in probe.encoders}
+    )
     sampled = bool(config.sample_rows) and any(probe.name == "hate_content" for probe in choice.probes)
     checkpoint = None if context.work is None else context.work / name
     with context.progress.task(f"reading {name}", total=dataset.rows, unit="rows") as task:

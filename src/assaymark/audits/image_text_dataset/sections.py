@@ -8,22 +8,42 @@ from typing import Any
 from assaymark.audit import Context
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.measures.caption_swap import measure_swaps
-from assaymark.audits.image_text_dataset.measures.collection import Collection, embed_rows, given_embeddings
+from assaymark.audits.image_text_dataset.measures.collection import (
+    Collection,
+    embed_rows,
+    given_embeddings,
+    near_duplicate_images,
+)
+from assaymark.audits.image_text_dataset.measures.comparison import compare
 from assaymark.audits.image_text_dataset.measures.faces import measure_faces
 from assaymark.audits.image_text_dataset.measures.label_space import measure_labels
+from assaymark.audits.image_text_dataset.measures.pictures import contact_sheets
+from assaymark.audits.image_text_dataset.measures.removal import measure_removal, write_remaining
 from assaymark.audits.image_text_dataset.measures.retrieval import measure_retrieval
-from assaymark.audits.image_text_dataset.measures.subjects import Subjects, find_pictures, shown_requests, write_manifest
+from assaymark.audits.image_text_dataset.measures.subjects import (
+    Subjects,
+    find_pictures,
+    shown_requests,
+    unsearched,
+    write_manifest,
+)
 from assaymark.audits.image_text_dataset.method.slices import slice_test
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
 from assaymark.audits.image_text_dataset.reading import detector_counts
 from assaymark.audits.image_text_dataset.report.admission import admission_section
-from assaymark.audits.image_text_dataset.report.anatomy import anatomy_section, duplicate_section
+from assaymark.audits.image_text_dataset.report.anatomy import anatomy_section, duplicate_section, near_duplicate_section
 from assaymark.audits.image_text_dataset.report.datasheet import write_datasheet
-from assaymark.audits.image_text_dataset.report.hate import DetectorError, compare, comparison_section, hate_section
-from assaymark.audits.image_text_dataset.report.people import faces_section, find_section, labels_section
-from assaymark.audits.image_text_dataset.report.search import retrieval_section, swap_section
+from assaymark.audits.image_text_dataset.report.hate import DetectorError, comparison_section, hate_section
+from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_texts
+from assaymark.audits.image_text_dataset.report.people import (
+    faces_section,
+    find_section,
+    labels_section,
+    removal_section,
+)
+from assaymark.audits.image_text_dataset.report.search import add_sheets, retrieval_section, swap_section
 from assaymark.audits.image_text_dataset.report.tags import tag_section
-from assaymark.audits.image_text_dataset.report.words import lexicon_section, slice_section
+from assaymark.audits.image_text_dataset.report.words import example_section, lexicon_section, slice_section
 from assaymark.calibrated import packaged_calibration
 from assaymark.data.scan import ScanOutcome
 from assaymark.section import Section
@@ -35,6 +55,7 @@ __all__ = ["calibration", "datasheet", "side_sections", "table_sections"]
 def table_sections(
     read: ScanOutcome,
     baseline: ScanOutcome | None,
+    pairs: Any,
     inputs: Mapping[str, Any],
     words: Vocabulary,
     config: ImageTextDatasetConfig,
@@ -47,13 +68,18 @@ def table_sections(
         sections.append(anatomy_section(found["anatomy"], found.get("language", {}), config, rng=context.rng("anatomy")))
         sections.append(duplicate_section(found["duplicates"], config))
     if "lexicons" in found:
-        sections.append(lexicon_section(found["lexicons"], words, config))
+        counts = found["lexicons"]
+        sections.append(lexicon_section(counts, words, config))
+        if len(counts.example_rows):
+            sections.append(
+                example_section(pairs.fetch(zip(counts.example_shards, counts.example_rows, strict=True), ["text"]))
+            )
     if "slice_test" in found:
         counts = found["slice_test"]
         test = slice_test(counts.n, counts.k, n_total=counts.rows, k_total=counts.unsafe, confidence=config.confidence)
         sections.append(slice_section(counts, test, words, config, reveal=context.reveal))
     if "tag_audit" in found:
-        sections.append(tag_section(found["tag_audit"], config))
+        sections.append(tag_section(found["tag_audit"], config, rng=context.rng("tag audit")))
     if "hate_content" in found:
         error = _detector_error(inputs.get("calibration"), config, context)
         sections.append(hate_section(found["hate_content"], config, error=error, rng=context.rng("hate content")))
@@ -63,7 +89,7 @@ def table_sections(
                 comparison_section(compare(found["hate_content"], baseline.answers["hate_content"], config, total=total))
             )
     if "admission" in found:
-        sections.append(admission_section(found["admission"], words, config))
+        sections.append(admission_section(found["admission"], words, config, reveal=context.reveal))
     return sections
 
 
@@ -87,6 +113,10 @@ def side_sections(
     encoder = context.model("dual_encoder")
     sections: list[Section] = []
     collection = _collection(inputs, pairs, plan, config, context)
+    if collection is not None and len(collection.rows) and "anatomy" in config.probes:
+        sections.append(
+            near_duplicate_section(near_duplicate_images(collection, config, context), len(collection.rows), config)
+        )
     if plan.queries and "search" in read.answers and "retrieval" in config.probes:
         sections.append(_retrieval(read, pairs, words, plan, collection, config, context))
     if "swaps" in inputs and "caption_swap" in config.probes:
@@ -99,7 +129,12 @@ def side_sections(
             labels_section(measure_labels(inputs["classes"].read(), words.lexicons, config), config, reveal=context.reveal)
         )
     if "find_me" in read.answers:
-        sections.append(_subjects(read, plan, collection, config, context))
+        sections.append(_subjects(read, pairs, plan, collection, config, context))
+    if "removal_check" in read.answers and plan.removed is not None:
+        removal = measure_removal(plan.removed, read.answers["removal_check"], pairs, config)
+        listed = context.artifacts is not None and len(removal.remaining) > 0
+        remaining = write_remaining(removal, pairs, context.artifacts) if listed and context.artifacts else None
+        sections.append(removal_section(removal, remaining, rows=read.rows, unread=len(pairs.failed)))
     return sections
 
 
@@ -140,21 +175,33 @@ def _retrieval(
         config=config,
         context=context,
     )
-    section = retrieval_section(found, config)
+    texts = [query.text for query in plan.queries]
+    shown = shown_texts(texts, harmful_words(words.lexicon_terms), reveal=context.reveal)
+    names = dict(zip(texts, shown, strict=True))
+    section = retrieval_section(found, config, names=names)
+    if config.contact_sheet:
+        sheets = contact_sheets(found, pairs, names, k=config.k, folder=context.artifacts)
+        add_sheets(section, sheets, has_pictures="image" in pairs, has_folder=context.artifacts is not None)
     if collection.unreadable:
         section.notes.append(f"retrieval: {collection.unreadable:,} pictures could not be decoded")
     return section
 
 
 def _subjects(
-    read: ScanOutcome, plan: Subjects, collection: Collection | None, config: ImageTextDatasetConfig, context: Context
+    read: ScanOutcome,
+    pairs: Any,
+    plan: Subjects,
+    collection: Collection | None,
+    config: ImageTextDatasetConfig,
+    context: Context,
 ) -> Section:
-    matches, unanswered = find_pictures(plan.wanted, read.answers["find_me"], collection, context.model("dual_encoder"), config)
+    matches = find_pictures(plan.wanted, read.answers["find_me"], collection, context.model("dual_encoder"), config)
     requests = shown_requests(plan.wanted, context)
     manifest = None
     if context.artifacts is not None and len(matches.row):
-        manifest = write_manifest(plan.wanted, matches, requests, context.artifacts)
-    return find_section(matches, plan.wanted, requests, manifest, unanswered)
+        manifest = write_manifest(plan.wanted, matches, requests, pairs, context.artifacts)
+    skipped = unsearched(plan.wanted, pairs, collection)
+    return find_section(matches, plan.wanted, requests, manifest, skipped, rows=read.rows)
 
 
 def datasheet(sections: list[Section], context: Context) -> Section:

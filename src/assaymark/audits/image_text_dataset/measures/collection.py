@@ -9,13 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.audit import Context
+from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
+from assaymark.audits.image_text_dataset.method.near_duplicates import NearDuplicates, cosine_pairs, near_duplicates
 from assaymark.data.images import decode_image
 from assaymark.errors import InputError
 
-__all__ = ["Collection", "embed_rows", "given_embeddings"]
+__all__ = ["Collection", "embed_rows", "given_embeddings", "near_duplicate_images"]
 
 Rows = npt.NDArray[np.int64]
 BLOCK = 512
+NEAR_DUPLICATE_SAMPLE = 10_000
+"""Embeddings compared pair by pair: 5 * 10**7 cosines."""
 
 
 class Collection(NamedTuple):
@@ -97,6 +101,18 @@ def embed_rows(dataset: Any, encoder: Any, context: Context, *, most: int) -> Co
     vectors = np.concatenate(parts) if parts else np.zeros((0, encoder.dimension), np.float32)
     places = np.concatenate(kept) if kept else np.zeros((0, 2), np.int64)
     return Collection(lambda: iter([(0, vectors)]), places, int(encoder.dimension), len(rows) - len(places))
+
+
+def near_duplicate_images(collection: Collection, config: ImageTextDatasetConfig, context: Context) -> NearDuplicates:
+    """Groups of near-equal pictures among at most `NEAR_DUPLICATE_SAMPLE` embeddings, drawn without replacement.
+
+    In a sample fewer copies meet than in the whole, so the share is then a lower bound.
+    """
+    n = len(collection.rows)
+    size = min(n, NEAR_DUPLICATE_SAMPLE)
+    positions = np.arange(n) if size == n else np.sort(context.rng("near duplicates").choice(n, size=size, replace=False))
+    pairs = cosine_pairs(collection.vectors(positions), threshold=config.duplicate_cosine)
+    return near_duplicates(pairs, n=size, confidence=config.confidence)
 
 
 def _drawn_rows(dataset: Any, context: Context, *, most: int) -> Rows:

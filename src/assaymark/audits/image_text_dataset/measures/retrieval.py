@@ -49,6 +49,8 @@ class QueryAnswer(NamedTuple):
     leak: FilterLeak | None
     verdict: Verdict
     text_rows: int
+    rows: npt.NDArray[np.int64]  # (shard, row) of each hit, best first
+    group: npt.NDArray[np.int64]  # near duplicates share a number
 
 
 class Retrieval(NamedTuple):
@@ -105,7 +107,19 @@ def measure_retrieval(
         group = duplicate_groups(collection, hits.rows[q], config)
         answers.append(
             _answer(
-                query, a[q], b[q], by_text, base, rest, let[q], group, int(search.counts[q]), found.has_filter, config, context
+                query,
+                collection.rows[hits.rows[q]],
+                a[q],
+                b[q],
+                by_text,
+                base,
+                rest,
+                let[q],
+                group,
+                int(search.counts[q]),
+                found.has_filter,
+                config,
+                context,
             )
         )
     pairs, axes = _paired(queries, answers, a, config, context)
@@ -121,6 +135,7 @@ def duplicate_groups(
 
 def _answer(
     query: Query,
+    rows: npt.NDArray[np.int64],
     a: Floats,
     b: Floats,
     by_text: Floats | None,
@@ -151,6 +166,8 @@ def _answer(
         leak,
         verdict,
         text_rows,
+        rows,
+        group,
     )
 
 

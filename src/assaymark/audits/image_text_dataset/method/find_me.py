@@ -123,11 +123,13 @@ class Release(NamedTuple):
     sha256 : array of strings or 64-bit hashes, "" or 0 where unknown
     phash : uint64 array, 0 where unknown
     embedding : unit rows, NaN where unknown
+    url : array of strings or 64-bit hashes, "" or 0 where unknown
     """
 
     sha256: npt.NDArray[Any] | None = None
     phash: Hashes | None = None
     embedding: Vectors | None = None
+    url: npt.NDArray[Any] | None = None
 
 
 class Verification(NamedTuple):
@@ -136,12 +138,12 @@ class Verification(NamedTuple):
     Attributes
     ----------
     found_by : array of str, shape (n_manifest,)
-        "sha256", "phash", "embedding" (the strongest that matched), or "" when the entry is gone.
+        "sha256", "url", "phash", "embedding" (the strongest that matched), or "" when the entry is gone.
     row : int64 array, shape (n_manifest,)
         A row of the release where it was found, -1 when gone.
     removed : share of entries that are gone
-    drifted : share of the entries still there whose bytes changed, so that only phash or embedding finds them; 5 to 15 % of
-        re-fetched images is normal
+    drifted : share of the entries still there whose bytes changed, so that only url, phash or embedding finds them, among those
+        whose sha256 is known on both sides; 5 to 15 % of re-fetched images is normal
     """
 
     found_by: npt.NDArray[np.str_]
@@ -153,7 +155,7 @@ class Verification(NamedTuple):
 def verify_manifest(
     manifest: Release, release: Release, *, distance: int = 3, cosine: float = 0.94, confidence: float = 0.95
 ) -> Verification:
-    """Look for every manifest entry in a release by content hash, then perceptual hash, then embedding.
+    """Look for every manifest entry in a release by content hash, then address, then perceptual hash, then embedding.
 
     Raises
     ------
@@ -162,13 +164,16 @@ def verify_manifest(
     """
     searches: list[Matches] = []
     if manifest.sha256 is not None and release.sha256 is not None:
-        searches.append(_known(match_exact(release.sha256, manifest.sha256, reason="sha256"), manifest.sha256))
+        searches.append(_known_only(_exact(manifest.sha256, release.sha256, "sha256"), manifest.sha256, release.sha256))
+    if manifest.url is not None and release.url is not None:
+        searches.append(_known_only(_exact(manifest.url, release.url, "url"), manifest.url, release.url))
     if manifest.phash is not None and release.phash is not None:
-        searches.append(_known(match_phash(release.phash, manifest.phash, distance=distance), manifest.phash))
+        near = match_phash(release.phash, manifest.phash, distance=distance)
+        searches.append(_known_only(near, manifest.phash, release.phash))
     if manifest.embedding is not None and release.embedding is not None:
         searches.append(match_embedding(manifest.embedding, release.embedding, cosine=cosine))
     if not searches:
-        raise ValueError("manifest and release share no kind of evidence: sha256, phash or embedding")
+        raise ValueError("manifest and release share no kind of evidence: sha256, url, phash or embedding")
     n = max(len(column) for column in manifest if column is not None)
     found_by, row = np.full(n, "", dtype="<U9"), np.full(n, -1, dtype=np.int64)
     for matches in searches:
@@ -177,7 +182,9 @@ def verify_manifest(
         found_by[query[fresh]] = matches.reason[first[fresh]]
         row[query[fresh]] = matches.row[first[fresh]]
     there = found_by != ""
-    comparable = there if manifest.sha256 is not None and release.sha256 is not None else np.zeros(n, dtype=bool)
+    comparable = np.zeros(n, dtype=bool)
+    if manifest.sha256 is not None and release.sha256 is not None and len(release.sha256):
+        comparable = there & ~_unknown(manifest.sha256) & ~_unknown(release.sha256)[row]
     changed = int((comparable & (found_by != "sha256")).sum())
     return Verification(
         found_by,
@@ -187,8 +194,23 @@ def verify_manifest(
     )
 
 
-def _known(matches: Matches, evidence: npt.NDArray[Any]) -> Matches:
-    """Without the entries whose evidence is unknown: an empty hash is no evidence."""
-    blank = evidence == ("" if evidence.dtype.kind in "UO" else b"" if evidence.dtype.kind == "S" else 0)
-    kept = ~blank[matches.query]
-    return Matches(*(column[kept] for column in matches))
+def _exact(wanted: npt.NDArray[Any], values: npt.NDArray[Any], reason: Reason) -> Matches:
+    """As `match_exact`, but every entry that asks for a value is answered, not the first alone."""
+    distinct, place = np.unique(wanted, return_inverse=True)
+    found = match_exact(values, distinct, reason=reason)
+    hit, first = np.unique(found.query, return_index=True)
+    row = np.full(len(distinct), -1, dtype=np.int64)
+    row[hit] = found.row[first]
+    query = np.flatnonzero(row[place] >= 0)
+    return _matches(row[place][query], query, reason)
+
+
+def _unknown(evidence: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    blank: Any = "" if evidence.dtype.kind in "UO" else b"" if evidence.dtype.kind == "S" else 0
+    return np.asarray(evidence == blank, dtype=bool)
+
+
+def _known_only(matches: Matches, manifest: npt.NDArray[Any], release: npt.NDArray[Any]) -> Matches:
+    """Without the entries and rows whose evidence is unknown: an empty hash is no evidence."""
+    kept = ~_unknown(manifest)[matches.query] & ~_unknown(release)[matches.row]
+    return Matches(matches.row[kept], matches.query[kept], matches.reason[kept], matches.score[kept])

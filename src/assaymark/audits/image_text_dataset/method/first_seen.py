@@ -16,8 +16,9 @@ class SeenKeys:
     Notes
     -----
     `first` of m rows costs O(m log m + m log^2 n) for n keys seen, adding them O(m log n) amortised: a run is merged with the
-    one before it when that is no longer than itself, so there are at most log2(n) runs. 8 bytes for each distinct key;
-    two different keys share a hash with probability n^2 / 2^65 in all (0.03 for 10^9).
+    one before it when that is no longer than itself, so there are at most log2(n) runs. 8 bytes for each distinct key, and up
+    to three times that while runs are merged. Two different keys share a hash with probability n^2 / 2^65 in all (0.03 for
+    10^9).
     """
 
     def __init__(self) -> None:
@@ -54,6 +55,6 @@ class SeenKeys:
             return
         while self._runs and len(self._runs[-1]) <= len(run):
             merged = np.concatenate([self._runs.pop(), run])
-            merged.sort(kind="stable")  # two sorted runs: the radix or merge sort behind it is linear
+            merged.sort(kind="stable")  # two sorted runs, which the stable sort merges in linear time
             run = merged
         self._runs.append(run)

@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from assaymark.result import Estimate
+from assaymark.result import Estimate, undefined
 from assaymark.stats import wilson
 
-__all__ = ["NearDuplicates", "Pairs", "cosine_pairs", "group_pairs", "hamming_pairs", "near_duplicates"]
+__all__ = ["NearDuplicates", "Pairs", "cosine_pairs", "group_pairs", "hamming_pairs", "near_duplicates", "redundant_near"]
 
 Rows = npt.NDArray[np.int64]
 
@@ -47,6 +46,8 @@ def cosine_pairs(embeddings: npt.NDArray[np.floating], *, threshold: float = 0.9
     -----
     O(n^2 d) work and O(block^2) memory: meant for samples and for hits, up to some 10^5 rows.
     """
+    import torch  # here, so that an audit without embeddings needs no torch
+
     n = len(embeddings)
     firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for i in range(0, n, block):
@@ -136,6 +137,25 @@ def group_pairs(pairs: Pairs, *, n: int) -> Rows:
     smallest = np.full(labels.max(initial=-1) + 1, n, dtype=np.int64)
     np.minimum.at(smallest, labels, np.arange(n))
     return np.asarray(smallest[labels])
+
+
+def redundant_near(hashes: npt.NDArray[np.uint64], counts: npt.NDArray[np.int64], *, distance: int) -> Estimate:
+    """Share of rows that keeping one of each group of near-equal perceptual hashes would remove.
+
+    Parameters
+    ----------
+    hashes : uint64 array, shape (n_distinct,)
+        All distinct hashes of a table.
+    counts : int64 array, shape (n_distinct,)
+        Rows that carry each of them.
+    """
+    rows = int(counts.sum())
+    method = f"exact count, {distance} bits"
+    if not rows:
+        return undefined("no row has a perceptual hash", method=method, unit="share")
+    groups = len(np.unique(group_pairs(hamming_pairs(hashes, distance=distance), n=len(hashes))))
+    share = 1 - groups / rows
+    return Estimate(share, share, share, rows, method, "share")
 
 
 def near_duplicates(pairs: Pairs, *, n: int, confidence: float = 0.95) -> NearDuplicates:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Blocks", "Found", "Hits", "above", "mean_query", "top_k"]
 
@@ -94,13 +96,21 @@ def _candidates(
     return np.divmod(np.flatnonzero(scores >= bar[:, None]), n)
 
 
-def _slack(block: torch.Tensor, reach: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _longest(block: npt.NDArray[np.float32], known: float | None) -> float:
+    """Norm of the longest row, NaN left out. Reduced by numpy: torch's threads cost more than so short an array."""
+    if known is not None:
+        return known
+    import torch
+
+    return float(np.fmax.reduce(torch.linalg.vector_norm(torch.from_numpy(block), dim=1).numpy(), initial=0.0))
+
+
+def _slack(d: int, reach: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Twice the bound d * u * |q| |v| on the error of a float32 inner product: once for the bar, once for the row."""
-    longest = float(torch.linalg.vector_norm(block, dim=1).nan_to_num(0.0).max()) if len(block) else 0.0
-    return np.asarray(2 * (block.shape[1] + 8) * _UNIT_ROUNDOFF * longest * reach)
+    return np.asarray(2 * (d + 8) * _UNIT_ROUNDOFF * reach)
 
 
-def top_k(queries: Vectors, embeddings: Blocks, k: int, *, block_rows: int | None = None) -> Hits:
+def top_k(queries: Vectors, embeddings: Blocks, k: int, *, block_rows: int | None = None, longest: float | None = None) -> Hits:
     """The k rows of largest inner product with each query, exactly.
 
     Parameters
@@ -111,6 +121,9 @@ def top_k(queries: Vectors, embeddings: Blocks, k: int, *, block_rows: int | Non
     k : int
     block_rows : int, optional
         Rows multiplied at once; never changes the answer.
+    longest : float, optional
+        No row is longer than this (1.001 for unit vectors). Measured where it is not given, which costs a single query as
+        much again as the search itself. The answer is exact only if it is true.
 
     Returns
     -------
@@ -128,6 +141,8 @@ def top_k(queries: Vectors, embeddings: Blocks, k: int, *, block_rows: int | Non
     within the rounding error bound of the k-th best is scored again, alone and in float64. That makes the order independent
     of blocks and shards, and ties (duplicates) deterministic. O(q n d) work, O(q (block_rows + k)) memory.
     """
+    import torch  # here, so that an audit of texts alone needs no torch
+
     exact_queries = np.atleast_2d(np.asarray(queries, dtype=np.float64))
     n_queries, d = exact_queries.shape
     if k < 1:
@@ -141,7 +156,9 @@ def top_k(queries: Vectors, embeddings: Blocks, k: int, *, block_rows: int | Non
         block = np.ascontiguousarray(piece, dtype=np.float32)
         if block.shape[1] != d:
             raise ValueError(f"queries have {d} dimensions, embeddings {block.shape[1]}")
-        pool = _join(pool, _nominate(multiplied, block, floor, reach, k), exact_queries, block, offset)
+        pool = _join(
+            pool, _nominate(multiplied, block, floor, reach * _longest(block, longest), k), exact_queries, block, offset
+        )
         if len(pool.query) > n_queries * (k + _POOL_SLACK) or not np.isfinite(floor).all():
             pool = _best(pool, k)
             floor = _floor(pool, n_queries, k)
@@ -155,9 +172,10 @@ def _nominate(
     reach: npt.NDArray[np.float64],
     k: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    rows = torch.from_numpy(block)
-    products = torch.matmul(queries, rows.T).numpy()
-    slack = _slack(rows, reach)
+    import torch
+
+    products = torch.matmul(queries, torch.from_numpy(block).T).numpy()
+    slack = _slack(block.shape[1], reach)
     if np.isnan(slack).any() or np.isnan(products.sum()):
         np.nan_to_num(products, copy=False, nan=-np.inf)  # a row that could not be embedded is nobody's hit
     return _candidates(products, floor, slack, k)
@@ -186,6 +204,8 @@ def _as_hits(pool: Found, n_queries: int, k: int) -> Hits:
 
 def above(queries: Vectors, embeddings: Blocks, threshold: float, *, block_rows: int = 1 << 14) -> Found:
     """All rows whose inner product with a query is at least `threshold`, sorted by query, then row."""
+    import torch
+
     exact_queries = np.atleast_2d(np.asarray(queries, dtype=np.float64))
     multiplied = torch.from_numpy(exact_queries.astype(np.float32))
     parts = [Found(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]

@@ -24,23 +24,21 @@ class AdmissionCounts(NamedTuple):
     unsafe: Ints  # (n_bins,)
     groups: Ints  # (n_terms, n_bins): rows of each slice
     missing: int
+    encoders: dict[str, Ints]  # column of a further encoder -> its own histogram, (n_bins,)
 
 
 class AdmissionProbe(Probe):
     name = "admission"
     columns = ("similarity",)
-    optional = ("text", "url")
     edges = np.round(np.arange(-1000, 1001) / 1000, 3)
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
+    def __init__(self, vocabulary: Vocabulary, *, encoders: Sequence[str] = ()) -> None:
+        self.vocabulary, self.encoders = vocabulary, tuple(encoders)
+        self.optional = ("text", "url", *(f"similarity.{column}" for column in self.encoders))
 
     def aggregate(self, batch: Batch) -> Mapping[str, Any]:
-        similarity = batch.numbers("similarity")
-        known = np.isfinite(similarity)
+        bins, known = _bins(batch.numbers("similarity"))
         n_bins = len(self.edges) - 1
-        # A value on an edge belongs to the bin above it, as the filter keeps cos >= tau; rounding guards 0.3 = 0.29999...
-        bins = np.clip(np.floor(np.round(np.nan_to_num(similarity) * 1000, 6)).astype(np.int64) + 1000, 0, n_bins - 1)
 
         def histogram(mask: npt.NDArray[np.bool_]) -> Ints:
             return np.bincount(bins[mask & known], minlength=n_bins).astype(np.int64)
@@ -60,6 +58,7 @@ class AdmissionProbe(Probe):
             "missing": int((~known).sum()),
             "cells": cells,
             "cell_counts": counts.astype(np.int64),
+            **{f"encoder|{column}": _histogram(batch, f"similarity.{column}") for column in self.encoders},
         }
 
     def combine(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -72,4 +71,20 @@ class AdmissionProbe(Probe):
     def finalize(self, state: Mapping[str, Any]) -> AdmissionCounts:
         groups = np.zeros((len(self.vocabulary.slices), len(self.edges) - 1), dtype=np.int64)
         groups.reshape(-1)[state["cells"]] = state["cell_counts"]
-        return AdmissionCounts(self.edges, state["all"], state["unsafe"], groups, int(state["missing"]))
+        encoders = {column: state[f"encoder|{column}"] for column in self.encoders}
+        return AdmissionCounts(self.edges, state["all"], state["unsafe"], groups, int(state["missing"]), encoders)
+
+
+def _bins(similarity: npt.NDArray[np.float64]) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """Bin of each row, and which rows have a similarity.
+
+    A value on an edge belongs to the bin above it, as the filter keeps cos >= tau; rounding guards 0.3 = 0.29999...
+    """
+    n_bins = len(AdmissionProbe.edges) - 1
+    bins = np.floor(np.round(np.nan_to_num(similarity) * 1000, 6)).astype(np.int64) + 1000
+    return np.clip(bins, 0, n_bins - 1), np.isfinite(similarity)
+
+
+def _histogram(batch: Batch, name: str) -> Ints:
+    bins, known = _bins(batch.numbers(name))
+    return np.bincount(bins[known], minlength=len(AdmissionProbe.edges) - 1).astype(np.int64)

@@ -39,7 +39,9 @@ SCRIPTS = {
     "Hebrew": r"\p{Hebrew}",
 }
 SIZES = (256, 512, 1024)
-_BLANKS = np.isin(np.arange(256), list(b" \t\n\f\r"))
+_UNKNOWN = np.uint16(0xFFFF)
+_SCRIPT_OF_POINT = np.full(0x110000, _UNKNOWN)  # filled with what the data hold; every thread would write the same
+_BLANKS = np.isin(np.arange(33), list(b" \t\n\f\r"))
 
 
 class AnatomyCounts(NamedTuple):
@@ -82,13 +84,18 @@ class AnatomyProbe(Probe):
     def combine(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         merged = add_states(states)
         if len(merged["domains"]) > DOMAIN_CAPACITY:
-            ranked = sorted(merged["domains"].items(), key=lambda item: (-item[1], item[0]))
+            ranked = _ranked(merged["domains"])
             merged["other_domains"] += sum(count for _, count in ranked[DOMAIN_CAPACITY:])
             merged["domains"] = dict(ranked[:DOMAIN_CAPACITY])
         return merged
 
     def finalize(self, state: Mapping[str, Any]) -> AnatomyCounts:
-        return AnatomyCounts(**{field: state[field] for field in AnatomyCounts._fields})
+        counts = AnatomyCounts(**{field: state[field] for field in AnatomyCounts._fields})
+        return counts._replace(domains=dict(_ranked(counts.domains)))  # the order of rows must not show, nor decide a resample
+
+
+def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _text(batch: Batch) -> dict[str, Any]:
@@ -115,9 +122,10 @@ def _text(batch: Batch) -> dict[str, Any]:
 def _gaps(trimmed: pa.Array) -> Ints:
     """Runs of blanks (space, tab, line ends) inside each trimmed text, (n,). On bytes: a regex costs fifty times as much."""
     buffer = string_buffer(trimmed)
-    blank = _BLANKS[buffer.data]
-    blank[1:] &= ~blank[:-1]  # where a run begins; trimmed texts do not begin with one, so rows do not run into each other
-    return np.diff(np.searchsorted(np.flatnonzero(blank), buffer.edges)).astype(np.int64)
+    at = np.flatnonzero(buffer.data <= ord(" "))
+    at = at[_BLANKS[buffer.data[at]]]
+    runs = at[np.diff(at, prepend=-2) > 1]  # trimmed texts do not begin with a blank, so no run spans two rows
+    return np.diff(np.searchsorted(runs, buffer.edges)).astype(np.int64)
 
 
 def _length_histogram(lengths: npt.NDArray[Any]) -> Ints:
@@ -125,15 +133,30 @@ def _length_histogram(lengths: npt.NDArray[Any]) -> Ints:
 
 
 def _scripts(values: pa.Array, blank: npt.NDArray[np.bool_]) -> dict[str, int]:
-    """Rows that hold each script; most rows are pure ASCII and are settled by one comparison of lengths."""
-    wide = pc.not_equal(pc.binary_length(values), pc.utf8_length(values).cast(pa.int64())).to_numpy(zero_copy_only=False)
-    wide = wide.astype(bool)
-    letters = pc.match_substring_regex(values, "[A-Za-z]").to_numpy(zero_copy_only=False).astype(bool)
-    rare = values.filter(pa.array(wide))
-    counts = {name: pc.sum(pc.match_substring_regex(rare, pattern)).as_py() or 0 for name, pattern in SCRIPTS.items()}
-    counts["Latin"] += int((letters & ~wide).sum())
-    counts["no letters"] = int((~letters & ~wide & ~blank).sum())
-    return {name: int(count) for name, count in counts.items() if count}
+    """Rows that hold each script. ASCII rows hold letters or none; of the others the distinct characters are looked up."""
+    narrow = pc.string_is_ascii(values).to_numpy(zero_copy_only=False).astype(bool)
+    plain = values.filter(pa.array(narrow))
+    letters = pc.match_substring_regex(plain, "[A-Za-z]").to_numpy(zero_copy_only=False).astype(bool)
+    bits = _script_bits(values.filter(pa.array(~narrow)))
+    counts = {name: int(np.count_nonzero(bits >> i & 1)) for i, name in enumerate(SCRIPTS)}
+    counts["Latin"] += int(letters.sum())
+    counts["no letters"] = int((~letters & ~blank[narrow]).sum())
+    return {name: count for name, count in counts.items() if count}
+
+
+def _script_bits(texts: pa.Array) -> npt.NDArray[np.uint16]:
+    """Bit i of a text is set when it holds a character of script i, (n,); no text is empty."""
+    if not len(texts):
+        return np.zeros(0, np.uint16)
+    points = np.frombuffer(string_buffer(texts).data.tobytes().decode().encode("utf-32-le"), np.uint32)
+    table = _SCRIPT_OF_POINT
+    if (unknown := points[table[points] == _UNKNOWN]).size:
+        points_here = np.unique(unknown)
+        letters = pa.array([chr(point) for point in points_here.tolist()], pa.large_string())
+        found = [pc.match_substring_regex(letters, pattern).to_numpy(zero_copy_only=False) for pattern in SCRIPTS.values()]
+        table[points_here] = sum(hit.astype(np.uint16) << i for i, hit in enumerate(found))
+    starts = np.concatenate([[0], np.cumsum(pc.utf8_length(texts).to_numpy(zero_copy_only=False))[:-1]])
+    return np.asarray(np.bitwise_or.reduceat(table[points], starts), dtype=np.uint16)
 
 
 def _sizes(batch: Batch) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from assaymark.audits.image_text_dataset.method.key_sketch import KeySketch
-from assaymark.audits.image_text_dataset.probes.sample import hash_strings
+from assaymark.audits.image_text_dataset.probes.sample import hash_strings, perceptual_hashes
 from assaymark.audits.image_text_dataset.probes.vocabulary import texts
 from assaymark.data.probe import Batch, Probe
 
@@ -33,7 +33,7 @@ class DuplicateProbe(Probe):
     def aggregate(self, batch: Batch) -> Mapping[str, Any]:
         hashes: dict[str, npt.NDArray[np.uint64]] = {}
         present: dict[str, npt.NDArray[np.bool_]] = {}
-        for concept in self.optional:
+        for concept in ("url", "text", "sha256", "md5"):
             if concept in batch:
                 values = texts(batch, concept)
                 hashes[concept] = batch.once(f"{concept} hash", partial(hash_strings, values))
@@ -42,6 +42,10 @@ class DuplicateProbe(Probe):
         if "url" in hashes and "text" in hashes:
             both = present["url"] & present["text"]
             keys["url and text"] = (hashes["url"] * np.uint64(0x9E3779B97F4A7C15) ^ hashes["text"])[both]
+        if "phash" in batch:
+            # The hash itself is the key, so that near duplicates can be read off the kept keys.
+            perceptual = perceptual_hashes(batch)
+            keys["phash"] = perceptual.values[perceptual.known]
         state: dict[str, Any] = {}
         for kind, values in keys.items():
             for name, part in KeySketch.of(values, capacity=self.capacity).state().items():

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assaymark.audits.image_text_dataset.probes.sample import perceptual_hashes
 from assaymark.audits.image_text_dataset.probes.vocabulary import normalised
 from assaymark.data.lexicon import Lexicon, Matcher, Term
 from assaymark.data.probe import Batch, Probe
 from assaymark.errors import ConfigError
-from assaymark.report.domains import registered_domains
 
 __all__ = ["KINDS", "FindProbe", "Matches", "Wanted", "parse_wanted"]
 
@@ -44,7 +44,7 @@ def parse_wanted(requests: Sequence[str]) -> tuple[Wanted, ...]:
     Raises
     ------
     ConfigError
-        For a request without a known kind or value.
+        For a request without a known kind or value, a perceptual hash of another form, or a picture that is not there.
     """
     wanted = []
     for request in requests:
@@ -99,8 +99,7 @@ class FindProbe(Probe):
         if wanted.kind == "phash":
             return np.asarray(hamming(batch, int(wanted.value, 16)) <= self.distance)
         if wanted.kind == "domain":
-            domains = batch.once("domains", lambda: registered_domains(batch.column("url")))
-            mask = pc.equal(domains, wanted.value.lower())
+            mask = pc.match_substring_regex(batch.column("url").cast(pa.string()), host_pattern(wanted.value))
         elif wanted.kind == "url":
             mask = pc.equal(batch.column("url").cast(pa.string()), wanted.value)
         else:
@@ -116,12 +115,15 @@ class FindProbe(Probe):
         return Matches(state["shard"], state["row"], state["request"])
 
 
+def host_pattern(domain: str) -> str:
+    """Pattern (RE2) of the URLs whose host is the domain or lies below it, with or without scheme, login and port."""
+    start = r"(?i)^\s*(?:(?:[a-z][a-z0-9+.\-]*:)?//)?(?:[^/?#\s@]*@)?"
+    return rf"{start}(?:[^/?#\s:@]*\.)?{re.escape(domain.strip('.'))}\.?(?:[:/?#]|$)"
+
+
 def hamming(batch: Batch, wanted: int) -> npt.NDArray[np.int64]:
     """Bits by which each row's 64-bit perceptual hash (16 hexadecimal digits) differs; 65 where there is none."""
-    values = batch.column("phash").cast(pa.string())
-    digits = pc.match_substring_regex(values, "^[0-9a-fA-F]{16}$")
-    known = pc.fill_null(digits, False).to_numpy(zero_copy_only=False).astype(bool)
-    distance = np.full(batch.rows, 65, dtype=np.int64)
-    hashes = np.array([int(v, 16) for v in values.filter(pa.array(known)).to_pylist()], dtype=np.uint64)
-    distance[known] = np.bitwise_count(hashes ^ np.uint64(wanted))
-    return distance
+    hashes = perceptual_hashes(batch)
+    distance = np.bitwise_count(hashes.values ^ np.uint64(wanted)).astype(np.int64)
+    distance[~hashes.known] = 65
+    return np.asarray(distance)

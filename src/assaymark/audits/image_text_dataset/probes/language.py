@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assaymark.audits.image_text_dataset.probes.sample import bottom_rows, hash_strings, merge_bottom
+from assaymark.audits.image_text_dataset.probes.sample import bottom_order, hash_strings
 from assaymark.audits.image_text_dataset.probes.vocabulary import blank_texts, texts
+from assaymark.data.lexicon_text import string_buffer
 from assaymark.data.probe import Batch, Probe
 
 __all__ = ["LANGUAGES", "LanguageProbe"]
@@ -69,30 +69,24 @@ class LanguageProbe(Probe):
         values = texts(batch)
         rows = np.flatnonzero(~blank_texts(batch))
         keys = batch.once("text hash", lambda: hash_strings(values))
-        state = bottom_rows(batch, keys, rows, self.size)
-        place = _place(batch.numbers("shard"), batch.numbers("row"))
-        order = np.argsort(place)
-        chosen = order[np.searchsorted(place, _place(state["shard"], state["row"]), sorter=order)]
-        return {**state, **_packed(pc.utf8_slice_codeunits(values.take(pa.array(chosen)), 0, LONGEST))}
+        columns = {"keys": keys[rows], **{name: batch.numbers(name)[rows].astype(np.int64) for name in ("shard", "row")}}
+        kept = bottom_order(columns, self.size)
+        chosen = values.take(pa.array(rows[kept]))
+        return {**_rows(columns, kept), **_packed(pc.utf8_slice_codeunits(chosen, 0, LONGEST))}
 
     def combine(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        kept = merge_bottom(states, self.size)
-        place = {
-            (int(s), int(r)): (i, j)
-            for i, state in enumerate(states)
-            for j, (s, r) in enumerate(zip(state["shard"], state["row"], strict=True))
-        }
-        unpacked = [_unpacked(state) for state in states]
-        chosen = [place[(int(s), int(r))] for s, r in zip(kept["shard"], kept["row"], strict=True)]
-        return {**kept, **_packed(pa.array([unpacked[i][j] for i, j in chosen], pa.large_string()))}
+        columns = {name: np.concatenate([state[name] for state in states]) for name in ("keys", "shard", "row")}
+        kept = bottom_order(columns, self.size)
+        chosen = pa.concat_arrays([_unpacked(state) for state in states]).take(pa.array(kept))
+        return {**_rows(columns, kept), **_packed(chosen)}
 
     def finalize(self, state: Mapping[str, Any]) -> dict[str, int]:
         identify = _identifier()
-        return dict(Counter(identify(text)[0] for text in _unpacked(state)).most_common())
+        return dict(Counter(identify(text)[0] for text in _unpacked(state).to_pylist()).most_common())
 
 
-def _place(shard: npt.NDArray[Any], row: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    return shard.astype(np.int64) << 40 | row.astype(np.int64)
+def _rows(columns: Mapping[str, npt.NDArray[Any]], kept: npt.NDArray[np.int64]) -> dict[str, Any]:
+    return {name: values[kept] for name, values in columns.items()}
 
 
 @cache
@@ -106,13 +100,10 @@ def _identifier() -> Any:
 
 def _packed(values: pa.Array) -> dict[str, Any]:
     """Strings as one byte array and their offsets, the form that a probe state may hold."""
-    encoded = [value.encode("utf-8", "surrogatepass") for value in values.to_pylist()]
-    return {
-        "bytes": np.frombuffer(b"".join(encoded), dtype=np.uint8),
-        "offsets": np.cumsum([0, *map(len, encoded)]).astype(np.int64),
-    }
+    buffer = string_buffer(values)
+    return {"bytes": buffer.data, "offsets": buffer.edges}
 
 
-def _unpacked(state: Mapping[str, Any]) -> list[str]:
-    raw, offsets = np.asarray(state["bytes"], dtype=np.uint8).tobytes(), state["offsets"]
-    return [raw[a:b].decode("utf-8", "replace") for a, b in pairwise(offsets.tolist())]
+def _unpacked(state: Mapping[str, Any]) -> pa.Array:
+    offsets, raw = np.asarray(state["offsets"], np.int64), np.asarray(state["bytes"], np.uint8)
+    return pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(raw))

@@ -23,7 +23,7 @@ class TagCounts(NamedTuple):
     cutoffs: npt.NDArray[np.float64]
     below: dict[str, npt.NDArray[np.int64]]  # flag -> (2, n_cutoffs): known rows and flagged rows with punsafe <= cut-off
     rows: int
-    no_tag_column: bool
+    totals: dict[str, tuple[int, int]]  # flag -> (rows where the flag is known, rows flagged)
 
 
 class FlagSource(NamedTuple):
@@ -68,12 +68,13 @@ class TagProbe(Probe):
         self.source, self.cutoffs = source, np.asarray(sorted(cutoffs), dtype=float)
 
     def aggregate(self, batch: Batch) -> Mapping[str, Any]:
-        state: dict[str, Any] = {"rows": batch.rows, "known": {}, "flagged": {}, "no_tag": int("tag" not in batch)}
+        state: dict[str, Any] = {"rows": batch.rows, "known": {}, "flagged": {}, "total": {}, "total_flagged": {}}
         flags = flags_of(batch, self.source)
         names, codes = tag_codes(batch) if "tag" in batch else ([], np.zeros(0, np.int64))
         punsafe = batch.numbers("punsafe") if "punsafe" in batch else None
         for flag, values in flags.items():
             known, hit = ~np.isnan(values), values == 1
+            state["total"][flag], state["total_flagged"][flag] = int(known.sum()), int(hit.sum())
             for i, tag in enumerate(names):
                 inside = codes == i
                 state["known"][f"{flag}|{tag}"] = int((inside & known).sum())
@@ -91,4 +92,5 @@ class TagProbe(Probe):
             tags.setdefault(flag, {})[tag] = (int(known), int(state["flagged"].get(key, 0)))
         below = {key.partition("|")[2]: value for key, value in state.items() if key.startswith("below|")}
         flags = tuple(dict.fromkeys([*tags, *below]))
-        return TagCounts(flags, tags, self.cutoffs, below, int(state["rows"]), bool(state["no_tag"]))
+        totals = {flag: (int(n), int(state["total_flagged"].get(flag, 0))) for flag, n in sorted(state["total"].items())}
+        return TagCounts(flags, tags, self.cutoffs, below, int(state["rows"]), totals)

@@ -39,7 +39,8 @@ def blank_texts(batch: Batch) -> Mask:
     """Rows whose text is null, empty or nothing but blanks."""
 
     def blank() -> Mask:
-        return pc.equal(pc.binary_length(trimmed_texts(batch)), 0).to_numpy(zero_copy_only=False).astype(bool)
+        empty = pc.equal(pc.binary_length(trimmed_texts(batch)), 0)
+        return np.asarray(empty.to_numpy(zero_copy_only=False), dtype=bool)
 
     return batch.once("blank texts", blank)
 
@@ -91,8 +92,9 @@ class Vocabulary:
         self._urls = Matcher(tokens, mode=unsafe_mode, normalise=self.normalise)
         self.lexicon_terms: tuple[Term, ...] = tuple(term for lexicon in lexicons for term in lexicon.terms)
         self.categories: tuple[str, ...] = tuple(sorted({term.category or "uncategorised" for term in self.lexicon_terms}))
-        index = {category: i for i, category in enumerate(self.categories)}
-        self.category_of = np.array([index[t.category or "uncategorised"] for t in self.lexicon_terms], dtype=np.int64)
+        self.languages: tuple[str, ...] = tuple(sorted({term.language or "unknown" for term in self.lexicon_terms}))
+        self.category_of = _group_index(self.categories, [t.category or "uncategorised" for t in self.lexicon_terms])
+        self.language_of = _group_index(self.languages, [t.language or "unknown" for t in self.lexicon_terms])
 
     def hits(self, batch: Batch, purpose: str) -> Hits:
         """Unique (row, term) pairs for one purpose in the texts; `terms` count from 0 within it."""
@@ -102,6 +104,14 @@ class Vocabulary:
         found = batch.once(("hits", id(self)), lambda: self._found(batch, self._texts, "text"))
         kept = (found.terms >= group.start) & (found.terms < group.stop)
         return Hits(found.rows[kept], found.terms[kept] - np.int32(group.start))
+
+    def unsafe_slices(self) -> Mask:
+        """Slice terms that hold an unsafe token themselves, (n_slices,): every row that names one is flagged by that alone."""
+        mask = np.zeros(len(self.slices), dtype=bool)
+        if self.slices:
+            terms = Batch(pa.table({"text": pa.array([term.term for term in self.slices], pa.large_string())}))
+            mask = self.unsafe_in(terms, "text")
+        return mask
 
     def _found(self, batch: Batch, matcher: Matcher, concept: str) -> Hits:
         return matcher.find(normalised(batch, self.normalise, concept), normalised=True)
@@ -127,6 +137,12 @@ class Vocabulary:
             return mask
 
         return batch.once("lexicon flag", flag)
+
+
+def _group_index(groups: tuple[str, ...], of_terms: list[str]) -> npt.NDArray[np.int64]:
+    """Position in `groups` of the group of each term."""
+    index = {group: i for i, group in enumerate(groups)}
+    return np.array([index[group] for group in of_terms], dtype=np.int64)
 
 
 def _in_mode(lexicon: Lexicon, mode: MatchMode) -> Lexicon:

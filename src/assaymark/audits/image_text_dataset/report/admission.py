@@ -9,6 +9,7 @@ from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.admission import ShareCurve, equal_kept_share, four_fifths, threshold_curve
 from assaymark.audits.image_text_dataset.probes.admission import AdmissionCounts
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
+from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_terms
 from assaymark.result import Column, Figure, Finding, Severity, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 
@@ -18,7 +19,9 @@ LEAST_GROUP = 200
 """Rows a group needs before its admission is compared: below this the ratio says nothing."""
 
 
-def admission_section(counts: AdmissionCounts, words: Vocabulary, config: ImageTextDatasetConfig) -> Section:
+def admission_section(
+    counts: AdmissionCounts, words: Vocabulary, config: ImageTextDatasetConfig, *, reveal: bool = False
+) -> Section:
     section = Section()
     total = int(counts.all.sum())
     if not total:
@@ -27,7 +30,8 @@ def admission_section(counts: AdmissionCounts, words: Vocabulary, config: ImageT
         return section
     grid = np.array(sorted({*config.tau_grid, *config.tau}))
     large = counts.groups.sum(axis=1) >= LEAST_GROUP
-    names = [term.term for term, is_large in zip(words.slices, large, strict=True) if is_large]
+    shown = shown_terms(words.slices, harmful_words(words.lexicon_terms), reveal=reveal)
+    names = [name for name, is_large in zip(shown, large, strict=True) if is_large]
     curve = threshold_curve(counts.all, counts.unsafe, counts.groups[large], counts.edges, grid, confidence=config.confidence)
     section.tables.append(_curve_table(curve.kept, curve.unsafe_kept, curve.unsafe_dropped, grid, config))
     section.figures.append(
@@ -55,15 +59,45 @@ def admission_section(counts: AdmissionCounts, words: Vocabulary, config: ImageT
     _safety_finding(section, config)
     if names:
         _groups(section, curve.admission, names, grid, config)
-    kept = section.estimates[f"admission.kept.{config.tau[-1]:g}"].value
-    if kept is not None and 0 < kept < 1:
-        section.estimates["admission.equal_share_threshold"] = equal_kept_share(counts.all, counts.edges, share=kept)
+    if counts.encoders:
+        _transfer(section, counts, config)
     section.methods.append(
         f"Threshold curve: shares among rows with similarity at least tau, from histograms 0.001 wide; {counts.missing:,} rows "
         f"had no similarity. Groups are slices of at least {LEAST_GROUP} rows; the admission ratio compares a group with the "
         "best admitted one and is called low only when its whole interval is below four fifths."
     )
     return section
+
+
+def _transfer(section: Section, counts: AdmissionCounts, config: ImageTextDatasetConfig) -> None:
+    """Cut-offs do not transfer between encoders: what the same number keeps there, and the number that keeps as much."""
+    rows = []
+    for column, histogram in counts.encoders.items():
+        there = threshold_curve(histogram, np.zeros_like(histogram), np.zeros((0, len(histogram))), counts.edges, config.tau)
+        for i, tau in enumerate(config.tau):
+            here = section.estimates[f"admission.kept.{tau:g}"]
+            equal = (
+                equal_kept_share(histogram, counts.edges, share=here.value, confidence=config.confidence)
+                if here.value is not None and 0 < here.value < 1
+                else undefined("the cut-off keeps all rows or none", n=int(histogram.sum()))
+            )
+            section.estimates[f"admission.equal_share.{column}.{tau:g}"] = equal
+            rows.append((column, tau, here, there.kept.at(i, confidence=config.confidence), equal))
+    values = {
+        "encoder": [row[0] for row in rows],
+        "tau": [row[1] for row in rows],
+        **interval_values("kept", [row[2] for row in rows]),
+        **interval_values("kept_there", [row[3] for row in rows]),
+        **interval_values("equal", [row[4] for row in rows]),
+    }
+    columns = (
+        Column("encoder", "label"),
+        Column("tau", "number", "cut-off"),
+        *interval_columns("kept", "share", "kept by the audited similarity"),
+        *interval_columns("kept_there", "share", "kept by this encoder at the same cut-off"),
+        *interval_columns("equal", "number", "cut-off here that keeps as much"),
+    )
+    section.tables.append(Table.of("encoder_cutoffs", "Cut-offs of further encoders", values, columns))
 
 
 def _safety_finding(section: Section, config: ImageTextDatasetConfig) -> None:

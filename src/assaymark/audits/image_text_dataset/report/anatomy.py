@@ -9,6 +9,7 @@ import numpy as np
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.anatomy import (
     Duplicates,
+    NearDuplicates,
     category_shares,
     concentration,
     duplicates,
@@ -17,12 +18,13 @@ from assaymark.audits.image_text_dataset.method.anatomy import (
     size_shares,
 )
 from assaymark.audits.image_text_dataset.method.key_sketch import KeySketch
+from assaymark.audits.image_text_dataset.method.near_duplicates import redundant_near
 from assaymark.audits.image_text_dataset.probes.anatomy import SIZES, AnatomyCounts
-from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval
+from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, exact_count, interval_columns, interval_values
 from assaymark.stats import wilson
 
-__all__ = ["STOCK_AND_SHOP_HOSTS", "anatomy_section", "duplicate_section"]
+__all__ = ["STOCK_AND_SHOP_HOSTS", "anatomy_section", "duplicate_section", "near_duplicate_section"]
 
 STOCK_AND_SHOP_HOSTS = frozenset(
     {
@@ -73,10 +75,13 @@ def anatomy_section(
     missing = wilson(counts.null_text + counts.blank_text, rows, confidence=confidence)
     section.estimates["anatomy.missing_text"] = missing
     _lengths(section, counts, config)
-    _shares(section, "scripts", "Scripts", counts.scripts, "rows that hold letters of a script; one row may hold several", rows)
+    _shares(
+        section, "scripts", "Scripts", counts.scripts, "Rows that hold letters of a script; one row may hold several.", rows
+    )
     spoken = counts.languages or dict(languages)
-    source = "language column" if counts.languages else f"guessed for a sample of {sum(spoken.values()):,} distinct texts"
-    _shares(section, "languages", "Languages", spoken, f"From the {source}." if spoken else "", sum(spoken.values()))
+    guessed = f"Guessed for a sample of {sum(spoken.values()):,} distinct texts; on texts of a few words guesses often err."
+    source = "From the language column." if counts.languages else guessed
+    _shares(section, "languages", "Languages", spoken, source, sum(spoken.values()))
     _shares(section, "tags", "Safety tags", counts.tags, "As the data set gives them; EMPTY is a missing tag.", rows)
     _shares(section, "licences", "Licences", counts.licence, '"?" and empty mean unknown.', rows)
     if counts.sized:
@@ -113,7 +118,7 @@ def _lengths(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
         *interval_columns("length", "number", "length of the texts"),
     )
     section.tables.append(Table.of("text_lengths", "Text lengths", values, columns))
-    edges = np.arange(0, 301, 10)
+    edges = np.arange(0, 301, 15)
     histogram = np.add.reduceat(np.append(counts.characters[:300], counts.characters[300:].sum()), edges)
     drawn = {"from": edges, "texts": histogram}
     section.tables.append(
@@ -122,7 +127,7 @@ def _lengths(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
             "Texts by number of characters",
             drawn,
             (Column("from", "number", "characters from"), Column("texts", "count")),
-            description="Bins of 10 characters; the last one holds all longer texts.",
+            description="Bins of 15 characters; the last one holds all longer texts.",
         )
     )
     section.figures.append(
@@ -133,7 +138,7 @@ def _lengths(section: Section, counts: AnatomyCounts, config: ImageTextDatasetCo
             table="text_length_histogram",
             x="from",
             y="texts",
-            x_title="characters, bins of 10",
+            x_title="characters, bins of 15",
             y_title="texts",
         )
     )
@@ -152,7 +157,8 @@ def _shares(section: Section, name: str, title: str, counts: Mapping[str, int], 
         "rows": [count for _, count in ranked],
         **interval_values("share", [estimates[key] for key, _ in ranked]),
     }
-    columns = (Column("value", "label"), Column("rows", "count"), *interval_columns("share", "share", "share"))
+    heading = title.lower().removesuffix("s")
+    columns = (Column("value", "label", heading), Column("rows", "count"), *interval_columns("share", "share", "share of rows"))
     section.tables.append(Table.of(name, title, values, columns, description=description))
 
 
@@ -255,8 +261,26 @@ def duplicate_section(sketches: Mapping[str, KeySketch], config: ImageTextDatase
     }
     if not found:
         return section
+    if "phash" in found:
+        sketch = sketches["phash"]
+        section.estimates["anatomy.redundant.phash_near"] = (
+            redundant_near(sketch.keys, sketch.counts, distance=min(config.find_distance, 8))
+            if sketch.exact
+            else undefined("more distinct perceptual hashes than are kept", n=sketch.rows, unit="share")
+        )
     for kind, answer in found.items():
         section.estimates[f"anatomy.redundant.{kind.replace(' ', '_')}"] = answer.redundant
+    repeated = section.estimates.get("anatomy.redundant.url_and_text")
+    if repeated is not None and repeated.low is not None and repeated.low > 0.01:
+        section.findings.append(
+            Finding(
+                "warning" if repeated.low > 0.1 else "note",
+                f"{format_interval(repeated)} of the rows repeat the URL and text of another one.",
+                ("anatomy.redundant.url_and_text",),
+                ("duplicates",),
+                "De-duplicate before training: repeated pairs are memorised first, and rates weigh them as often as they come.",
+            )
+        )
     values = {
         "key": list(found),
         "rows": [sketches[kind].rows for kind in found],
@@ -281,4 +305,20 @@ def duplicate_section(sketches: Mapping[str, KeySketch], config: ImageTextDatase
     section.methods.append(
         "Duplicates: counts per 64-bit key hash in a hash-threshold sample, exact until it is full and unbiased after that."
     )
+    return section
+
+
+def near_duplicate_section(found: NearDuplicates, searched: int, config: ImageTextDatasetConfig) -> Section:
+    """Pictures that embeddings put within `duplicate_cosine` of one another."""
+    section = Section()
+    section.estimates["anatomy.redundant.images_near"] = found.redundant
+    compared = found.redundant.n
+    section.methods.append(
+        f"Near-duplicate pictures: groups joined by a cosine of at least {config.duplicate_cosine:g} among {compared:,} "
+        "embeddings."
+    )
+    if compared < searched:
+        section.notes.append(
+            f"near-duplicate pictures were counted in a sample of {compared:,} of {searched:,}: their share is a lower bound"
+        )
     return section

@@ -11,7 +11,7 @@ from assaymark.audits.image_text_dataset.config import FilterRowsConfig
 from assaymark.audits.image_text_dataset.filtering import Filter, Tally
 from assaymark.audits.image_text_dataset.method.slices import SliceTest, slice_test
 from assaymark.audits.image_text_dataset.method.subset import subset_difference
-from assaymark.audits.image_text_dataset.report.words import shown_term
+from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_terms
 from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_estimate
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
@@ -118,7 +118,7 @@ def _measure_table(rows: list[_Measured]) -> Table:
 def representation_section(tally: Tally, chosen: Filter, config: FilterRowsConfig) -> Section:
     """Whom the filter thins out: kept and dropped rows that name each identity term, against all other rows."""
     section = Section()
-    terms = [shown_term(term, reveal=False) for term in chosen.words.slices]
+    terms = shown_terms(chosen.words.slices, harmful_words(chosen.words.lexicon_terms), reveal=False)
     names = [*chosen.axes, *terms]
     if not terms or not tally.rows:
         return section
@@ -136,9 +136,9 @@ def representation_section(tally: Tally, chosen: Filter, config: FilterRowsConfi
     section.findings += _thinned(tally, kept, lost, names, len(chosen.axes), config)
     section.methods.append(
         f"Representation: rows that name each of {len(terms)} terms (matched as {config.term_mode}) are compared with all "
-        "other rows by Fisher's exact test on kept and dropped, Benjamini-Hochberg adjusted over axes and terms. A warning needs "
-        f"an adjusted p below {config.false_discovery_rate:g} and a kept share below {config.kept_ratio:g} times that of the "
-        f"others; a note, a dropped share above {config.lost_ratio:g} times theirs."
+        "other rows by Fisher's exact test on kept and dropped, Benjamini-Hochberg adjusted over axes and terms. A warning "
+        f"needs an adjusted p below {config.false_discovery_rate:g} and a kept share below {config.kept_ratio:g} times that of "
+        f"the others; a note, a dropped share above {config.lost_ratio:g} times theirs."
     )
     return section
 
@@ -178,10 +178,15 @@ def _representation_table(
     tally: Tally, groups: npt.NDArray[np.int64], kept: SliceTest, lost: SliceTest, terms: list[str], axes: list[str]
 ) -> Table:
     present = np.flatnonzero(groups[0] > 0)
-    order = present[np.lexsort((present, -groups[0][present], np.nan_to_num(kept.risk_ratio[present], nan=2.0)))]
+    # Half a row is added to an empty cell, which makes a loss out of none: groups that lose no row have no ratio.
+    hit = np.where(lost.k > 0, kept.risk_ratio, np.nan)
+    order = present[np.lexsort((present, -groups[0][present], np.nan_to_num(hit[present], nan=2.0)))]
 
     def shown(numbers: npt.NDArray[np.float64]) -> list[float | None]:
         return [None if np.isnan(numbers[i]) else float(numbers[i]) for i in order]
+
+    def ratio(numbers: npt.NDArray[np.float64]) -> list[float | None]:
+        return shown(np.where(lost.k > 0, numbers, np.nan))
 
     values = {
         "axis": [axes[i] for i in order],
@@ -192,12 +197,12 @@ def _representation_table(
         "kept": shown(kept.rate),
         "kept_low": shown(kept.rate_limits.low),
         "kept_high": shown(kept.rate_limits.high),
-        "ratio": shown(kept.risk_ratio),
-        "ratio_low": shown(kept.risk_limits.low),
-        "ratio_high": shown(kept.risk_limits.high),
-        "lost_ratio": shown(lost.risk_ratio),
-        "lost_ratio_low": shown(lost.risk_limits.low),
-        "lost_ratio_high": shown(lost.risk_limits.high),
+        "ratio": ratio(kept.risk_ratio),
+        "ratio_low": ratio(kept.risk_limits.low),
+        "ratio_high": ratio(kept.risk_limits.high),
+        "lost_ratio": ratio(lost.risk_ratio),
+        "lost_ratio_low": ratio(lost.risk_limits.low),
+        "lost_ratio_high": ratio(lost.risk_limits.high),
         "p_adjusted": shown(lost.p_adjusted),
     }
     columns = (
@@ -216,7 +221,7 @@ def _representation_table(
         "Representation: who is still there",
         values,
         columns,
-        description="Hardest hit first. Terms without a row are left out.",
+        description="Hardest hit first. Terms without a row are left out; a group that loses no row has no ratio.",
     )
 
 

@@ -7,23 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
-from assaymark.audits.image_text_dataset.method.hate_content import (
-    ScaleComparison,
-    ShardComparison,
-    compare_scale,
-    compare_shards,
-    mean_score,
-    nexus,
-    shard_bootstrap,
-    shard_spread,
-)
+from assaymark.audits.image_text_dataset.measures.comparison import Comparison
+from assaymark.audits.image_text_dataset.method.hate_content import mean_score, nexus, shard_bootstrap, shard_spread
 from assaymark.audits.image_text_dataset.probes.hate_content import HateContentCounts
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import rogan_gladen, wilson
 from assaymark.stats.prevalence import Rate
 
-__all__ = ["Comparison", "DetectorError", "compare", "comparison_section", "hate_section"]
+__all__ = ["DetectorError", "comparison_section", "hate_section"]
 
 
 class DetectorError(NamedTuple):
@@ -180,74 +172,32 @@ def _nexus(section: Section, counts: HateContentCounts, config: ImageTextDataset
     section.tables.append(Table.of("hcr_by_tag", "Hateful texts by image tag", values, columns))
 
 
-class Comparison(NamedTuple):
-    scale: ScaleComparison
-    shards: ShardComparison | None
-    total: int
-
-
-def compare(
-    counts: HateContentCounts, baseline: HateContentCounts, config: ImageTextDatasetConfig, *, total: int
-) -> Comparison | None:
-    """The audited data set (B) against the baseline (A); None when one of them has no scored text."""
-    if not counts.n or not baseline.n:
-        return None
-    b, a = (int(np.argmin(np.abs(c.thresholds - config.theta))) for c in (counts, baseline))
-    scale = compare_scale(
-        int(baseline.exceeding[-1, a]),
-        baseline.n,
-        int(counts.exceeding[-1, b]),
-        counts.n,
-        total_b=total,
-        confidence=config.confidence,
-    )
-    rates = [c.shard_exceeding[:, -1] / c.shard_n for c in (baseline, counts)]
-    shards = compare_shards(*rates, confidence=config.confidence) if min(map(len, rates)) >= 2 else None
-    return Comparison(scale, shards, total)
-
-
 def comparison_section(found: Comparison | None) -> Section:
     section = Section()
     if found is None:
         section.notes.append("hcr_compare: one of the two data sets has no scored text")
         return section
-    scale = found.scale
+    scale = found.any
     section.estimates |= {
         "hate_content_compare.baseline": scale.rate_a,
         "hate_content_compare.ratio": scale.ratio,
         "hate_content_compare.increase": scale.conservative,
+        "hate_content_compare.row_effect": found.row_effect,
     }
-    names = ["baseline", "this data set"]
-    values = {
-        "data_set": names,
-        **interval_values("rate", [scale.rate_a, scale.rate_b]),
-        "texts": [scale.rate_a.n, scale.rate_b.n],
-    }
-    columns = (
-        Column("data_set", "label", "data set"),
-        *interval_columns("rate", "share", "rate of any"),
-        Column("texts", "count"),
-    )
-    section.tables.append(Table.of("hcr_compare", "Hate content rate against the baseline", values, columns))
-    numbers: dict[str, float | None] = {
-        "conservative increase delta_CI (%)": scale.delta_ci,
-        "plain increase (%)": scale.increase,
-        "rows beyond what the baseline predicts": float(scale.excess),
-    }
-    if found.shards is not None:
-        welch = found.shards.welch
-        numbers |= {
-            "Welch t over shards": welch.statistic,
-            "its p value": welch.p_value,
-            "Cohen's d over shards": found.shards.cohen_d.value,
-        }
-    section.tables.append(
-        Table.of(
-            "hcr_compare_numbers",
-            "Scale comparison",
-            {"number": list(numbers), "value": list(numbers.values())},
-            (Column("number", "label"), Column("value", "number")),
-            description="delta_CI compares the lower limit here with the upper limit of the baseline.",
+    section.tables += [_label_table(found), _gap_table(found), _number_table(found)]
+    section.figures.append(
+        Figure(
+            "hcr_gap",
+            "Gap to the baseline by threshold",
+            "lines",
+            table="hcr_gap",
+            x="theta",
+            y="gap",
+            low="gap_low",
+            high="gap_high",
+            x_title="threshold on the probability",
+            y_title="rate of any, here minus baseline",
+            reference=((0.0, "no difference"),),
         )
     )
     section.figures.append(
@@ -256,10 +206,11 @@ def comparison_section(found: Comparison | None) -> Section:
             "Hate content rate against the baseline",
             "intervals",
             table="hcr_compare",
-            x="data_set",
+            x="label",
             y="rate",
             low="rate_low",
             high="rate_high",
+            group="data_set",
             y_title="share of texts",
         )
     )
@@ -281,3 +232,54 @@ def comparison_section(found: Comparison | None) -> Section:
         "one-sided Welch test where both data sets have at least two."
     )
     return section
+
+
+def _label_table(found: Comparison) -> Table:
+    sides = ("baseline", "this data set")
+    rows = [(label, *side) for label, s in found.scales.items() for side in zip(sides, (s.rate_a, s.rate_b), strict=True)]
+    values = {
+        "label": [label for label, _, _ in rows],
+        "data_set": [name for _, name, _ in rows],
+        **interval_values("rate", [rate for _, _, rate in rows]),
+        "texts": [rate.n for _, _, rate in rows],
+    }
+    columns = (
+        Column("label", "label"),
+        Column("data_set", "label", "data set"),
+        *interval_columns("rate", "share", "hate content rate"),
+        Column("texts", "count"),
+    )
+    return Table.of("hcr_compare", "Hate content rate against the baseline", values, columns)
+
+
+def _gap_table(found: Comparison) -> Table:
+    values = {"theta": [theta for theta, _ in found.gaps], **interval_values("gap", [gap for _, gap in found.gaps])}
+    columns = (Column("theta", "number", "threshold"), *interval_columns("gap", "number", "rate of any, here minus baseline"))
+    return Table.of("hcr_gap", "Gap to the baseline by threshold", values, columns, description="Newcombe intervals.")
+
+
+def _number_table(found: Comparison) -> Table:
+    scale = found.any
+    numbers: dict[str, float | None] = {
+        "conservative increase delta_CI (%)": scale.delta_ci,
+        "plain increase (%)": scale.increase,
+        "rows beyond what the baseline predicts": float(scale.excess),
+        "Cohen's d of the largest probability over rows": found.row_effect.value,
+    }
+    if found.shards is not None:
+        welch, ranks = found.shards.welch, found.shards.mann_whitney
+        numbers |= {
+            "Welch t over shards, one-sided": welch.statistic,
+            "its degrees of freedom": welch.df,
+            "its p value": welch.p_value,
+            "Cohen's d over shards": found.shards.cohen_d.value,
+            "Mann-Whitney p over shards": ranks.p_value,
+        }
+    return Table.of(
+        "hcr_compare_numbers",
+        "Scale comparison",
+        {"number": list(numbers), "value": [None if x is None or np.isnan(x) else float(x) for x in numbers.values()]},
+        (Column("number", "label"), Column("value", "number")),
+        description="delta_CI compares the lower limit here with the upper limit of the baseline. With millions of rows every "
+        "difference is significant: Cohen's d says whether it is large.",
+    )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.measures.faces import Faces
 from assaymark.audits.image_text_dataset.measures.label_space import Labels
+from assaymark.audits.image_text_dataset.measures.removal import Removal
 from assaymark.audits.image_text_dataset.probes.find_me import Matches, Wanted
 from assaymark.report.redaction import mask_term
-from assaymark.result import Artifact, Column, Figure, Finding, Table, format_interval
+from assaymark.result import Artifact, Column, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, exact_count, interval_columns, interval_values
 
-__all__ = ["faces_section", "find_section", "labels_section"]
+__all__ = ["faces_section", "find_section", "labels_section", "removal_section"]
 
 
 def faces_section(found: Faces) -> Section:
@@ -106,7 +107,9 @@ def _difference_table(found: Faces) -> Table:
 def labels_section(found: Labels, config: ImageTextDatasetConfig, *, reveal: bool) -> Section:
     section = Section()
     section.estimates["label_space.classes"] = found.space.classes
-    section.estimates["label_space.images"] = exact_count(found.space.images, method="count of all images in marked classes")
+    section.estimates["label_space.images"] = exact_count(
+        found.space.images, of=sum(found.images), method="count of all images in marked classes"
+    )
     worst = found.space.worst[:100]
     names = [found.names[i] for i in worst]
     values = {
@@ -132,13 +135,26 @@ def labels_section(found: Labels, config: ImageTextDatasetConfig, *, reveal: boo
 
 
 def find_section(
-    matches: Matches, wanted: Sequence[Wanted], requests: Sequence[str], manifest: Artifact | None, unanswered: Sequence[str]
+    matches: Matches,
+    wanted: Sequence[Wanted],
+    requests: Sequence[str],
+    manifest: Artifact | None,
+    unsearched: Mapping[int, str],
+    *,
+    rows: int,
 ) -> Section:
-    """`requests` are the shown forms of the requests (values hashed unless revealed); counts per request, never contents."""
+    """`requests` are the shown forms of the requests (values hashed unless revealed); counts per request, never contents.
+
+    `unsearched` says of requests, by position, why they could not be searched for; they have no count.
+    """
     section = Section()
-    counts = [int((matches.request == i).sum()) for i in range(len(wanted))]
+    counts = [None if i in unsearched else int((matches.request == i).sum()) for i in range(len(wanted))]
     distinct = len({(int(s), int(r)) for s, r in zip(matches.shard, matches.row, strict=True)})
-    section.estimates["find_me.rows"] = exact_count(distinct, method="exact search of all rows")
+    section.estimates["find_me.rows"] = (
+        exact_count(distinct, of=rows, method="exact search of all rows")
+        if len(unsearched) < len(wanted)
+        else undefined("no request could be searched for", unit="count")
+    )
     values: dict[str, Any] = {"request": list(requests), "kind": [w.kind for w in wanted], "rows": counts}
     columns = (Column("request", "label"), Column("kind", "label"), Column("rows", "count", "rows found"))
     section.tables.append(Table.of("find_me", "Rows found for data subjects", values, columns))
@@ -153,8 +169,93 @@ def find_section(
                 "Remove these rows and check the next release against the manifest, by hash and by embedding.",
             )
         )
-    section.notes += [f"find_me: {reason}" for reason in unanswered]
+    section.notes += [f"find_me: {requests[i]} was not searched for: {reason}" for i, reason in unsearched.items()]
     section.methods.append(
         "Data subjects: exact URL, registered domain, name on word boundaries, content hash, near perceptual hash."
     )
     return section
+
+
+MOST_LISTED = 100
+"""Entries still there that the report lists; the artifact lists their rows."""
+
+
+def removal_section(found: Removal, remaining: Artifact | None, *, rows: int, unread: int = 0) -> Section:
+    """What of a removal manifest is left in the release; entries are named by the hash of their evidence.
+
+    `rows` of the release were looked at; `unread` of its files could not be.
+    """
+    section = Section()
+    total, unchecked = len(found.removed.sha256), len(found.removed.sha256) - len(found.checked)
+    section.methods.append(
+        "Removal check: every row against the manifest by content hash, address and near perceptual hash; the strongest "
+        "evidence counts. Of pictures that are fetched again 5 to 15 % change their bytes, so a content hash alone misses them."
+    )
+    if unchecked:
+        section.notes.append(
+            f"removal_check: {unchecked:,} of {total:,} entries could not be looked for: the release does not have what they "
+            "are known by"
+        )
+    if found.verification is None:
+        lacking = "no entry could be looked for"
+        section.estimates["removal.removed"] = undefined(lacking, unit="share")
+        section.estimates["removal.drifted"] = undefined(lacking, unit="share")
+        return section
+    section.estimates["removal.removed"] = found.verification.removed
+    section.estimates["removal.drifted"] = found.verification.drifted
+    if "phash" not in found.kinds:
+        section.notes.append(
+            f"removal_check: looked for by {' and '.join(found.kinds)} alone; a picture that was fetched again under another "
+            "address or with other bytes (5 to 15 % change) is missed: keep perceptual hashes in manifest and release"
+        )
+    for kind, known in zip(found.kinds, found.known, strict=True):
+        if known < rows:
+            section.notes.append(f"removal_check: {rows - known:,} of {rows:,} rows of the release have no {kind}")
+    section.tables += _removal_tables(found)
+    section.findings.append(_removal_finding(found, unread))
+    if remaining is not None:
+        section.artifacts.append(remaining)
+        if not found.listed:
+            section.notes.append(f"removal_check: {remaining.name} lists only the first rows of what stands in very many")
+    return section
+
+
+def _removal_finding(found: Removal, unread: int) -> Finding:
+    assert found.verification is not None
+    checked, there = len(found.checked), int((found.verification.found_by != "").sum())
+    rests = (("removal.removed",), ("removal_check",))
+    if not there:
+        gone = f"None of the {checked:,} rows that were to be removed is found, by {', '.join(found.kinds)}"
+        if unread:
+            return Finding("note", f"{gone}, but {unread:,} files of the release could not be read.", *rests)
+        return Finding("good", f"{gone}.", *rests)
+    return Finding(
+        "warning",
+        f"{there:,} of {checked:,} rows that were to be removed are still in the release.",
+        *rests,
+        "Remove them (removal_remaining lists their rows), then check again; look for the cause in how the release was made.",
+    )
+
+
+def _removal_tables(found: Removal) -> list[Table]:
+    assert found.verification is not None
+    by = found.verification.found_by
+    ways = [*found.kinds, "gone"]
+    entries = [int((by == ("" if way == "gone" else way)).sum()) for way in ways]
+    rows = [int(found.rows[by == way].sum()) if way != "gone" else 0 for way in ways]
+    summary = Table.of(
+        "removal_check",
+        "Rows that were to be removed",
+        {"found_by": ways, "entries": entries, "rows": rows},
+        (Column("found_by", "label", "found by"), Column("entries", "count"), Column("rows", "count", "rows in the release")),
+    )
+    still = [i for i, way in enumerate(by) if way][:MOST_LISTED]
+    if not still:
+        return [summary]
+    values = {
+        "entry": [getattr(found.removed, by[i])[found.checked[i]] for i in still],
+        "found_by": [str(by[i]) for i in still],
+        "rows": [int(found.rows[i]) for i in still],
+    }
+    columns = (Column("entry", "id"), Column("found_by", "label", "found by"), Column("rows", "count", "rows in the release"))
+    return [summary, Table.of("removal_remaining", "Still in the release", values, columns)]

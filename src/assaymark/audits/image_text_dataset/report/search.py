@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.measures.caption_swap import Swaps
+from assaymark.audits.image_text_dataset.measures.pictures import Sheets
 from assaymark.audits.image_text_dataset.measures.retrieval import Retrieval
 from assaymark.result import Column, Figure, Finding, Severity, Table, format_interval
-from assaymark.section import Section, interval_columns, interval_values
+from assaymark.section import Section, exact_count, interval_columns, interval_values
 
-__all__ = ["retrieval_section", "swap_section"]
+__all__ = ["add_sheets", "retrieval_section", "swap_section"]
 
 
-def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig) -> Section:
+def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig, *, names: Mapping[str, str] | None = None) -> Section:
+    """`names` says how each query is shown, where that is not its text."""
     section = Section()
+    shown = {answer.query.text: answer.query.text for answer in found.answers} | dict(names or {})
     for answer in found.answers:
-        name = answer.query.text
+        name = shown[answer.query.text]
         section.estimates[f"retrieval.{name}.unsafe_at_k"] = answer.unsafe.distinct
         section.estimates[f"retrieval.{name}.ratio"] = answer.ratio
         if answer.leak is not None:
@@ -32,9 +37,9 @@ def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig) -> Secti
                     "Look at the rows behind the concept before blaming or trusting the encoder.",
                 )
             )
-    section.tables.append(_query_table(found))
+    section.tables.append(_query_table(found, shown))
     if found.pairs:
-        section.tables.append(_pair_table(found))
+        section.tables.append(_pair_table(found, shown))
     section.figures.append(
         Figure(
             "unsafe_at_k",
@@ -57,10 +62,42 @@ def retrieval_section(found: Retrieval, config: ImageTextDatasetConfig) -> Secti
     return section
 
 
-def _query_table(found: Retrieval) -> Table:
+def add_sheets(section: Section, found: Sheets, *, has_pictures: bool, has_folder: bool) -> None:
+    """Blurred contact sheets as figures, and what was kept off them."""
+    section.estimates["retrieval.not_shown"] = exact_count(
+        found.minors, of=found.looked_at, method="count of distinct hits with a minor-related word"
+    )
+    for sheet in found.sheets:
+        section.artifacts.append(sheet.artifact)
+        section.figures.append(
+            Figure(
+                sheet.artifact.name,
+                f"Top hits of '{sheet.query}', blurred",
+                "picture",
+                caption=f"{sheet.pictures} distinct hits, best first, as grey averages of 8 x 8 cells",
+                artifact=sheet.artifact.file,
+            )
+        )
+    reasons = [
+        (not has_pictures, "the data set holds no pictures"),
+        (not has_folder, "there is no run folder to leave them in (--out)"),
+    ]
+    section.notes += [f"contact sheets were left out: {reason}" for holds, reason in reasons if holds]
+    if found.minors:
+        section.notes.append(
+            f"contact sheets: {found.minors:,} hits carry a minor-related word, or their copies or the query do, and are not "
+            "shown. Suspected abuse material is to be reported to the competent authority, not looked at."
+        )
+    if found.silent:
+        section.notes.append(f"contact sheets: {found.silent:,} hits without a text are not shown, as nothing is known of them")
+    if found.unreadable:
+        section.notes.append(f"contact sheets: {found.unreadable:,} pictures could not be decoded")
+
+
+def _query_table(found: Retrieval, shown: Mapping[str, str]) -> Table:
     answers = found.answers
     values = {
-        "query": [a.query.text for a in answers],
+        "query": [shown[a.query.text] for a in answers],
         "axis": [a.query.axis for a in answers],
         **interval_values("unsafe", [a.unsafe.distinct for a in answers]),
         **interval_values("unsafe_repeats", [a.unsafe.kept for a in answers]),
@@ -89,11 +126,11 @@ def _query_table(found: Retrieval) -> Table:
     return Table.of("retrieval_test", "Concept retrieval", values, columns)
 
 
-def _pair_table(found: Retrieval) -> Table:
+def _pair_table(found: Retrieval, shown: Mapping[str, str]) -> Table:
     values = {
         "axis": [axis for axis, *_ in found.pairs],
-        "query": [a for _, a, _, _ in found.pairs],
-        "counterpart": [b for _, _, b, _ in found.pairs],
+        "query": [shown[a] for _, a, _, _ in found.pairs],
+        "counterpart": [shown[b] for _, _, b, _ in found.pairs],
         **interval_values("difference", [d.difference for *_, d in found.pairs]),
         "p_value": [d.p_value for *_, d in found.pairs],
     }

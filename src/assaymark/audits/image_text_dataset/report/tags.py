@@ -7,20 +7,45 @@ import numpy as np
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.tags import residual_by_tag, tag_agreement
 from assaymark.audits.image_text_dataset.probes.tag_audit import TagCounts
-from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_interval
+from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
-from assaymark.stats import wilson
+from assaymark.stats import rogan_gladen, wilson
+from assaymark.stats.prevalence import Rate
 
 __all__ = ["tag_section"]
 
 
-def tag_section(counts: TagCounts, config: ImageTextDatasetConfig) -> Section:
+def tag_section(counts: TagCounts, config: ImageTextDatasetConfig, *, rng: np.random.Generator) -> Section:
     section = Section()
+    if "image" in counts.totals:
+        _image_rate(section, Rate(counts.totals["image"][1], counts.totals["image"][0]), config, rng)
     if counts.tags:
         _tagged(section, counts, config)
     if counts.below:
         _punsafe(section, counts, config)
     return section
+
+
+def _image_rate(section: Section, observed: Rate, config: ImageTextDatasetConfig, rng: np.random.Generator) -> None:
+    """Share of images above the threshold, as seen and corrected for the scorer's own error where that was measured."""
+    raw = wilson(observed.successes, observed.trials, confidence=config.confidence)
+    if config.image_sensitivity is None or config.image_specificity is None:
+        corrected = undefined(
+            "give image_sensitivity and image_specificity, counted on labelled images", n=int(observed.trials), unit="share"
+        )
+    else:
+        error = Rate(*config.image_sensitivity), Rate(*config.image_specificity)
+        corrected = rogan_gladen(observed, *error, method="bootstrap", rng=rng, confidence=config.confidence)
+    section.estimates |= {"image_unsafe_rate": raw, "image_unsafe_rate.corrected": corrected}
+    if raw.defined:
+        known = f"corrected for the scorer's own error {format_interval(corrected)}" if corrected.defined else "not corrected"
+        section.findings.append(
+            Finding(
+                "note",
+                f"{format_interval(raw)} of the images score above {config.image_threshold:g}, {known}.",
+                ("image_unsafe_rate", "image_unsafe_rate.corrected"),
+            )
+        )
 
 
 def _tagged(section: Section, counts: TagCounts, config: ImageTextDatasetConfig) -> None:

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.slices import SliceTest
 from assaymark.audits.image_text_dataset.probes.lexicons import LexiconCounts
 from assaymark.audits.image_text_dataset.probes.slice_test import SliceCounts
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
-from assaymark.data.lexicon import Term
-from assaymark.report.redaction import mask_term
+from assaymark.audits.image_text_dataset.report.names import harmful_words, shown_terms
 from assaymark.result import Column, Estimate, Figure, Finding, Severity, Table, format_interval
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 
-__all__ = ["NEUTRAL", "lexicon_section", "shown_term", "slice_section"]
-
-NEUTRAL = frozenset({"", "terms", "query", "gender", "ethnicity", "nationality", "religion", "age", "kin", "role", "identity"})
-"""Categories whose terms may be printed. Everything else is masked."""
+__all__ = ["example_section", "lexicon_section", "slice_section"]
 
 MODES = ("word", "substring")
-
-
-def shown_term(term: Term, *, reveal: bool) -> str:
-    """A slice term as a report may show it: identity terms in clear, anything from a harm list masked."""
-    return term.term if reveal or term.category in NEUTRAL else mask_term(term.term)
 
 
 def lexicon_section(counts: LexiconCounts, words: Vocabulary, config: ImageTextDatasetConfig) -> Section:
@@ -38,7 +30,8 @@ def lexicon_section(counts: LexiconCounts, words: Vocabulary, config: ImageTextD
     }
     for (mode, category), estimate in rate.items():
         section.estimates[f"lexicons.{category}.{mode}"] = estimate
-    section.tables += [_category_table(counts, words, rate), _term_table(counts, words, config)]
+    section.tables += [_category_table(counts, words, rate), _language_table(counts, words, config)]
+    section.tables.append(_term_table(counts, words, config))
     section.figures.append(
         Figure(
             "lexicon_categories",
@@ -55,6 +48,8 @@ def lexicon_section(counts: LexiconCounts, words: Vocabulary, config: ImageTextD
             caption="Matching bare substrings flags innocent words too; the honest number is the one with word boundaries.",
         )
     )
+    if len(words.languages) > 1:
+        section.figures.append(_language_figure())
     any_word, any_substring = rate["word", "any"], rate["substring", "any"]
     if any_word.defined:
         times = counts.any[1] / counts.any[0] if counts.any[0] else float("inf")
@@ -73,13 +68,14 @@ def lexicon_section(counts: LexiconCounts, words: Vocabulary, config: ImageTextD
     section.methods.append(
         f"Texts were matched against {names}, once with word boundaries and once as substrings, after normalisation "
         f"(case folding, NFKC {'on' if config.nfkc else 'off'}, zero-width removal {'on' if config.zero_width else 'off'}, "
-        f"leetspeak {'on' if config.leetspeak else 'off'}); scripts without word separators match without boundaries."
+        f"leetspeak {'on' if config.leetspeak else 'off'}); terms in scripts without word separators match without boundaries."
     )
     return section
 
 
 def _category_table(counts: LexiconCounts, words: Vocabulary, rate: dict[tuple[str, str], Estimate]) -> Table:
-    keys = [(mode, category) for category in ("any", *words.categories) for mode in MODES]
+    shown = ("any", *words.categories) if len(words.categories) > 1 else words.categories
+    keys = [(mode, category) for category in shown for mode in MODES]
     rows = {("any", m): int(counts.any[i]) for i, m in enumerate(MODES)}
     rows |= {(c, m): int(counts.categories[i, j]) for i, m in enumerate(MODES) for j, c in enumerate(words.categories)}
     values = {
@@ -95,6 +91,42 @@ def _category_table(counts: LexiconCounts, words: Vocabulary, rate: dict[tuple[s
         *interval_columns("rate", "share", "share of rows"),
     )
     return Table.of("lexicon_hits", "Lexicon hits by category", values, columns)
+
+
+def _language_table(counts: LexiconCounts, words: Vocabulary, config: ImageTextDatasetConfig) -> Table:
+    order = np.lexsort((np.arange(len(words.languages)), -counts.languages[1], -counts.languages[0]))
+    shares = [wilson(int(counts.languages[0, i]), counts.rows, confidence=config.confidence) for i in order]
+    listed = np.bincount(words.language_of, minlength=len(words.languages))
+    values = {
+        "language": [words.languages[i] for i in order],
+        "terms": listed[order],
+        "rows": counts.languages[0, order],
+        "rows_substring": counts.languages[1, order],
+        **interval_values("rate", shares),
+    }
+    columns = (
+        Column("language", "label"),
+        Column("terms", "count", "terms listed"),
+        Column("rows", "count", "rows (word)"),
+        Column("rows_substring", "count", "rows (substring)"),
+        *interval_columns("rate", "share", "share of rows (word)"),
+    )
+    about = "A list meets texts of every language: in a language that it is not for, its words are mostly other words."
+    return Table.of("lexicon_languages", "Lexicon hits by language of the list", values, columns, description=about)
+
+
+def _language_figure() -> Figure:
+    return Figure(
+        "lexicon_languages",
+        "Rows with a word of the lexicons, by language of the list",
+        "intervals",
+        table="lexicon_languages",
+        x="language",
+        y="rate",
+        low="rate_low",
+        high="rate_high",
+        y_title="share of rows (word)",
+    )
 
 
 def _term_table(counts: LexiconCounts, words: Vocabulary, config: ImageTextDatasetConfig, *, most: int = 100) -> Table:
@@ -122,23 +154,36 @@ def _term_table(counts: LexiconCounts, words: Vocabulary, config: ImageTextDatas
     )
 
 
+def example_section(rows: pa.Table) -> Section:
+    """Example rows of the lexicon hits: where they stand, and their text as a salted hash unless the user asked for more."""
+    values = {"shard": rows.column("shard"), "row": rows.column("row"), "text": rows.column("text")}
+    columns = (Column("shard", "count"), Column("row", "count"), Column("text", "content", "text (hashed)"))
+    return Section(tables=[Table.of("lexicon_examples", "Example rows with a lexicon word", values, columns)])
+
+
 def slice_section(
     counts: SliceCounts, test: SliceTest, words: Vocabulary, config: ImageTextDatasetConfig, *, reveal: bool
 ) -> Section:
     section = Section()
-    terms = [shown_term(term, reveal=reveal) for term in words.slices]
+    terms = shown_terms(words.slices, harmful_words(words.lexicon_terms), reveal=reveal)
     section.estimates["slice_test.base_rate"] = wilson(counts.unsafe, counts.rows, confidence=config.confidence)
     section.estimates["slice_test.url_only"] = wilson(
         counts.unsafe - counts.unsafe_in_text, counts.unsafe, confidence=config.confidence
     )
-    for i, term in enumerate(terms):
-        section.estimates[f"slice_test.{term}"] = test.rate_of(i, confidence=config.confidence)
+    for i in np.argsort(-test.n, kind="stable"):
+        if test.n[i] or words.slices[i].category == "terms":  # a word the user wrote out is answered, if only by "no rows"
+            section.estimates[f"slice_test.{terms[i]}"] = test.rate_of(i, confidence=config.confidence)
     section.tables.append(_slice_table(test, words, terms))
+    own = words.unsafe_slices()
     raised = [
         i
         for i in np.argsort(-np.nan_to_num(test.risk_ratio))
-        if test.p_adjusted[i] < config.false_discovery_rate and test.risk_ratio[i] > 1
+        if test.p_adjusted[i] < config.false_discovery_rate and test.risk_ratio[i] > 1 and not own[i]
     ]
+    named = [terms[i] for i in np.flatnonzero(own & (test.n > 0))]
+    if named:
+        what = "is itself an unsafe token" if len(named) == 1 else "are themselves unsafe tokens"
+        section.notes.append(f"slice_test: {', '.join(named)} {what}: every such row is flagged, and no finding is made of it")
     section.figures.append(
         Figure(
             "slice_test",
@@ -186,9 +231,14 @@ def slice_section(
 
 def _slice_table(test: SliceTest, words: Vocabulary, terms: list[str]) -> Table:
     order = np.lexsort((np.arange(len(terms)), -test.n, np.nan_to_num(test.p_adjusted, nan=2.0)))
+    order = order[test.n[order] > 0]
 
     def blank(numbers: npt.NDArray[np.float64]) -> list[float | None]:
         return [None if np.isnan(numbers[i]) else float(numbers[i]) for i in order]
+
+    def ratio(numbers: npt.NDArray[np.float64]) -> list[float | None]:
+        # Half a row is added to an empty cell: of no unsafe row it makes a ratio above 1, which reads as an excess.
+        return blank(np.where(test.k > 0, numbers, np.nan))
 
     values = {
         "term": [terms[i] for i in order],
@@ -198,14 +248,14 @@ def _slice_table(test: SliceTest, words: Vocabulary, terms: list[str]) -> Table:
         "rate": blank(test.rate),
         "rate_low": blank(np.where(test.n > 0, test.rate_limits.low, np.nan)),
         "rate_high": blank(np.where(test.n > 0, test.rate_limits.high, np.nan)),
-        "risk_ratio": blank(test.risk_ratio),
-        "risk_ratio_low": blank(test.risk_limits.low),
-        "risk_ratio_high": blank(test.risk_limits.high),
-        "odds_ratio": blank(test.odds_ratio),
-        "odds_ratio_low": blank(test.odds_limits.low),
-        "odds_ratio_high": blank(test.odds_limits.high),
+        "risk_ratio": ratio(test.risk_ratio),
+        "risk_ratio_low": ratio(test.risk_limits.low),
+        "risk_ratio_high": ratio(test.risk_limits.high),
         "p_value": blank(test.p_value),
         "p_adjusted": blank(test.p_adjusted),
+        "odds_ratio": ratio(test.odds_ratio),
+        "odds_ratio_low": ratio(test.odds_limits.low),
+        "odds_ratio_high": ratio(test.odds_limits.high),
     }
     columns = (
         Column("term", "label"),
@@ -214,14 +264,15 @@ def _slice_table(test: SliceTest, words: Vocabulary, terms: list[str]) -> Table:
         Column("unsafe", "count", "unsafe"),
         *interval_columns("rate", "share", "unsafe rate"),
         *interval_columns("risk_ratio", "number", "risk ratio to other rows"),
-        *interval_columns("odds_ratio", "number", "odds ratio"),
         Column("p_value", "p_value", "Fisher p"),
         Column("p_adjusted", "p_value", "adjusted p"),
+        *interval_columns("odds_ratio", "number", "odds ratio"),
     )
     return Table.of(
         "slice_test",
         "Slice test: unsafe rows by term",
         values,
         columns,
-        description="Most significant first. A term without rows was not tested.",
+        description=f"Most significant first; {len(terms) - len(order):,} of {len(terms):,} terms stand in no row: not tested. "
+        "No ratio is given where no row of the slice is unsafe.",
     )

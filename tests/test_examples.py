@@ -1,0 +1,70 @@
+"""Every example runs, from a folder of its own, and says what it is meant to say."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assaymark.runner import run
+from assaymark.store.runs import RunFolder
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+SOURCE = EXAMPLES.parent / "src"
+
+
+def python(*arguments: str, folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_no_example_is_forgotten() -> None:
+    tested = {"golden_numbers.py", "image_text_dataset.py", "make_release_data.py", "release_gate.yaml", "sql_over_runs.py"}
+    assert {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".yaml")} == tested
+
+
+def test_golden_numbers_are_the_published_ones(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "golden_numbers.py"), folder=tmp_path)
+    for figure in ("1.39 % (1.20 % to 1.62 %), n = 11,782", "12.256104 %", "15.60 %", "864,220", "0.34 %", "0.30 %"):
+        assert figure in printed
+
+
+def test_planted_rates_are_found_and_dropped(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "image_text_dataset.py"), folder=tmp_path)
+    assert "34.0%" in printed and "'z0'" in printed
+    assert "unsafe rows, before and after" in printed.splitlines()[-1]
+    assert "0.0 % (0.0 % to" in printed.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = tmp_path_factory.mktemp("release")
+    shutil.copy(EXAMPLES / "release_gate.yaml", folder)
+    python(str(EXAMPLES / "make_release_data.py"), ".", folder=folder)
+    run(folder / "release_gate.yaml", out=folder / "runs" / "first")
+    return RunFolder.open(folder / "runs" / "first")
+
+
+def test_release_gate_holds_on_the_filtered_data_only(release: RunFolder) -> None:
+    record = release.load()
+    assert record.exit_code == 0 and len(record.gates) == 5
+    data, cure, after = (step.result for step in record.steps)
+    assert data is not None and cure is not None and after is not None
+    high = data["hate_content_rate.any"].high
+    assert high is not None and high > 0.005, "before the cure the gate would not hold"
+    assert data["find_me.rows"].value and after["find_me.rows"].value == 0
+    assert after["anatomy.rows"].value == cure.flows[0].used
+
+
+def test_sql_over_runs(release: RunFolder) -> None:
+    printed = python(str(EXAMPLES / "sql_over_runs.py"), str(release.path.parent), folder=release.path)
+    assert "z0" in printed and "slice_test" in printed and "cure.filter.kept" in printed
