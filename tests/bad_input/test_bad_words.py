@@ -233,6 +233,17 @@ def test_quiet_and_json(command) -> None:
     refused(command("audit", "image-text-dataset", "gone.parquet", "--json"), "does not exist")
 
 
+def test_reports_name_no_folder_of_the_user(command, here) -> None:
+    Path("parts").mkdir()
+    Path("parts/a.parquet").write_bytes(Path("good.parquet").read_bytes())
+    Path("parts/b.parquet").write_bytes(b"PAR1")
+    assert command("audit", "image-text-dataset", "parts", "--set", "probes=[anatomy]", "--out", "r", "--quiet").code == 0
+    for name in ("report.html", "card.md"):
+        text = Path("r", name).read_text()
+        assert "parts/b.parquet was left out" in text
+        assert str(here) not in text
+
+
 def test_reports_again(command) -> None:
     assert (
         command("audit", "image-text-dataset", "good.parquet", "--set", "probes=[anatomy]", "--out", "r", "--quiet").code == 0

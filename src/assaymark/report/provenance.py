@@ -71,8 +71,21 @@ def without_secrets(text: str) -> str:
 
 
 def describe_plan(plan: Mapping[str, Any]) -> str:
-    """The plan as indented JSON, secrets withheld; empty when the run had none."""
-    return json.dumps(withheld(plan), indent=2, ensure_ascii=False, default=str) if plan else ""
+    """The plan as indented JSON, secrets withheld, paths as seen from its folder; empty when the run had none."""
+    if not plan:
+        return ""
+    folder = str(plan.get("folder", "")).rstrip("/")
+    shown = {key: value for key, value in plan.items() if key != "folder"}
+    return json.dumps(_seen_from(withheld(shown), folder), indent=2, ensure_ascii=False, default=str)
+
+
+def _seen_from(value: Any, folder: str) -> Any:
+    """Paths below the folder made relative: a report tells nothing of where its writer keeps files."""
+    if isinstance(value, str):
+        return value.removeprefix(f"{folder}/") if folder else value
+    if isinstance(value, Mapping):
+        return {key: _seen_from(item, folder) for key, item in value.items()}
+    return [_seen_from(item, folder) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def withheld(value: Any) -> Any:
