@@ -107,7 +107,7 @@ def _unit_rows(vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Rows at unit length, whatever the encoder promised; a zero row stays zero."""
     rows = np.asarray(vectors, dtype=np.float32)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return np.asarray(np.divide(rows, length, out=np.zeros_like(rows), where=length > 0))
 
 
 def near_duplicate_images(collection: Collection, config: ImageTextDatasetConfig, context: Context) -> NearDuplicates:
