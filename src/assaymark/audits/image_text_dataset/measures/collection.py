@@ -95,12 +95,19 @@ def embed_rows(dataset: Any, encoder: Any, context: Context, *, most: int) -> Co
                 except InputError:  # counted: see `unreadable`
                     continue
             if pictures:
-                parts.append(np.asarray(encoder.embed_images(pictures), dtype=np.float32))
+                parts.append(_unit_rows(encoder.embed_images(pictures)))
                 kept.append(block[good])
             task.advance(len(block))
     vectors = np.concatenate(parts) if parts else np.zeros((0, encoder.dimension), np.float32)
     places = np.concatenate(kept) if kept else np.zeros((0, 2), np.int64)
     return Collection(lambda: iter([(0, vectors)]), places, int(encoder.dimension), len(rows) - len(places))
+
+
+def _unit_rows(vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Rows at unit length, whatever the encoder promised; a zero row stays zero."""
+    rows = np.asarray(vectors, dtype=np.float32)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(np.divide(rows, length, out=np.zeros_like(rows), where=length > 0))
 
 
 def near_duplicate_images(collection: Collection, config: ImageTextDatasetConfig, context: Context) -> NearDuplicates:

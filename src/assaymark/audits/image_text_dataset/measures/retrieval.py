@@ -36,6 +36,9 @@ from assaymark.result import Estimate
 
 __all__ = ["QueryAnswer", "Retrieval", "measure_retrieval"]
 
+UNIT = 1.001
+"""No vector of a collection is longer: its rows have unit length, up to rounding."""
+
 RANDOM_ROWS = 5_000
 """Rows drawn at random whose labels the views are compared with."""
 
@@ -77,12 +80,13 @@ def measure_retrieval(
     """Search, label the hits, compare. The example image of view (b) is the best hit of the text query, averaged with it."""
     depth = min(2 * config.k, len(collection.rows))  # room for duplicates and for what a filter removes
     text_queries = np.asarray(encoder.embed_texts([query.text for query in queries]), dtype=np.float32)
-    hits = top_k(text_queries, collection.blocks(), depth)
+    hits = top_k(text_queries, collection.blocks(), depth, longest=UNIT)
     best = collection.vectors(hits.rows[:, 0])
-    by_image = top_k(mean_query(text_queries, best), collection.blocks(), depth)
+    by_image = top_k(mean_query(text_queries, best), collection.blocks(), depth, longest=UNIT)
     rng = context.rng("retrieval baseline")
     random_rows = rng.choice(len(collection.rows), size=min(config.baseline_queries, len(collection.rows)), replace=False)
-    random_hits = top_k(collection.vectors(np.sort(random_rows)), collection.blocks(), min(config.k, len(collection.rows)))
+    shallow = min(config.k, len(collection.rows))
+    random_hits = top_k(collection.vectors(np.sort(random_rows)), collection.blocks(), shallow, longest=UNIT)
 
     def labels(rows: npt.NDArray[np.int64]) -> RowLabels:
         def vectors(wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
