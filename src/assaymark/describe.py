@@ -7,7 +7,8 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from assaymark.catalog import MITIGATIONS, load_audit, load_mitigation
+from assaymark import catalog
+from assaymark.catalog import load_audit, load_mitigation
 
 if TYPE_CHECKING:
     from assaymark.testing.calibration import Calibration
@@ -26,7 +27,7 @@ def describe_audit(audit_id: str) -> dict[str, Any]:
         "title": info.title,
         "question": info.question,
         "paper": info.paper,
-        "mitigation": audit_id in MITIGATIONS,
+        "mitigation": audit_id in catalog.MITIGATIONS,
         "inputs": [{"name": i.name, "kind": i.kind, "required": i.required, "description": i.description} for i in info.inputs],
         "models": [
             {
@@ -60,7 +61,7 @@ def _settings(config: Any) -> list[dict[str, Any]]:
 
 def _cure(audit_id: str) -> dict[str, Any] | None:
     """Question, inputs and settings of the mitigation; None where there is none."""
-    if audit_id not in MITIGATIONS:
+    if audit_id not in catalog.MITIGATIONS:
         return None
     mitigation = load_mitigation(audit_id)
     return {
