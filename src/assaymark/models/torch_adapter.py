@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ _LOADING = threading.RLock()  # one load at a time: two threads must not hold tw
 T = TypeVar("T")
 
 
-class TorchAdapter:
+class TorchAdapter(ABC):
     """Base of adapters whose weights load on first use.
 
     Pickles everything but the weights, so that a worker knows labels, dimension and fingerprint at once and pays for the
@@ -45,8 +46,10 @@ class TorchAdapter:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_parts": None}
 
+    @abstractmethod
     def _load(self, folder: Path, device: str) -> Any:
-        raise NotImplementedError
+        """The loaded parts of the model, kept as `_loaded()`."""
+        ...
 
     def _loaded(self) -> Any:
         """What `_load` returned, loading it now if it is not there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -138,9 +139,10 @@ class _Delimited(Reader):
             raise Unreadable.of(path, f"its first line is not {self.format.upper()}")
         return header
 
+    @abstractmethod
     def _rows(self, path: str, header: Header, columns: Sequence[str]) -> Iterator[RawBatch]:
         """Batches of large_string columns."""
-        raise NotImplementedError
+        ...
 
 
 class CsvReader(_Delimited):
