@@ -91,7 +91,7 @@ def test_killed_run_resumes_to_the_same_result(toys, monkeypatch) -> None:
     assert done.returncode == -signal.SIGKILL
     half = load_run("killed")
     assert [step.status for step in half.steps] == ["done", "pending", "pending", "pending"]
-    assert Path("killed/work/second/half.json").exists()
+    assert Path("killed", "work", "second", "half.json").exists()
     debris = Path("killed/.tmp-1-run.json")
     debris.write_text("{")
 

@@ -213,3 +213,16 @@ def test_difference_of_a_subset_covers_what_independent_intervals_would_miss() -
     assert not subset_difference(10, 3, 0, 0).defined
     with pytest.raises(ValueError, match="not part"):
         subset_difference(10, 3, 5, 4)
+
+
+def test_every_share_stands_beside_its_limits(tmp_path: Path) -> None:
+    planted = planted_tables(0, 2_000)
+    result = filter_rows(write_shards(planted.table, tmp_path / "in"), tmp_path / "run", drop="unsafe")
+    for table in result.tables.values():
+        limited = {column.of for column in table.columns if column.of}
+        assert {column.name for column in table.columns if column.kind == "share"} <= limited, table.name
+        for column in (c for c in table.columns if c.of):
+            for row in table.rows():
+                limit, value = row[column.name], row[column.of]
+                if None not in (limit, value):
+                    assert (limit <= value) if column.kind == "low" else (limit >= value), (table.name, column.name)

@@ -131,7 +131,7 @@ def representation_section(tally: Tally, chosen: Filter, config: FilterRowsConfi
         section.estimates[f"filter.representation.{kind}.{name}"] = kept.rate_of(i, confidence=config.confidence)
     axis_of = ["all terms of the axis"] * len(chosen.axes) + terms
     axes = [*chosen.axes, *(term.category or "terms" for term in chosen.words.slices)]
-    section.tables.append(_representation_table(tally, groups, kept, lost, axis_of, axes))
+    section.tables.append(_representation_table(tally, groups, kept, lost, axis_of, axes, config.confidence))
     section.figures.append(_representation_figure(tally))
     section.findings += _thinned(tally, kept, lost, names, len(chosen.axes), config)
     section.methods.append(
@@ -175,7 +175,13 @@ def _thinned(
 
 
 def _representation_table(
-    tally: Tally, groups: npt.NDArray[np.int64], kept: SliceTest, lost: SliceTest, terms: list[str], axes: list[str]
+    tally: Tally,
+    groups: npt.NDArray[np.int64],
+    kept: SliceTest,
+    lost: SliceTest,
+    terms: list[str],
+    axes: list[str],
+    confidence: float,
 ) -> Table:
     present = np.flatnonzero(groups[0] > 0)
     # Half a row is added to an empty cell, which makes a loss out of none: groups that lose no row have no ratio.
@@ -192,8 +198,8 @@ def _representation_table(
         "axis": [axes[i] for i in order],
         "term": [terms[i] for i in order],
         "rows": groups[0][order],
-        "before": groups[0][order] / tally.rows,
-        "after": groups[1][order] / tally.kept if tally.kept else np.full(len(order), None, dtype=object),
+        **interval_values("before", [wilson(int(n), tally.rows, confidence=confidence) for n in groups[0][order]]),
+        **interval_values("after", [wilson(int(n), tally.kept, confidence=confidence) for n in groups[1][order]]),
         "kept": shown(kept.rate),
         "kept_low": shown(kept.rate_limits.low),
         "kept_high": shown(kept.rate_limits.high),
@@ -209,8 +215,8 @@ def _representation_table(
         Column("axis", "label"),
         Column("term", "label"),
         Column("rows", "count", "rows before"),
-        Column("before", "share", "of all rows before"),
-        Column("after", "share", "of all rows after"),
+        *interval_columns("before", "share", "of all rows before"),
+        *interval_columns("after", "share", "of all rows after"),
         *interval_columns("kept", "share", "kept"),
         *interval_columns("ratio", "number", "kept share over the others'"),
         *interval_columns("lost_ratio", "number", "dropped share over the others'"),
