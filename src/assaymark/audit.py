@@ -6,7 +6,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -36,13 +36,28 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelRole:
-    """One model an audit may use. The model must provide one of `any_of`, or all of `all_of` (capability names)."""
+    """One model an audit may use. The model must provide one of `any_of`, or all of `all_of` (capability names).
+
+    A role with `many` takes any number of models, each under a name of its own: the role `scorer` is filled by `scorer.a`,
+    `scorer.b`, ...
+    """
 
     name: str
     description: str
     any_of: tuple[str, ...] = ()
     all_of: tuple[str, ...] = ()
     required: bool = False
+    many: bool = False
+
+    def takes(self, name: str) -> bool:
+        """Whether a model given under `name` fills this role."""
+        family, dot, member = name.partition(".")
+        return family == self.name and bool(dot and member) if self.many else name == self.name
+
+    @property
+    def shown(self) -> str:
+        """The name as it is written in front of a spec."""
+        return f"{self.name}.NAME" if self.many else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +75,13 @@ class AuditInfo:
     limits: str = ""
 
     def role(self, name: str) -> ModelRole:
+        """The role that a model given under `name` fills, under that name."""
         for role in self.models:
-            if role.name == name:
-                return role
-        raise UnknownName("model role", name, [role.name for role in self.models], mend=f"(audit {self.id})")
+            if role.takes(name):
+                return replace(role, name=name)
+            if role.many and name == role.name:
+                raise ModelError(f"role {name!r} takes several models: give each a name, {name}.NAME=SPEC (audit {self.id})")
+        raise UnknownName("model role", name, [role.shown for role in self.models], mend=f"(audit {self.id})")
 
 
 @dataclass(frozen=True)
@@ -166,6 +184,10 @@ class Context:
     def model(self, role: str) -> Any:
         """The adapter in a role, or None when the user gave none for an optional role."""
         return self.models.get(role)
+
+    def models_of(self, role: str) -> dict[str, Any]:
+        """The adapters in a role that takes many, by the names they were given, in that order."""
+        return {name.partition(".")[2]: model for name, model in self.models.items() if name.startswith(f"{role}.")}
 
     def require(self, role: str) -> Any:
         model = self.models.get(role)

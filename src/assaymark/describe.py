@@ -31,7 +31,7 @@ def describe_audit(audit_id: str) -> dict[str, Any]:
         "inputs": [{"name": i.name, "kind": i.kind, "required": i.required, "description": i.description} for i in info.inputs],
         "models": [
             {
-                "role": role.name,
+                "role": role.shown,
                 "description": role.description,
                 "any_of": list(role.any_of),
                 "all_of": list(role.all_of),

@@ -95,8 +95,9 @@ class Plan(_Strict):
 
     def step_models(self, step: Step) -> dict[str, str]:
         """The step's own models and the plan's for every role it has."""
-        roles = {role.name for role in step.load().info.models}
-        return {**{role: spec for role, spec in self.models.items() if role in roles}, **step.models}
+        roles = step.load().info.models
+        shared = {name: spec for name, spec in self.models.items() if any(role.takes(name) for role in roles)}
+        return {**shared, **step.models}
 
 
 class Reference(NamedTuple):

@@ -80,12 +80,12 @@ def _check_references(plan: Plan, step: Step, earlier: Sequence[str]) -> None:
 
 
 def _check_shared_models(plan: Plan, where: str, document: Document) -> None:
-    roles = {role.name for step in plan.steps for role in step.load().info.models}
-    for role in plan.models:
-        if role not in roles:
-            hint = nearest(role, roles) or f"; roles: {', '.join(sorted(roles)) or 'none'}"
-            place = f"{where}{document.at('models', role)}: " if where else ""
-            raise PlanError(f"{place}no step has a model role {role!r}{hint}")
+    roles = {role.shown: role for step in plan.steps for role in step.load().info.models}
+    for name in plan.models:
+        if not any(role.takes(name) for role in roles.values()):
+            hint = nearest(name, roles) or f"; roles: {', '.join(sorted(roles)) or 'none'}"
+            place = f"{where}{document.at('models', name)}: " if where else ""
+            raise PlanError(f"{place}no step has a model role {name!r}{hint}")
 
 
 def _check_paths(plan: Plan, name: str, value: PlanInput) -> None:

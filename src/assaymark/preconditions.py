@@ -58,5 +58,5 @@ def check_roles(info: AuditInfo, models: Mapping[str, Any], *, given: Iterable[s
     for name in (*given, *models):
         info.role(name)
     for role in info.models:
-        if role.required and role.name not in models:
-            raise ModelError(f"audit {info.id} needs a model in the role {role.name!r} ({role.description}): give its spec")
+        if role.required and not any(role.takes(name) for name in models):
+            raise ModelError(f"audit {info.id} needs a model in the role {role.shown!r} ({role.description}): give its spec")

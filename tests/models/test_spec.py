@@ -56,7 +56,7 @@ def test_an_unknown_scheme_names_the_nearest_and_all() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("org/name", "no scheme and is not a folder.*write hf:org/name"),
+        ("org/name", "no scheme and is neither a model folder.*write hf:org/name"),
         ("", "no scheme"),
         ("hf:", "nothing after the colon; write for example hf:org/name"),
         ("hf:a/b/c", "neither a hub id"),

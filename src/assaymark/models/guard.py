@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from assaymark.errors import ModelError
 from assaymark.models.content import KEYS
-from assaymark.models.protocols import CAPABILITIES
+from assaymark.models.protocols import CAPABILITIES, Decision
 
 __all__ = [
+    "DIRECT",
     "METHODS",
     "AnswerCache",
     "CapabilityMethod",
@@ -41,7 +42,10 @@ METHODS: dict[str, CapabilityMethod] = {
     "embeds-images": CapabilityMethod("embed_images", "image"),
     "embeds-texts": CapabilityMethod("embed_texts", "text"),
 }
-"""Capabilities that answer questions (reads-columns does not)."""
+"""Capabilities whose answers are worth keeping."""
+
+DIRECT: dict[str, tuple[str, ...]] = {"combines-columns": ("combine_columns",)}
+"""Methods that are handed through as they are: arithmetic on values that the caller holds already."""
 
 
 class Role(Protocol):
@@ -79,8 +83,9 @@ class GuardedModel:
     """A model as an audit sees it.
 
     Besides the methods and attributes of the exposed capabilities it has `role`, `capabilities`, `spec`, `fingerprint`,
-    `notes` (what the reader of a report should know about the model), and two counters of this process: `calls`, the items that
-    the model computed, and `cached`, the items that were answered without it (from the cache, or as a duplicate in a batch).
+    `notes` (what the reader of a report should know about the model), `decision` (its threshold and measured error, or None),
+    and two counters of this process: `calls`, the items that the model computed, and `cached`, the items that were answered
+    without it (from the cache, or as a duplicate in a batch). What a model calls `cheap` is asked directly.
 
     Notes
     -----
@@ -94,16 +99,24 @@ class GuardedModel:
         self.role, self.capabilities = role, capabilities
         self.spec, self.fingerprint = model.spec, model.fingerprint
         self.notes: tuple[str, ...] = tuple(getattr(model, "notes", ()))
+        self.decision: Decision | None = getattr(model, "decision", None)
         self.calls = 0
         self.cached = 0
         self._model, self._cache, self._batch_size = model, cache, batch_size
+        self._cheap: tuple[str, ...] = tuple(getattr(model, "cheap", ()))
         self._lock = threading.Lock()
         # Set on the instance, not looked up on demand: run-time protocols inspect the instance without calling __getattr__.
         for capability in capabilities:
             for attribute in capability_attributes(capability):
                 setattr(self, attribute, getattr(model, attribute))
-            if capability in METHODS:
+            for method in self._direct_methods(capability):
+                setattr(self, method, getattr(model, method))
+            if capability in METHODS and capability not in self._cheap:
                 setattr(self, METHODS[capability].name, partial(self._answer, capability))
+
+    def _direct_methods(self, capability: str) -> tuple[str, ...]:
+        cheap = (METHODS[capability].name,) if capability in self._cheap else ()
+        return (*DIRECT.get(capability, ()), *cheap)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _guarded, (self.role, self._model, self.capabilities, self._cache, self._batch_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CAPABILITIES",
+    "CombinesColumns",
+    "Decision",
     "EmbedsImages",
     "EmbedsTexts",
     "Model",
@@ -26,12 +28,28 @@ __all__ = [
 Array = npt.NDArray[np.float32]
 
 
+class Decision(NamedTuple):
+    """How a scorer wants to be read, and what it was then measured to get wrong.
+
+    A score above `threshold` calls an item positive. `sensitivity` is (found, positive) and `specificity` (passed, negative) on
+    labelled items that it was not fitted to, None where nobody measured them; `source` says which items these were.
+    """
+
+    threshold: float
+    sensitivity: tuple[int, int] | None = None
+    specificity: tuple[int, int] | None = None
+    source: str = ""
+
+
 @runtime_checkable
 class Model(Protocol):
     """What every adapter has, whatever else it can do.
 
     `spec` is the string it was made from. `fingerprint` is a hash of what decides its outputs (weights, labels,
     preprocessing): equal fingerprints mean equal answers, so it is the model's part of every cache key.
+
+    Optional: `notes`, what the reader of a report should know; `decision`, a `Decision`; `cheap`, capabilities whose answers
+    cost less to compute than to look up (one dot product), so that they are neither cached nor counted.
     """
 
     spec: str
@@ -102,6 +120,19 @@ class ReadsColumns(Model, Protocol):
     columns: tuple[str, ...]
 
 
+@runtime_checkable
+class CombinesColumns(Model, Protocol):
+    """Scores made of precomputed ones: `columns` of the input table go in, together."""
+
+    labels: tuple[str, ...]
+    multi_label: bool
+    columns: tuple[str, ...]
+
+    def combine_columns(self, values: npt.NDArray[np.float64]) -> Array:
+        """Shape (n, n_labels), in [0, 1], from values of shape (n, n_columns); NaN rows where they say too little."""
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "scores-texts": ScoresTexts,
     "scores-images": ScoresImages,
@@ -109,6 +140,7 @@ CAPABILITIES: dict[str, type] = {
     "embeds-images": EmbedsImages,
     "embeds-texts": EmbedsTexts,
     "reads-columns": ReadsColumns,
+    "combines-columns": CombinesColumns,
 }
 """Capability name, as audits declare it in their roles, to protocol. The one list that a new capability extends."""
 

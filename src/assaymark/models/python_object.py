@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from assaymark.errors import ModelError, nearest
-from assaymark.models.guard import METHODS, capability_attributes
+from assaymark.models.guard import DIRECT, METHODS, capability_attributes
 from assaymark.models.protocols import CAPABILITIES
 from assaymark.models.spec import ModelSpec
 
@@ -41,6 +41,8 @@ class PythonObject:
         self.spec = spec.text
         self.fingerprint = str(getattr(model, "fingerprint", None) or _source_fingerprint(module, name))
         self.notes = tuple(getattr(model, "notes", ()))
+        self.decision = getattr(model, "decision", None)
+        self.cheap = tuple(getattr(model, "cheap", ()))
         self._parsed = spec
         if not self._adopt(model):
             known = ", ".join(f"{method.name} + {', '.join(capability_attributes(key))}" for key, method in METHODS.items())
@@ -54,8 +56,7 @@ class PythonObject:
         adopted = False
         for capability in CAPABILITIES:
             members = list(capability_attributes(capability))
-            if capability in METHODS:
-                members.append(METHODS[capability].name)
+            members += [METHODS[capability].name] if capability in METHODS else list(DIRECT.get(capability, ()))
             if all(hasattr(model, member) for member in members):
                 adopted = True
                 for member in members:

@@ -6,19 +6,23 @@
 `openclip:ViT-B-32/laion2b_s34b_b79k`  architecture / pretrained tag of open_clip
 `onnx:head.onnx?labels=a,b`          an ONNX image scorer
 `column:score`, `column:a,b`         precomputed scores in columns of the input
+`prompt:prompts.safetensors`         tuned prompts as a head on embeddings; with `?encoder=SPEC` also on pictures
+`mixture:folder`                     a fitted mixture of scorers, with its members
 `py:module:name`                     an object, or a factory without arguments, of an importable module
 `fake:kind?key=value`                a scripted stand-in with planted behaviour
 ===================================  ==================================================================
 
-Options follow a question mark, as in a URL: `?key=value&key=value`.
+Options follow a question mark, as in a URL: `?key=value&key=value`. A file or folder that a step left says itself what it
+is, so its path alone is a spec too.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -31,6 +35,8 @@ ADAPTERS: dict[str, str] = {
     "openclip": "assaymark.models.open_clip_encoder:OpenClipEncoder",
     "onnx": "assaymark.models.onnx_scorer:OnnxImageScorer",
     "column": "assaymark.models.columns:ColumnScores",
+    "mixture": "assaymark.models.mixture:open_mixture",
+    "prompt": "assaymark.models.prompt_head:open_prompt_head",
     "py": "assaymark.models.python_object:PythonObject",
     "fake": "assaymark.models.fake:open_fake",
 }
@@ -38,6 +44,7 @@ ADAPTERS: dict[str, str] = {
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):(.*)", re.DOTALL | re.IGNORECASE)
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+_HEADER_LIMIT = 1_000_000  # bytes of the header of a safetensors file that are looked at
 _TRUE, _FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off"}
 
 
@@ -118,7 +125,7 @@ def parse_spec(text: str, *, base: Path | None = None) -> ModelSpec:
     written = text.strip()
     match = _SCHEME.fullmatch(written)
     if match is None:
-        return _bare_folder(written, base)
+        return _bare_path(written, base)
     scheme, rest = match[1].lower(), match[2]
     if scheme not in ADAPTERS:
         known = f"- known: {', '.join(sorted(ADAPTERS))} " if nearest(scheme, ADAPTERS) else ""
@@ -135,6 +142,8 @@ _EXAMPLES = {
     "openclip": "ViT-B-32/laion2b_s34b_b79k",
     "onnx": "head.onnx",
     "column": "score",
+    "mixture": "folder",
+    "prompt": "prompts.safetensors",
     "py": "package.module:factory",
     "fake": "text-keywords?unsafe=word",
 }
@@ -151,13 +160,33 @@ def _options(query: str, written: str) -> dict[str, str]:
     return options
 
 
-def _bare_folder(written: str, base: Path | None) -> ModelSpec:
-    spec = ModelSpec(written, "hf", written, base=base)
-    if written and (spec.path() / "config.json").is_file():
-        return ModelSpec(written, "hf", str(spec.path()), base=base)
+_MARKS = {"config.json": "hf", "mixture.json": "mixture"}
+"""File in a model folder to the scheme that opens the folder."""
+
+
+def file_mark(path: Path) -> str:
+    """Scheme that the metadata of a safetensors file of ours name; empty for any other file."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length <= _HEADER_LIMIT else {}
+        return str(header.get("__metadata__", {}).get("assaymark", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _bare_path(written: str, base: Path | None) -> ModelSpec:
+    target, _, query = written.partition("?")
+    spec = ModelSpec(written, "hf", target, options=_options(query, written), base=base)
+    if written:
+        path = spec.path()
+        marks = [scheme for name, scheme in _MARKS.items() if (path / name).is_file()]
+        schemes = marks or [s for s in (file_mark(path), path.suffix.removeprefix(".")) if s in ADAPTERS and path.is_file()]
+        if schemes:
+            return replace(spec, scheme=schemes[0], target=str(path))
     is_hub_id = _HUB_ID.fullmatch(written) and not written.startswith(".") and not spec.path().exists()
     hint = f"; for a hub model write hf:{written}" if is_hub_id else ""
-    raise ModelError(f"model {written!r} has no scheme and is not a folder with config.json{hint}")
+    raise ModelError(f"model {written!r} has no scheme and is neither a model folder nor a model file{hint}")
 
 
 def _hub_or_folder(spec: ModelSpec) -> ModelSpec:
