@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assaymark.data.restricted_pickle import read_pickled_array
+from assaymark.models.restricted_pickle import read_pickled_array
 from assaymark.errors import InputError, UnsafeFile
 
 PROTOCOLS = range(6)
