@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assaymark.models.restricted_pickle import read_pickled_array
 from assaymark.errors import InputError, UnsafeFile
+from assaymark.models.restricted_pickle import read_pickled_array
 
 PROTOCOLS = range(6)
 ARRAYS = {
