@@ -12,8 +12,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from assaymark.result import Estimate, undefined
 from assaymark.stats.checks import finite_vector, normal_quantile, percent
 from assaymark.stats.ranking import midranks
