@@ -176,7 +176,13 @@ def _usable(rows: Rows, fit: Bools, label: Bools) -> tuple[list[int], dict[str, 
 def _transforms(scores: Floats, label: Bools, config: ScorerMixtureConfig) -> tuple[Transform, ...]:
     if config.transform in ("probability", "logit"):
         return (Transform(config.transform),) * scores.shape[1]
-    return tuple(fit_transform(scores, label.astype(float), kind=config.transform))
+    fitted = fit_transform(scores, label.astype(float), kind=config.transform)
+    if config.transform == "platt":
+        return tuple(Transform("platt", (float(a), float(b))) for a, b in zip(fitted.slopes, fitted.offsets, strict=True))
+    if config.transform == "temperature":
+        return tuple(Transform("temperature", (1.0 / float(slope),)) for slope in fitted.slopes)
+    knots = zip(fitted.knots, fitted.levels, strict=True)
+    return tuple(Transform("isotonic", (*map(float, at), *map(float, level))) for at, level in knots)
 
 
 def _streamed(rows: Rows, kept: Sequence[int], config: ScorerMixtureConfig) -> Moments | None:

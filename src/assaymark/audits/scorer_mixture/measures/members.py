@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from assaymark.audits.scorer_mixture.method.skin import SKIN_RULES, skin_score
+from assaymark.audits.scorer_mixture.method.skin import rgb_rule, skin_score, ycbcr_box
 from assaymark.data.images import decode_image
 from assaymark.data.scan import Scorer
 from assaymark.errors import InputError, ModelError
 
-__all__ = ["SKIN", "MemberScores", "check_models", "member_scorer"]
+__all__ = ["SKIN", "SKIN_RULES", "MemberScores", "check_models", "member_scorer"]
+
+SKIN_RULES = {"rgb_rule": rgb_rule, "ycbcr_box": ycbcr_box}
+"""Fixed rules that say of a pixel whether it is skin."""
 
 SKIN = tuple(f"skin:{rule}" for rule in SKIN_RULES)
 """Columns of the fixed skin-colour rules among the answers of a scan."""
@@ -81,4 +84,4 @@ class MemberScores:
 
 def _skin(picture: Any) -> list[float]:
     pixels = np.asarray(picture, dtype=np.uint8)
-    return [float(skin_score(pixels, rule=rule)) / 2.0 for rule in SKIN_RULES]
+    return [skin_score(pixels, rule=rule).probability for rule in SKIN_RULES.values()]
