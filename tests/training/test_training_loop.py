@@ -74,7 +74,16 @@ def bare_loop(module: Any, *, steps: int, lr: float, optimiser: str) -> list[flo
 def test_equals_a_loop_written_by_hand(optimiser: str) -> None:
     ours, theirs = network(dropout=0.0), network(dropout=0.0)
     outcome = train(
-        ours, objective, batches(), epochs=8, optimiser=optimiser, lr=0.05, weight_decay=5e-4, schedule="one-cycle", clip=0.5, seed=0
+        ours,
+        objective,
+        batches(),
+        epochs=8,
+        optimiser=optimiser,
+        lr=0.05,
+        weight_decay=5e-4,
+        schedule="one-cycle",
+        clip=0.5,
+        seed=0,
     )
     losses = bare_loop(theirs, steps=40, lr=0.05, optimiser=optimiser)
     np.testing.assert_allclose(outcome.losses, losses, rtol=1e-4)
@@ -116,7 +125,9 @@ def test_a_killed_training_ends_like_another(tmp_path: Path, optimiser: str, kil
     assert (outcome.validations, outcome.best_step) == (expected.validations, expected.best_step)
 
     again = network(seed=7)
-    assert train(again, failing, batches(), checkpoints=tmp_path, **settings).resumed_from == 30, "finished: nothing is computed"
+    assert train(again, failing, batches(), checkpoints=tmp_path, **settings).resumed_from == 30, (
+        "finished: nothing is computed"
+    )
     assert same(whole, again)
 
 
@@ -144,9 +155,7 @@ def test_the_best_weights_are_kept_and_patience_ends_it() -> None:
         return next(values)
 
     module = network()
-    outcome = train(
-        module, objective, batches(), epochs=20, lr=0.05, seed=0, validate=validate, validate_every=3, patience=3
-    )
+    outcome = train(module, objective, batches(), epochs=20, lr=0.05, seed=0, validate=validate, validate_every=3, patience=3)
     assert (outcome.best_step, outcome.steps, outcome.stopped_early) == (6, 15, True)
     assert [v.value for v in outcome.validations] == [3.0, 1.0, 2.0, float("inf"), 1.0]
     for name, tensor in module.state_dict().items():
@@ -231,9 +240,19 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(ConfigError, match="precision"):
         train(network(), objective, batches(), steps=1, seed=0, precision="fp64")
     with pytest.raises(ConfigError, match=r"step \d+ of 50: lower the learning rate"):
-        train(network(), lambda module, batch: objective(module, batch) * 1e30, batches(), steps=50, lr=1e30, seed=0, optimiser="sgd")
+        train(
+            network(),
+            lambda module, batch: objective(module, batch) * 1e30,
+            batches(),
+            steps=50,
+            lr=1e30,
+            seed=0,
+            optimiser="sgd",
+        )
     with pytest.raises(ConfigError, match="no rows"):
         TensorBatches(torch.empty(0, 3), size=2, seed=0)
+    with pytest.raises(ConfigError, match="needs a GPU"):
+        train(network(), objective, batches(), steps=1, seed=0, precision="fp16", device="cpu")
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="no CUDA"):
             train(network(), objective, batches(), steps=1, seed=0, device="cuda")
@@ -243,5 +262,7 @@ def test_augmentation_goes_through_the_loop() -> None:
     images = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8)
     labels = torch.arange(12) % 2
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
-    outcome = train(module, objective, TensorBatches(images, labels, size=4, seed=0), epochs=2, seed=0, augment=Augmentation(padding=2))
+    outcome = train(
+        module, objective, TensorBatches(images, labels, size=4, seed=0), epochs=2, seed=0, augment=Augmentation(padding=2)
+    )
     assert outcome.steps == 6

@@ -68,7 +68,7 @@ def train(
     Parameters
     ----------
     module : torch module
-        Parameters with `requires_grad` are trained. Build it under a seed of its own: only what happens in the loop is seeded here.
+        Parameters with `requires_grad` are trained. Build it under a seed of its own: only the loop is seeded here.
     objective : callable (module, batch) -> scalar tensor
         The mean loss of a batch. It must call the module itself when training runs on several processes.
     batches : Batches
@@ -90,8 +90,8 @@ def train(
     precision : {"no", "bf16", "fp16"}
         Of the forward pass; weights stay as they are.
     checkpoints : Path, optional
-        Folder for the state, written every `every` steps (default: an epoch) and at the end. A state found there is continued; a
-        finished one is returned.
+        Folder for the state, written every `every` steps (default: an epoch) and at the end. A state found there is
+        continued; a finished one is returned.
     data_id : str
         Hash or name of the data, kept in the checkpoint beside the settings: with another one it is not continued.
     task : progress task, optional
@@ -143,7 +143,11 @@ class _Run:
         self._rank, self._world = accelerator.process_index, accelerator.num_processes
         optimiser = settings.new_optimiser(module.to(accelerator.device))
         self._parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-        self._wrapped, self._optimiser = accelerator.prepare(module, optimiser)
+        self._wrapped, accelerated_optimiser = accelerator.prepare(module, optimiser)
+        self._optimiser = optimiser
+        # accelerate's optimiser searches the disk for another library in every step. Only the scaling of fp16 needs it;
+        # gradients of several processes are averaged on the way back.
+        self._update = optimiser.step if accelerator.scaler is None else accelerated_optimiser.step
         self._step = 0
         self._losses: list[float] = []
         self._unread: list[torch.Tensor] = []
@@ -193,7 +197,7 @@ class _Run:
         self._accelerator.backward(loss)
         if settings.clip is not None:
             self._accelerator.clip_grad_norm_(self._parameters, settings.clip)
-        self._optimiser.step()
+        self._update()
         return loss.detach()
 
     def _read_losses(self) -> None:
@@ -215,7 +219,9 @@ class _Run:
             value = float(self._validate(self._module))
         self._wrapped.train()
         if self._world > 1:  # all processes must agree on when to stop
-            shared = self._accelerator.reduce(torch.tensor([value], device=self._accelerator.device, dtype=torch.float64), "mean")
+            shared = self._accelerator.reduce(
+                torch.tensor([value], device=self._accelerator.device, dtype=torch.float64), "mean"
+            )
             value = float(shared)
         best = min((v.value for v in self._validations), default=math.inf)
         self._validations.append(Validation(self._step, math.inf if math.isnan(value) else value))

@@ -23,7 +23,7 @@ class Batches(Protocol):
     def steps_per_epoch(self) -> int: ...
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Any:
-        """Batch of a step counted from 0 (tensors, or tuples, lists and mappings of them); of `world` equal parts number `rank`."""
+        """Batch of a step counted from 0: tensors, or tuples, lists and mappings of them. Of `world` equal parts number `rank`."""
         ...
 
 
@@ -57,7 +57,7 @@ class TensorBatches:
         Rows in a batch, over all processes together.
     seed : int
     drop_last : bool
-        Leave out the smaller batch at the end of an epoch (other rows each time), for objectives whose value depends on the size.
+        Leave out the smaller batch at the end of an epoch (other rows each time), where the objective depends on the size.
 
     Notes
     -----

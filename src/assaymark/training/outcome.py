@@ -18,7 +18,8 @@ class Validation(NamedTuple):
 
 
 class TrainingOutcome(NamedTuple):
-    """
+    """Curves of a training, and where they come from.
+
     Attributes
     ----------
     losses : array, shape (steps,), float64
@@ -30,7 +31,7 @@ class TrainingOutcome(NamedTuple):
         The validation did not improve for `patience` times, and the remaining steps were not made.
     resumed_from : int or None
         Steps that an earlier, interrupted call had made.
-    """  # noqa: D205, D400
+    """
 
     losses: npt.NDArray[np.float64]
     validations: tuple[Validation, ...]

@@ -36,6 +36,8 @@ def accelerated(device: str, precision: str) -> Iterator[Any]:
     cuda = torch.cuda.is_available() and device != "cpu"
     if device == "cuda" and not cuda:
         raise ModelError("device is cuda, but torch sees no CUDA device here; use --device cpu or auto")
+    if precision == "fp16" and not cuda:
+        raise ConfigError("precision fp16 needs a GPU; on a CPU use bf16 or no")
     try:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState, GradientState, PartialState
