@@ -5,6 +5,7 @@
 `hf:./folder`, `./folder`            a local folder with config.json and *.safetensors
 `openclip:ViT-B-32/laion2b_s34b_b79k`  architecture / pretrained tag of open_clip
 `onnx:head.onnx?labels=a,b`          an ONNX image scorer
+`convnet:net.safetensors`            a small network that Assaymark trained
 `column:score`, `column:a,b`         precomputed scores in columns of the input
 `py:module:name`                     an object, or a factory without arguments, of an importable module
 `fake:kind?key=value`                a scripted stand-in with planted behaviour
@@ -30,6 +31,7 @@ ADAPTERS: dict[str, str] = {
     "hf": "assaymark.models.checkpoint:open_checkpoint",
     "openclip": "assaymark.models.open_clip_encoder:OpenClipEncoder",
     "onnx": "assaymark.models.onnx_scorer:OnnxImageScorer",
+    "convnet": "assaymark.models.convnet:ConvNetScorer",
     "column": "assaymark.models.columns:ColumnScores",
     "py": "assaymark.models.python_object:PythonObject",
     "fake": "assaymark.models.fake:open_fake",
@@ -134,6 +136,7 @@ _EXAMPLES = {
     "hf": "org/name",
     "openclip": "ViT-B-32/laion2b_s34b_b79k",
     "onnx": "head.onnx",
+    "convnet": "net.safetensors",
     "column": "score",
     "py": "package.module:factory",
     "fake": "text-keywords?unsafe=word",

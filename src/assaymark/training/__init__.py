@@ -1,9 +1,9 @@
 """The one training loop for every room that trains, on a CPU, one GPU or many.
 
 `train` takes a torch module, an objective (module, batch) -> loss, and batches whose content is a function of the step; it
-can be stopped at any moment and continued (`loop`). Beside it: data order (`order`), learning rates (`schedule`), augmentations on
-the device (`augment`), the contrastive objective (`contrastive`) and outputs in batches (`inference`). This package alone
-imports accelerate.
+can be stopped at any moment and continued (`loop`). Beside it: data order (`order`), learning rates (`schedule`),
+augmentations on the device (`augment`), the contrastive objective (`contrastive`) and outputs in batches (`inference`). This
+package alone imports accelerate.
 """
 
 from __future__ import annotations

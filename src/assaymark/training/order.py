@@ -23,7 +23,7 @@ class Batches(Protocol):
     def steps_per_epoch(self) -> int: ...
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Any:
-        """Batch of a step counted from 0: tensors, or tuples, lists and mappings of them. Of `world` equal parts number `rank`."""
+        """Batch of a step (from 0): tensors, or tuples, lists and mappings of them. Of `world` equal parts number `rank`."""
         ...
 
 
