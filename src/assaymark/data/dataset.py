@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from assaymark.data.embeddings import Embeddings, open_embeddings
 from assaymark.data.locations import Found, find
 from assaymark.data.readers.base import NOT_A_NUMBER, Part, Peek, RawBatch, Reader, Shard, Unreadable, as_text, open_file
+from assaymark.data.readers.picture_paths import with_pictures_of_paths
 from assaymark.data.schema import ALIASES, NUMBERS, can_hold, conform, missing_message, numbers_from_text, resolve
 from assaymark.errors import InputError, SchemaError, nearest
 
@@ -253,8 +254,8 @@ def open_input(kind: str, value: Any, *, name: str, schema: str | Mapping[str, s
     Parameters
     ----------
     kind : "pairs", "images", "texts", "table" or "embeddings"
-    value : path, glob, folder, list of paths, URL (s3://, gs://, hf://), pyarrow.Table or pandas.DataFrame. As "images" also
-        local .npy and .npz files of embeddings (one array each, or img_emb_{k}.npy shards), with the tables beside them
+    value : path, glob, folder, list of paths, URL (s3://, gs://, hf://), pyarrow.Table or pandas.DataFrame. Of kind "images"
+        also local .npy and .npz files of embeddings, with the tables beside them; a local table that names pictures brings them
     name : name of the input, for messages
     schema : "auto", a name in `schema.SCHEMAS`, or {concept: column}
 
@@ -283,10 +284,11 @@ def open_input(kind: str, value: Any, *, name: str, schema: str | Mapping[str, s
     known = all(shard.rows is not None for shard in shards)
     notes = [*found.notes, *found.reader.notes(), *(f"{reason}; it is not used" for reason in unfit.values())]
     notes += _notes(mapping, columns, shards, failed, rows if known else None)
-    return Dataset(
+    opened = Dataset(
         found.source, found.reader.format, kind, shards, mapping, columns, found.reader, rows if known else None,
         tuple(notes), failed, _fingerprint(found, shards, mapping), unfit=unfit,
     )  # fmt: skip
+    return with_pictures_of_paths(opened) if kind == "images" else opened
 
 
 def _peek_all(found: Found) -> tuple[tuple[Shard, ...], list[Peek], dict[str, str]]:
