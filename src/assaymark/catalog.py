@@ -14,6 +14,7 @@ __all__ = ["AUDITS", "MITIGATIONS", "load_audit", "load_mitigation"]
 
 AUDITS: dict[str, str] = {
     "image-text-dataset": "assaymark.audits.image_text_dataset.audit:ImageTextDataset",
+    "scorer-mixture": "assaymark.audits.scorer_mixture.audit:ScorerMixture",
 }
 
 MITIGATIONS: dict[str, str] = {

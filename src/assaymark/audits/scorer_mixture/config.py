@@ -103,6 +103,11 @@ class ScorerMixtureConfig(AuditConfig):
     abstain: Share = Field(0.1, description="share of images nearest to the threshold that go to people, for `abstention`")
 
     # -- pictures ---------------------------------------------------------------------------------------------------------
+    frames: int = Field(1, ge=1, le=64, description="frames of an animation that are scored; the largest score counts")
+    least_side: int = Field(32, ge=1, description="pictures with a shorter side in pixels below this are not scored")
+    tile_ratio: float = Field(
+        4.0, ge=0, description="pictures more than this many times as long as wide are scored in tiles; 0: never"
+    )
     skin: bool = Field(True, description="compare with the fixed skin-colour rules when there are pictures")
     skin_label: tuple[str, ...] = Field(("1", "skin"), description="values of `label` in the input pixels that mean skin")
     zoo: int = Field(0, ge=0, le=20, description="small networks to train on the pictures, as further scorers")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from assaymark.audit import Context
 from assaymark.audits.scorer_mixture.columns import Plan
 from assaymark.audits.scorer_mixture.config import ScorerMixtureConfig
-from assaymark.audits.scorer_mixture.measures.members import SKIN, check_models, member_scorer
+from assaymark.audits.scorer_mixture.measures.members import SKIN, check_models, member_scorer, picture_views
 from assaymark.audits.scorer_mixture.method.moments import Moments
 from assaymark.audits.scorer_mixture.probes.moments import MomentsProbe, Streamed
 from assaymark.audits.scorer_mixture.probes.row_keys import FIT, TRAIN, RowRules
@@ -21,7 +21,7 @@ from assaymark.data.scan import ScanOutcome, scan
 from assaymark.errors import ConfigError, SchemaError
 from assaymark.result import Flow
 
-__all__ = ["MAX_SCORERS", "Rows", "fitting_splits", "read_rows", "row_rules"]
+__all__ = ["MAX_SCORERS", "Rows", "fitting_splits", "read_rows", "row_rules", "without_rows"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -99,11 +99,13 @@ class Rows:
         return replace(self, names=(*self.names, *names), models=self.models | set(models), sample=sample)
 
 
-def row_rules(plan: Plan, config: ScorerMixtureConfig, *, seed: int, labelled: bool = True, needs_score: bool = True) -> RowRules:
-    """How rows of an input are parsed."""
+def row_rules(
+    plan: Plan, config: ScorerMixtureConfig, *, seed: int, content: str, labelled: bool = True, needs_score: bool = True
+) -> RowRules:
+    """How rows of an input are parsed; `content` is what is looked at ("image", "embedding" or nothing)."""
     dataset = plan.dataset
-    content = (plan.content,) if plan.content else ()
-    identity = tuple(dict.fromkeys((*content, *(c for c in ("sha256", "md5", "id", "path", "url") if c in dataset))))[:2]
+    known = [concept for concept in ("sha256", "md5", "id", "path", "url") if concept in dataset]
+    identity = ((content,) if content else ()) + tuple(known[:1])
     return RowRules(
         plan.columns,
         plan.models,
@@ -119,6 +121,7 @@ def row_rules(plan: Plan, config: ScorerMixtureConfig, *, seed: int, labelled: b
         seed,
         labelled,
         needs_score,
+        picture_views(config).reasons() if content == "image" else (),
     )
 
 
@@ -139,9 +142,9 @@ def read_rows(plan: Plan, config: ScorerMixtureConfig, context: Context, models:
     pictures = "image" in plan.dataset
     content = plan.content or ("image" if pictures and (config.skin or config.zoo) else "")
     skin = config.skin and content == "image"
-    scorer = member_scorer(asked, content, skin=skin, batch_size=context.batch_size)
+    scorer = member_scorer(asked, content, config=config, skin=skin, batch_size=context.batch_size)
     baselines = SKIN if skin else ()
-    rules = row_rules(plan, config, seed=context.seed, needs_score=not config.zoo)
+    rules = row_rules(plan, config, seed=context.seed, content=content, needs_score=not config.zoo)
     with context.progress.task("reading scores", total=plan.dataset.rows, unit="rows") as task:
         outcome = scan(
             plan.dataset,
@@ -185,24 +188,25 @@ def _in_range(rows: Rows, plan: Plan, config: ScorerMixtureConfig) -> Rows:
     streamed = rows.streamed.without(outside, len(rows.names))
     thinned = replace(rows, names=names, sample=rows.sample._replace(scores=scores), streamed=streamed)
     empty = ~np.isfinite(scores).any(axis=1)
-    if empty.any() and not config.zoo:
-        thinned = _without_rows(thinned, empty)
+    if not config.zoo:
+        lost = sum(count for (_, _, pattern), count in streamed.rows.items() if not pattern)
+        thinned = without_rows(thinned, empty, reason="no score", lost=lost)
     return replace(thinned, notes=(*rows.notes, note))
 
 
-def _without_rows(rows: Rows, gone: Bools) -> Rows:
-    """Without rows whose only scores were in a dropped column."""
+def without_rows(rows: Rows, gone: Bools, *, reason: str, lost: int | None = None) -> Rows:
+    """The rows without some of the sampled ones, which are skipped for a reason; `lost` of all rows (default: as many as `gone`)."""
     sample, keep = rows.sample, ~gone
-    arrays = ("key", "scores", "baselines", "label", "split", "shard", "row", "classes", "class_label")
+    arrays = ("key", "unit", "scores", "baselines", "label", "split", "shard", "row", "classes", "class_label")
     kept = {name: getattr(sample, name)[keep] for name in arrays}
     slices = {name: codes[keep] for name, codes in sample.slices.items()}
-    lost = sum(count for (_, _, pattern), count in rows.streamed.rows.items() if not pattern)
+    count = int(gone.sum()) if lost is None else lost
     grams = {key: gram for key, gram in rows.streamed.grams.items() if key[2]}
-    counts = {key: count for key, count in rows.streamed.rows.items() if key[2]}
-    streamed = rows.streamed._replace(grams=grams, rows=counts, kept=rows.streamed.kept - lost)
+    counts = {key: n for key, n in rows.streamed.rows.items() if key[2]}
+    streamed = rows.streamed._replace(grams=grams, rows=counts, kept=rows.streamed.kept - count)
     flow = rows.flows[0]
-    skipped = {**flow.skipped, "no score": flow.skipped.get("no score", 0) + lost}
-    flows = (replace(flow, used=flow.used - lost, skipped=skipped), *rows.flows[1:])
+    skipped = {**flow.skipped, reason: flow.skipped.get(reason, 0) + count} if count else flow.skipped
+    flows = (replace(flow, used=flow.used - count, skipped=skipped), *rows.flows[1:])
     return replace(rows, sample=sample._replace(**kept, slices=slices), streamed=streamed, flows=flows)
 
 
@@ -219,5 +223,3 @@ def _flows(outcome: ScanOutcome, streamed: Streamed) -> tuple[Flow, ...]:
 def fitting_splits(config: ScorerMixtureConfig) -> tuple[int, ...]:
     """Splits that weights and threshold are fitted on: the nets' own training rows only when the user says so."""
     return (TRAIN, FIT) if config.source == "train" else (FIT,)
-
-

@@ -31,10 +31,13 @@ class Study:
         All labelled rows.
     fitting : Fitting
         Fitted on some of them.
+    fingerprint : str
+        Of the labelled input.
     """
 
     rows: Rows
     fitting: Fitting
+    fingerprint: str
     config: ScorerMixtureConfig
     context: Context
 

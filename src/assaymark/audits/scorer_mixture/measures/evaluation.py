@@ -29,7 +29,19 @@ from assaymark.stats import (
 )
 from assaymark.stats.prevalence import Rate
 
-__all__ = ["BRIEF", "METRICS", "Judged", "Paired", "judge", "judge_all", "measure", "no_metrics", "paired", "units_of", "with_prefix"]
+__all__ = [
+    "BRIEF",
+    "METRICS",
+    "Judged",
+    "Paired",
+    "judge",
+    "judge_all",
+    "measure",
+    "no_metrics",
+    "paired",
+    "units_of",
+    "with_prefix",
+]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -144,9 +156,7 @@ def _resampled(
         "average_precision": average_precision(few, label, rng=rng, resamples=draws, confidence=level),
         "brier": brier_score(probability, y, confidence=level),
         "log_loss": log_loss(probability, y, clip=1e-6, confidence=level),
-        "ece": expected_calibration_error(
-            probability[:MOST_DRAWN], label, rng=rng, resamples=draws, confidence=level
-        ),
+        "ece": expected_calibration_error(probability[:MOST_DRAWN], label, rng=rng, resamples=draws, confidence=level),
         "recall_at_fpr_1": recall_at(0.01),
         "recall_at_fpr_5": recall_at(0.05),
         "fpr_at_recall_95": fpr_at(0.95),
@@ -169,5 +179,3 @@ def paired(a: Judged, b: Judged, label: Bools, config: ScorerMixtureConfig, *, r
 def with_prefix(prefix: str, estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
     """Names of metrics below the name of what they are of."""
     return {f"{prefix}.{name}": estimate for name, estimate in estimates.items()}
-
-

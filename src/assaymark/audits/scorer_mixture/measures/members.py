@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from assaymark.audits.scorer_mixture.config import ScorerMixtureConfig
 from assaymark.audits.scorer_mixture.method.skin import rgb_rule, skin_score, ycbcr_box
-from assaymark.data.images import decode_image
+from assaymark.data.decoding import PictureScores, Views
 from assaymark.data.scan import Scorer
-from assaymark.errors import InputError, ModelError
+from assaymark.errors import ModelError
 
-__all__ = ["SKIN", "SKIN_RULES", "MemberScores", "check_models", "member_scorer"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["MEMBERS", "SKIN", "SKIN_RULES", "EmbeddingScores", "Together", "check_models", "member_scorer", "picture_views"]
+
+MEMBERS = "members"
+"""Name of the one scorer of a scan; its columns are `members.NAME`."""
 
 SKIN_RULES = {"rgb_rule": rgb_rule, "ycbcr_box": ycbcr_box}
 """Fixed rules that say of a pixel whether it is skin."""
 
 SKIN = tuple(f"skin:{rule}" for rule in SKIN_RULES)
-"""Columns of the fixed skin-colour rules among the answers of a scan."""
+"""Columns of these rules among the answers of a scan."""
 
 Array = npt.NDArray[np.float32]
+
+
+def picture_views(config: ScorerMixtureConfig) -> Views:
+    """Which pictures are looked at, and how many views of each."""
+    return Views(frames=config.frames, tile_ratio=config.tile_ratio, least_side=config.least_side)
 
 
 def check_models(models: Mapping[str, Any]) -> None:
@@ -30,58 +42,62 @@ def check_models(models: Mapping[str, Any]) -> None:
     for name, model in models.items():
         if len(model.labels) != 1:
             raise ModelError(
-                f"scorer {name!r} ({model.spec}) has the labels {', '.join(model.labels)}; say which count as unsafe: "
+                f"scorer {name!r} ({model.spec}) has the labels {', '.join(model.labels)}; say which of them count as unsafe, as "
                 f"?unsafe={model.labels[-1]}"
             )
 
 
-def member_scorer(models: Mapping[str, Any], content: str, *, skin: bool, batch_size: int) -> Scorer | None:
-    """All models, and the skin rules where asked for, as one scorer named `members`; None when there is nothing to ask."""
-    rules = SKIN if skin and content == "image" else ()
-    labels = (*models, *rules)
-    if not labels:
+def member_scorer(
+    models: Mapping[str, Any], content: str, *, config: ScorerMixtureConfig, skin: bool, batch_size: int
+) -> Scorer | None:
+    """All models, and the skin rules where asked for, as one scorer; None when there is nothing to look at.
+
+    Pictures get a further column `skipped` that says why one could not be scored (`data.decoding.PictureScores`).
+    """
+    if content == "embedding":
+        return Scorer(MEMBERS, content, tuple(models), EmbeddingScores(dict(models)), batch_size)
+    if content != "image":
         return None
-    return Scorer("members", content, labels, MemberScores(dict(models), content, len(rules)), batch_size)
+    scores = PictureScores(Together(dict(models), SKIN if skin else ()), views=picture_views(config), with_reason=True)
+    return Scorer(MEMBERS, content, scores.labels, scores, batch_size)
 
 
-class MemberScores:
-    """Picklable: answers of shape (n, models + rules); a row of NaN for a picture that cannot be decoded."""
+class Together:
+    """Several scorers of pictures as one; picklable."""
 
-    def __init__(self, models: dict[str, Any], content: str, rules: int) -> None:
-        self.models, self.content, self.rules = models, content, rules
+    def __init__(self, models: dict[str, Any], rules: Sequence[str]) -> None:
+        self.models, self.rules = models, tuple(rules)
+        self.labels = (*models, *rules)
 
-    def __call__(self, values: pa.Array) -> Array:
-        answers = np.full((len(values), len(self.models) + self.rules), np.nan, dtype=np.float32)
-        if self.content == "embedding":
-            return self._of_embeddings(values, answers)
-        places, pictures = [], []
-        for place, data in enumerate(values.to_pylist()):
-            try:
-                pictures.append(decode_image(data or b""))
-                places.append(place)
-            except InputError:  # the missing score is counted
-                continue
-        if pictures:
-            for column, model in enumerate(self.models.values()):
-                answers[places, column] = model.score_images(pictures)[:, 0]
-            for place, picture in zip(places, pictures, strict=True):
-                if self.rules:
-                    answers[place, len(self.models) :] = _skin(picture)
+    def score_images(self, images: Sequence[Image]) -> Array:
+        """Shape (n, models + rules)."""
+        answers = np.empty((len(images), len(self.labels)), dtype=np.float32)
+        for column, model in enumerate(self.models.values()):
+            if len(images):
+                answers[:, column] = model.score_images(images)[:, 0]
+        for column, rule in enumerate(self.rules, start=len(self.models)):
+            mask = SKIN_RULES[rule.partition(":")[2]]
+            answers[:, column] = [skin_score(np.asarray(image, np.uint8), rule=mask).probability for image in images]
         return answers
 
-    def _of_embeddings(self, values: pa.Array, answers: Array) -> Array:
+
+class EmbeddingScores:
+    """Scorers of stored embeddings; a row of another width, or without a direction, has no score. Rows are normalised."""
+
+    def __init__(self, models: dict[str, Any]) -> None:
+        self.models = models
+
+    def __call__(self, values: pa.Array) -> Array:
         rows = values.to_numpy(zero_copy_only=False)
+        answers = np.full((len(rows), len(self.models)), np.nan, dtype=np.float32)
         for column, model in enumerate(self.models.values()):
-            width = int(model.dimension)
-            right = [i for i, row in enumerate(rows) if row is not None and len(row) == width and np.isfinite(row).all()]
+            right = [i for i, row in enumerate(rows) if row is not None and len(row) == int(model.dimension)]
             if not right:
                 continue
             vectors = np.stack([np.asarray(rows[i], dtype=np.float32) for i in right])
-            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-            answers[right, column] = model.score_embeddings(vectors / np.where(norms > 0, norms, 1.0))[:, 0]
+            norms = np.linalg.norm(vectors, axis=1)
+            held = np.isfinite(norms) & (norms > 0)
+            if held.any():
+                places = np.array(right)[held]
+                answers[places, column] = model.score_embeddings(vectors[held] / norms[held, None])[:, 0]
         return answers
-
-
-def _skin(picture: Any) -> list[float]:
-    pixels = np.asarray(picture, dtype=np.uint8)
-    return [skin_score(pixels, rule=rule).probability for rule in SKIN_RULES.values()]

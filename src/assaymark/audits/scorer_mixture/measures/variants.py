@@ -27,7 +27,19 @@ from assaymark.audits.scorer_mixture.method.weights import (
 from assaymark.models.mixture_file import Member, Mixture
 from assaymark.stats.combination import Transform, clipped_logit
 
-__all__ = ["FITTED", "LEAST_SQUARES", "RULES", "FitRows", "Variant", "balanced_weights", "choose_threshold", "fit_variant", "fitter_of", "log_odds_of", "midpoint"]
+__all__ = [
+    "FITTED",
+    "LEAST_SQUARES",
+    "RULES",
+    "FitRows",
+    "Variant",
+    "balanced_weights",
+    "choose_threshold",
+    "fit_variant",
+    "fitter_of",
+    "log_odds_of",
+    "midpoint",
+]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -231,4 +243,3 @@ def choose_threshold(
 def log_odds_of(scores: Floats) -> Floats:
     """Log-odds of scores, NaN where missing."""
     return clipped_logit(scores)
-

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.scorer_mixture.probes.row_keys import REASONS, RowRules
+from assaymark.audits.scorer_mixture.probes.row_keys import RowRules
 from assaymark.data.probe import Batch, Probe, State
 
 __all__ = ["MAX_PATTERNS", "MomentsProbe", "Streamed"]
@@ -107,7 +107,7 @@ class MomentsProbe(Probe):
         for code, values in state["grams"].items():
             key = int(code) >> 1 & 7, int(code) & 1, int(code) >> 4
             grams[key], rows[key] = np.asarray(values[1:]).reshape(k + 1, k + 1), int(values[0])
-        dropped = dict(zip(REASONS, (int(n) for n in state["dropped"]), strict=True))
+        dropped = dict(zip(self.rules.reasons, (int(n) for n in state["dropped"]), strict=True))
         kept = sum(rows.values())
         return Streamed(grams, rows, dropped, state["low"], state["high"], kept, int(state["usable"]) - kept)
 

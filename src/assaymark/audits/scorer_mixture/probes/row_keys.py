@@ -18,7 +18,7 @@ import pyarrow as pa
 from assaymark.audits.scorer_mixture.columns import GROUP, SCORE, SLICE, SPLIT
 from assaymark.data.probe import Batch
 
-__all__ = ["FIT", "SPLITS", "TEST", "TRAIN", "Parsed", "RowRules", "hash_column", "mixed"]
+__all__ = ["FIT", "REASONS", "SPLITS", "TEST", "TRAIN", "Parsed", "RowRules", "hash_column", "mixed"]
 
 Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]
@@ -30,7 +30,7 @@ _SPLIT_NAMES = {
     **{"fit": FIT, "val": FIT, "valid": FIT, "validation": FIT, "dev": FIT, "calibration": FIT, "oof": FIT},
     **{"test": TEST, "eval": TEST, "evaluation": TEST, "holdout": TEST},
 }
-REASONS = ("no label", "label that is neither", "no score", "split that is none of train, fit, test")
+REASONS = ("no label", "label that is neither", "split that is none of train, fit, test", "no score")
 _GOLDEN, _MIX1, _MIX2 = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
@@ -38,6 +38,7 @@ class Parsed(NamedTuple):
     """Rows of a batch that can be used, and why others cannot.
 
     `scores` (m, scorers) hold NaN where a score is missing; `label` is 0 or 1; `split` indexes `SPLITS`; `key` orders the sample;
+    `unit` is equal for rows that must not be split up;
     `kept` are positions in the batch; `dropped` counts `REASONS`. `classes` (m, class columns) and `class_label` (m,) are for
     scorers of several classes, -1 for a label that is no class. `low`, `high` (columns,) are the extremes of each score column.
     """
@@ -46,6 +47,7 @@ class Parsed(NamedTuple):
     label: npt.NDArray[np.int8]
     split: npt.NDArray[np.int8]
     key: Keys
+    unit: Keys
     kept: npt.NDArray[np.int64]
     dropped: npt.NDArray[np.int64]
     classes: Floats
@@ -69,7 +71,9 @@ def hash_column(column: pa.Array) -> Keys:
     if pa.types.is_floating(kind):
         return _hash_numbers(column.to_numpy(zero_copy_only=False))
     if pa.types.is_large_list(kind) or pa.types.is_list(kind):
-        values = [b"" if row is None else np.asarray(row, np.float32).tobytes() for row in column.to_numpy(zero_copy_only=False)]
+        values = [
+            b"" if row is None else np.asarray(row, np.float32).tobytes() for row in column.to_numpy(zero_copy_only=False)
+        ]
     elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         values = [value or b"" for value in column.to_pylist()]
     else:
@@ -102,6 +106,8 @@ class RowRules:
     columns, models : score columns, and names of models whose scores are the columns `member.NAME` of the batch.
     class_scorers, classes, positive_classes : for scorers of several classes; columns are NAME:CLASS.
     identity : concepts that say what a row is: the picture's content first, so that copies of it stay together.
+    needs_score : whether a row without any score is dropped (not so when networks are yet to be trained on its picture).
+    picture_reasons : why a picture can be left out; the batch then holds the column `members.skipped` of their numbers.
     """
 
     columns: tuple[str, ...]
@@ -118,6 +124,7 @@ class RowRules:
     seed: int = 0
     labelled: bool = True
     needs_score: bool = True
+    picture_reasons: tuple[str, ...] = ()
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -128,7 +135,13 @@ class RowRules:
         """Columns that a probe with these rules reads."""
         marks = [GROUP] * self.has_group + [SPLIT] * self.has_split + ["label"] * self.labelled
         names = [f"{SCORE}{name}" for name in self.columns] + [f"{SLICE}{name}" for name in self.slices]
-        return (*marks, *names, *self.identity, *(f"members.{name}" for name in self.models))
+        skipped = ["members.skipped"] * bool(self.picture_reasons)
+        return (*marks, *names, *self.identity, *(f"members.{name}" for name in self.models), *skipped)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why a row is not used, in the order of `Parsed.dropped`."""
+        return (*REASONS, *(f"no score: picture {reason}" for reason in self.picture_reasons))
 
     def parse(self, batch: Batch) -> Parsed:
         """The batch under these rules, computed once for all probes."""
@@ -140,14 +153,17 @@ class RowRules:
         scores = np.column_stack([self._binary(columns), *answers]) if answers else self._binary(columns)
         label, class_label = self._labels(batch)
         split = self._splits(batch, columns, label)
-        unscored = ~np.isfinite(scores).any(axis=1) & self.needs_score
-        reasons = [label == -1, label == -2, unscored, split < 0]
-        first = np.select(reasons, np.arange(len(reasons)), -1)
+        scored = np.isfinite(scores).any(axis=1)
+        pictures = batch.numbers("members.skipped").astype(np.int64) if self.picture_reasons else np.zeros(batch.rows, np.int64)
+        unscored = ~scored & (self.needs_score | (pictures > 0))
+        why = np.where(pictures > 0, len(REASONS) + pictures - 1, REASONS.index("no score"))
+        reasons = [label == -1, label == -2, split < 0, unscored]
+        first = np.select(reasons, [0, 1, 2, why], -1)
         kept = np.flatnonzero(first < 0)
-        dropped = np.bincount(first[first >= 0], minlength=len(reasons)).astype(np.int64)
-        key = self._keys(batch)[kept]
+        dropped = np.bincount(first[first >= 0], minlength=len(self.reasons)).astype(np.int64)
+        key, unit = self._keys(batch)[kept], self._units(batch)[kept]
         classes = columns[kept] if self.classes else np.zeros((len(kept), 0))
-        return Parsed(scores[kept], label[kept], split[kept], key, kept, dropped, classes, class_label[kept], low, high)
+        return Parsed(scores[kept], label[kept], split[kept], key, unit, kept, dropped, classes, class_label[kept], low, high)
 
     def _column_scores(self, batch: Batch) -> tuple[Floats, Floats, Floats]:
         """Values of the score columns (infinite counts as missing), and the extremes of each."""
@@ -201,6 +217,9 @@ class RowRules:
         return batch.once(("content", self), lambda: _combined([hash_column(batch.column(n)) for n in names], batch.rows))
 
     def _units(self, batch: Batch) -> Keys:
+        return batch.once(("units", self), lambda: self._group_or_content(batch))
+
+    def _group_or_content(self, batch: Batch) -> Keys:
         """Hash of what must not be split up: the group where a row has one, else the row's content."""
         content = self._content(batch)
         if not self.has_group:

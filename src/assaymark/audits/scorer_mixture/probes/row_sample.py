@@ -25,10 +25,11 @@ class SampledRows(NamedTuple):
     """Rows by rising key.
 
     `scores` (n, scorers), `baselines` (n, baselines) of rules that are only compared; `label`, `split`, `shard`, `row` (n,);
-    `slices` maps an attribute to the code of each row, `values` a code to its name; `crowded` are attributes with too many values.
+    `unit` is equal for rows that must stay together; `slices` maps an attribute to the code of each row, `values` a code to its name; `crowded` are attributes with too many values.
     """
 
     key: npt.NDArray[np.uint64]
+    unit: npt.NDArray[np.uint64]
     scores: Floats
     baselines: Floats
     label: npt.NDArray[np.int8]
@@ -62,6 +63,7 @@ class RowSample(Probe):
         baselines = [batch.numbers(f"members.{name}")[kept] for name in self.baselines]
         arrays: dict[str, Any] = {
             "key": parsed.key,
+            "unit": parsed.unit,
             "scores": parsed.scores,
             "baselines": np.column_stack(baselines) if baselines else np.zeros((len(kept), 0)),
             "label": parsed.label,

@@ -87,16 +87,14 @@ def _comparison(
     }
     columns = (
         Column("way", "label", "way of combining"),
-        *interval_columns("accuracy", "share"),
+        *interval_columns("accuracy", "share", "accuracy"),
         *interval_columns("lead", "number", "accuracy of weights for each class minus this"),
         Column("p_value", "p_value", "McNemar p"),
     )
     section.tables.append(Table.of("classes", "All classes, on the test rows", values, columns))
 
 
-def _weights(
-    section: Section, rows: Rows, weights: npt.NDArray[np.float64], intercepts: npt.NDArray[np.float64]
-) -> None:
+def _weights(section: Section, rows: Rows, weights: npt.NDArray[np.float64], intercepts: npt.NDArray[np.float64]) -> None:
     values: dict[str, list[object]] = {
         "class": list(rows.classes),
         **{f"weight {name}": weights[:, i].tolist() for i, name in enumerate(rows.class_scorers)},

@@ -82,5 +82,7 @@ def drift_section(study: Study, production: Mapping[str, npt.NDArray[np.int64]])
                 "The weights and the threshold hold for images like the labelled ones: label some of the new ones and fit again.",
             )
         )
-    section.notes.append("a change of scores can be a change of what is shown to the scorers, such as another share of unsafe images")
+    section.notes.append(
+        "a change of scores can be a change of what is shown to the scorers, such as another share of unsafe images"
+    )
     return section

@@ -42,7 +42,11 @@ def _correlation(section: Section, study: Study, correlation: np.ndarray) -> Non
         "other": [study.names[j] for _, j in cells],
         "correlation": [float(correlation[i, j]) if np.isfinite(correlation[i, j]) else None for i, j in cells],
     }
-    columns = (Column("scorer", "label"), Column("other", "label"), Column("correlation", "number", "correlation of the errors"))
+    columns = (
+        Column("scorer", "label"),
+        Column("other", "label"),
+        Column("correlation", "number", "correlation of the errors"),
+    )
     section.tables.append(Table.of("error_correlation", "Do the scorers err together?", values, columns))
     section.figures.append(
         Figure(
@@ -71,7 +75,9 @@ def _pairs(section: Section, study: Study, pairs: tuple[Pair, ...]) -> None:
         *interval_columns("kappa", "number", "kappa of being right"),
     )
     section.tables.append(
-        Table.of("diversity", "Pairs of scorers, each cut at 0.5", values, columns, description="Q is 0 for independent errors.")
+        Table.of(
+            "diversity", "Pairs of scorers, each cut at 0.5", values, columns, description="Q is 0 for independent errors."
+        )
     )
 
 

@@ -22,8 +22,11 @@ def rows_section(rows: Rows, *, source: str) -> Section:
     """The rows by split and class, and the loud warning about training rows."""
     section = Section()
     counts = np.zeros((len(SPLITS), 2), dtype=int)
-    for (split, label, _), n in rows.streamed.rows.items():
-        counts[split, label] += n
+    if rows.complete:
+        np.add.at(counts, (rows.sample.split, rows.sample.label), 1)
+    else:
+        for (split, label, _), n in rows.streamed.rows.items():
+            counts[split, label] += n
     values = {
         "split": list(SPLITS),
         "use": ["the scorers were trained on these", "weights and threshold", "every figure"],

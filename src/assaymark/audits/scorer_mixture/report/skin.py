@@ -91,7 +91,7 @@ def skin_pixels_section(counts: tuple[RuleCounts, ...], config: ScorerMixtureCon
     }
     columns = (
         Column("rule", "label"),
-        *interval_columns("accuracy", "share"),
+        *interval_columns("accuracy", "share", "accuracy"),
         *interval_columns("recall", "share", "skin found"),
         *interval_columns("fpr", "share", "other pixels called skin"),
         Column("pixels", "count", "test pixels"),

@@ -179,11 +179,13 @@ def _cost_curve(section: Section, study: Study, values: npt.NDArray[np.float64],
     columns = (
         Column("slack", "number", "how early it may stop"),
         *interval_columns("cost", "number", "mean cost of an image"),
-        *interval_columns("accuracy", "share"),
+        *interval_columns("accuracy", "share", "accuracy"),
         *interval_columns("changed", "share", "decisions that differ"),
     )
     section.tables.append(
-        Table.of("cost_accuracy", "Cost against accuracy", table, columns, description="At 0 no decision differs from the mixture's.")
+        Table.of(
+            "cost_accuracy", "Cost against accuracy", table, columns, description="At 0 no decision differs from the mixture's."
+        )
     )
     section.figures.append(
         Figure(
