@@ -28,12 +28,14 @@ class ScorerMixture(Audit):
     info = AuditInfo(
         id="scorer-mixture",
         title="Mixture of scorers",
-        question="Is an image unsafe, decided more reliably by several scorers together than by any one, and what does each add?",
+        question="Is an image unsafe, decided more reliably by several scorers together than by any one, and what does each "
+        "add?",
         paper="Al-Shabi, Connie, Teoh 2016, arXiv 1612.09506",
         inputs=INPUTS,
         models=ROLES,
         cost="one pass; a score table of 10^6 rows takes half a minute, pictures the time of their scorers",
-        limits="weights and threshold hold for images like the labelled ones; scorers trained on the same pictures err together",
+        limits="weights and threshold hold for images like the labelled ones; scorers trained on the same pictures err "
+        "together",
     )
     Config = ScorerMixtureConfig
 

@@ -113,8 +113,9 @@ def score_columns(dataset: Dataset, config: ScorerMixtureConfig, *, optional: bo
     found = tuple(sorted(c for c, kind in dataset.columns.items() if kind.startswith(_DECIMAL) and c not in taken))
     if not found and not optional:
         raise SchemaError(
-            f"{dataset.source}: no score column (decimal numbers in [0, 1]) and no model; columns: {', '.join(dataset.columns)}. "
-            "Name them with --set scorers=[a, b], or give models that score the pictures: --model scorer.NAME=SPEC"
+            f"{dataset.source}: no score column (decimal numbers in [0, 1]) and no model; columns: "
+            f"{', '.join(dataset.columns)}. Name them with --set scorers=[a, b], or give models that score the pictures: "
+            "--model scorer.NAME=SPEC"
         )
     return found
 

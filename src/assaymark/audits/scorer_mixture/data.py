@@ -37,7 +37,7 @@ SLICE_VALUES = ("photo", "drawing", "render")
 
 
 def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
-    """Experiment A as a Parquet table; the null is six equally good scorers, in which nothing is wrong and nobody is missed more.
+    """Experiment A as a Parquet table; the null is six equally good scorers, in which nothing is wrong.
 
     Truth: accuracies of the single scorers (Phi(q / sigma)), the least-squares weights of the population, and no drift.
     """

@@ -172,22 +172,21 @@ def _in_range(rows: Rows, plan: Plan, config: ScorerMixtureConfig) -> Rows:
     name = plan.columns[outside[0]]
     if plan.named or plan.classes:
         raise SchemaError(
-            f"{plan.dataset.source}: scorer {name!r} has values from {low[outside[0]]:.4g} to {high[outside[0]]:.4g}; a score is "
-            "a probability in [0, 1] (of log-odds x: 1 / (1 + exp(-x)))"
+            f"{plan.dataset.source}: scorer {name!r} has values from {low[outside[0]]:.4g} to {high[outside[0]]:.4g}; a score "
+            "is a probability in [0, 1] (of log-odds x: 1 / (1 + exp(-x)))"
         )
     if len(outside) == len(rows.names):
         raise SchemaError(
             f"{plan.dataset.source}: no score column; {', '.join(plan.columns)} hold numbers outside [0, 1]. "
             "Name the score columns with --set scorers=[a, b]"
         )
-    lost = set(outside)
-    names = tuple(name for i, name in enumerate(rows.names) if i not in lost)
+    names = tuple(name for i, name in enumerate(rows.names) if i not in set(outside))
     scores = np.delete(rows.scores, outside, axis=1)
     left = ", ".join(plan.columns[i] for i in outside)
     note = f"columns with values outside [0, 1] are taken for something else than scores: {left}"
     streamed = rows.streamed.without(outside, len(rows.names))
     thinned = replace(rows, names=names, sample=rows.sample._replace(scores=scores), streamed=streamed)
-    empty = ~np.isfinite(scores).any(axis=1)
+    empty = np.asarray(~np.isfinite(scores).any(axis=1))
     if not config.zoo:
         lost = sum(count for (_, _, pattern), count in streamed.rows.items() if not pattern)
         thinned = without_rows(thinned, empty, reason="no score", lost=lost)
@@ -195,7 +194,7 @@ def _in_range(rows: Rows, plan: Plan, config: ScorerMixtureConfig) -> Rows:
 
 
 def without_rows(rows: Rows, gone: Bools, *, reason: str, lost: int | None = None) -> Rows:
-    """The rows without some of the sampled ones, which are skipped for a reason; `lost` of all rows (default: as many as `gone`)."""
+    """The rows without some of the sampled ones, skipped for a reason; `lost` of all rows (default: as many as `gone`)."""
     sample, keep = rows.sample, ~gone
     arrays = ("key", "unit", "scores", "baselines", "label", "split", "shard", "row", "classes", "class_label")
     kept = {name: getattr(sample, name)[keep] for name in arrays}

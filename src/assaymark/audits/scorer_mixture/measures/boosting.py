@@ -17,8 +17,8 @@ def boosted_probability(fit: Floats, label: npt.NDArray[np.bool_], rows: Floats,
     Parameters
     ----------
     fit : array, shape (n, k), and label, shape (n,)
-        Fitting rows; missing scores have a branch of their own. Of more than `MOST_ROWS` the first are taken: rows are sorted by
-        a hash, so that these are a random part.
+        Fitting rows; missing scores have a branch of their own. Of more than `MOST_ROWS` the first are taken: rows are sorted
+        by a hash, so that these are a random part.
     rows : array, shape (m, k)
 
     Returns

@@ -60,7 +60,7 @@ METRICS = (
 )
 _NUMBERS = frozenset({"auroc", "average_precision", "brier", "log_loss", "ece"})
 MOST_DRAWN = 50_000
-"""Rows behind a bootstrap. Rows are sorted by a hash, so the first are a random part; the interval is then wider, never narrower."""
+"""Rows behind a bootstrap. Rows are sorted by a hash, so the first are a random part; the interval is then wider."""
 
 
 class Judged(NamedTuple):

@@ -175,7 +175,7 @@ def _usable(rows: Rows, fit: Bools, label: Bools) -> tuple[list[int], dict[str, 
 
 def _transforms(scores: Floats, label: Bools, config: ScorerMixtureConfig) -> tuple[Transform, ...]:
     if config.transform in ("probability", "logit"):
-        return (Transform(config.transform),) * scores.shape[1]
+        return tuple(Transform(config.transform) for _ in range(scores.shape[1]))
     fitted = fit_transform(scores, label.astype(float), kind=config.transform)
     if config.transform == "platt":
         return tuple(Transform("platt", (float(a), float(b))) for a, b in zip(fitted.slopes, fitted.offsets, strict=True))

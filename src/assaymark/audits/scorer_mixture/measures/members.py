@@ -42,8 +42,8 @@ def check_models(models: Mapping[str, Any]) -> None:
     for name, model in models.items():
         if len(model.labels) != 1:
             raise ModelError(
-                f"scorer {name!r} ({model.spec}) has the labels {', '.join(model.labels)}; say which of them count as unsafe, as "
-                f"?unsafe={model.labels[-1]}"
+                f"scorer {name!r} ({model.spec}) has the labels {', '.join(model.labels)}; say which of them count as unsafe, "
+                f"as ?unsafe={model.labels[-1]}"
             )
 
 

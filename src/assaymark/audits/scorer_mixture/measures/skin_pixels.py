@@ -41,8 +41,8 @@ def judge_pixel_rules(table: pa.Table, *, skin: Sequence[str], seed: int) -> tup
 
     Notes
     -----
-    Pixels are divided by their colour: the same colour never both teaches and tests, as it would in a random half of the pixels of
-    a few photographs, where a learnt histogram need only remember.
+    Pixels are divided by their colour: the same colour never both teaches and tests, as it would in a random half of the pixels
+    of a few photographs, where a learnt histogram need only remember.
     """
     rgb, is_skin = _pixels(table, skin)
     colour = (rgb.astype(np.uint64) << np.array([16, 8, 0], dtype=np.uint64)).sum(axis=1).astype(np.uint64)

@@ -38,8 +38,8 @@ def train_scorers(
 ) -> Trained:
     """Train `config.zoo` networks on the rows that are not for testing.
 
-    Fitting rows get scores of networks that never saw them (k folds), test rows those of networks trained on all other rows, which
-    are the ones that are kept.
+    Fitting rows get scores of networks that never saw them (k folds), test rows those of networks trained on all other rows,
+    which are the ones that are kept.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def train_scorers(
     scores = np.full((len(rows.label), config.zoo), np.nan)
     counts = int(label[~test].sum()), int((~label[~test]).sum())
     if min(counts) < 2 * config.zoo_folds:
-        note = f"no network was trained: {min(counts)} pictures of one kind are fewer than two for each of {config.zoo_folds} folds"
+        note = f"no network was trained: {min(counts)} pictures of one kind are too few for {config.zoo_folds} folds"
         return Trained(rows, {}, (note,))
     specs = zoo_specs(config.zoo, input_size=config.zoo_size, seed=context.seed)
     with context.progress.task("training networks", unit="steps") as task:
@@ -118,5 +118,5 @@ def _with_a_score(rows: Rows) -> Rows:
     """Rows that no scorer scored would carry nothing: they are left out of the counts as well."""
     from assaymark.audits.scorer_mixture.reading import without_rows
 
-    empty = ~np.isfinite(rows.scores).any(axis=1)
+    empty = np.asarray(~np.isfinite(rows.scores).any(axis=1))
     return without_rows(rows, empty, reason="no score") if empty.any() else rows

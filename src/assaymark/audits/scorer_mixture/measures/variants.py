@@ -1,4 +1,4 @@
-"""Every way of combining the scorers, fitted on the fitting rows; each is a `Mixture`, so that what is judged is what is saved."""
+"""Every way of combining the scorers; each is a `Mixture`, so that what is judged is what is saved."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def _plain_members(members: Sequence[Member]) -> tuple[Member, ...]:
 
 
 def _best(rows: FitRows) -> int:
-    """The scorer of highest accuracy at its own best cut, on the rows that all have; of all, on its own rows, where none have."""
+    """The scorer of highest accuracy at its own best cut, on the rows that all scorers have."""
     whole = np.isfinite(rows.values).all(axis=1)
     values, label = rows.values[whole], rows.label[whole]
     losses = [best_threshold(values[:, i], label).loss for i in range(values.shape[1])]

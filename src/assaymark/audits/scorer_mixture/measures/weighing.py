@@ -30,8 +30,8 @@ MOST_ROWS = 200_000
 class Weighing(NamedTuple):
     """Evidence about the weights.
 
-    `weights` and `intercept` by the recommended interval (HC3 for least squares, bootstrap of rows for other fits), `resampled` by a
-    bootstrap of rows; `p_values` are None where there is no test; `vif`, `shapley` one a scorer.
+    `weights` and `intercept` by the recommended interval (HC3 for least squares, bootstrap of rows for other fits), `resampled`
+    by a bootstrap of rows; `p_values` are None where there is no test; `vif`, `shapley` one a scorer.
     """
 
     weights: tuple[Estimate, ...]

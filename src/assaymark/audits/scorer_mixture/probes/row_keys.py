@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,8 @@ _GOLDEN, _MIX1, _MIX2 = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1C
 class Parsed(NamedTuple):
     """Rows of a batch that can be used, and why others cannot.
 
-    `scores` (m, scorers) hold NaN where a score is missing; `label` is 0 or 1; `split` indexes `SPLITS`; `key` orders the sample;
-    `unit` is equal for rows that must not be split up;
+    `scores` (m, scorers) hold NaN where a score is missing; `label` is 0 or 1; `split` indexes `SPLITS`; `key` orders the
+    sample; `unit` is equal for rows that must not be split up;
     `kept` are positions in the batch; `dropped` counts `REASONS`. `classes` (m, class columns) and `class_label` (m,) are for
     scorers of several classes, -1 for a label that is no class. `low`, `high` (columns,) are the extremes of each score column.
     """
@@ -71,7 +71,7 @@ def hash_column(column: pa.Array) -> Keys:
     if pa.types.is_floating(kind):
         return _hash_numbers(column.to_numpy(zero_copy_only=False))
     if pa.types.is_large_list(kind) or pa.types.is_list(kind):
-        values = [
+        values: list[Any] = [
             b"" if row is None else np.asarray(row, np.float32).tobytes() for row in column.to_numpy(zero_copy_only=False)
         ]
     elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
@@ -206,7 +206,7 @@ class RowRules:
             encoded = batch.column(SPLIT).dictionary_encode()
             codes = [_SPLIT_NAMES.get(str(value).strip().casefold(), -1) for value in encoded.dictionary.to_pylist()]
             index = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
-            return np.array([*codes, -1], dtype=np.int8)[index]
+            return np.asarray(np.array([*codes, -1], dtype=np.int8)[index])
         shares = mixed(self._units(batch) ^ mixed(np.full(batch.rows, self.seed, np.uint64))).astype(np.float64) / 2.0**64
         return np.where(shares < self.fit_share, FIT, TEST).astype(np.int8)
 

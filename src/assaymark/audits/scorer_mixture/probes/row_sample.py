@@ -25,7 +25,8 @@ class SampledRows(NamedTuple):
     """Rows by rising key.
 
     `scores` (n, scorers), `baselines` (n, baselines) of rules that are only compared; `label`, `split`, `shard`, `row` (n,);
-    `unit` is equal for rows that must stay together; `slices` maps an attribute to the code of each row, `values` a code to its name; `crowded` are attributes with too many values.
+    `unit` is equal for rows that must stay together; `slices` maps an attribute to the code of each row, `values` a code to its
+    name; `crowded` are attributes with too many values.
     """
 
     key: npt.NDArray[np.uint64]

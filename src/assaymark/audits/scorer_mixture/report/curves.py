@@ -48,8 +48,8 @@ def _roc(section: Section, study: Study, ways: dict[str, Judged]) -> None:
         columns["way"] += [way] * len(picked)
         for name in ("fpr", "fpr_low", "fpr_high", "tpr", "tpr_low", "tpr_high"):
             columns.setdefault(name, []).extend(_shares(getattr(curve, name)[picked]))
-    kinds = (Column("way", "label"), *interval_columns("fpr", "share", "false positive rate"))
-    kinds += interval_columns("tpr", "share", "recall")
+    fpr, tpr = interval_columns("fpr", "share", "false positive rate"), interval_columns("tpr", "share", "recall")
+    kinds = (Column("way", "label"), *fpr, *tpr)
     section.tables.append(Table.of("roc", "Recall against false positive rate", columns, kinds))
     section.figures.append(
         Figure(
@@ -67,8 +67,8 @@ def _precision_recall(section: Section, study: Study, ways: dict[str, Judged]) -
         columns["way"] += [way] * len(picked)
         for name in ("recall", "recall_low", "recall_high", "precision", "precision_low", "precision_high"):
             columns.setdefault(name, []).extend(_shares(getattr(curve, name)[picked]))
-    kinds = (Column("way", "label"), *interval_columns("recall", "share", "recall"))
-    kinds += interval_columns("precision", "share", "precision")
+    recall, precision = interval_columns("recall", "share", "recall"), interval_columns("precision", "share", "precision")
+    kinds = (Column("way", "label"), *recall, *precision)
     section.tables.append(
         Table.of(
             "precision_recall",
@@ -112,9 +112,10 @@ def _calibration(section: Section, study: Study) -> None:
     section.tables.append(Table.of("calibration_curve", "Reliability of the mixture", {**columns, "images": items}, shown))
     section.figures.append(
         Figure(
-            "calibration_curve", "Reliability of the mixture", "lines", table="calibration_curve", x="probability", y="observed",
-            low="observed_low", high="observed_high", group="score", x_title="mean score", y_title="share that is unsafe",
-            caption="15 bins of equal mass. The raw score is no probability and may leave [0, 1]; it is clipped here.",
+            "calibration_curve", "Reliability of the mixture", "lines", table="calibration_curve", x="probability",
+            y="observed", low="observed_low", high="observed_high", group="score", x_title="mean score",
+            y_title="share that is unsafe",
+            caption="15 bins of equal mass. The raw score is no probability; where it leaves [0, 1] it is clipped.",
         )
     )  # fmt: skip
     p, few, draws = kinds["calibrated"], label[:MOST_DRAWN], config.resamples

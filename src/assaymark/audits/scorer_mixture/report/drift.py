@@ -79,7 +79,8 @@ def drift_section(study: Study, production: Mapping[str, npt.NDArray[np.int64]])
                 f"{format_interval(found.psi)}.",
                 tuple(f"drift.{moved_name}.psi" for moved_name, _ in moved),
                 ("drift",),
-                "The weights and the threshold hold for images like the labelled ones: label some of the new ones and fit again.",
+                "The weights and the threshold hold for images like the labelled ones: label some of the new ones and fit "
+                "again.",
             )
         )
     section.notes.append(

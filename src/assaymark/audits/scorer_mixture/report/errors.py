@@ -52,7 +52,7 @@ def _correlation(section: Section, study: Study, correlation: np.ndarray) -> Non
         Figure(
             "error_correlation", "Correlation of the scorers' errors", "heatmap", table="error_correlation", x="other",
             y="correlation", group="scorer",
-            caption="Within each class. Detectors trained on the same scraped pictures err together, and add little to one another.",
+            caption="Within each class. Detectors trained on the same pictures err together, and add little to one another.",
         )
     )  # fmt: skip
 

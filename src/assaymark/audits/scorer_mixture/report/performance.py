@@ -73,9 +73,9 @@ def performance_section(study: Study) -> Section:
     _verdict(section, study, gains)
     _other_findings(section, study)
     section.methods.append(
-        "Every way of combining is fitted, and its threshold chosen, on the fitting rows alone; all figures are of the test rows. "
-        "Counts have Wilson intervals, AUROC DeLong's; differences are paired, with a bootstrap, DeLong's covariance and the exact "
-        "McNemar test. A single scorer is shown at its own 0.5; `best_single` is chosen and cut on the fitting rows."
+        "Every way of combining is fitted, and its threshold chosen, on the fitting rows alone; all figures are of the test "
+        "rows. Counts have Wilson intervals, AUROC DeLong's; differences are paired, with a bootstrap, DeLong's covariance and "
+        "the exact McNemar test. A single scorer is shown at its own 0.5; `best_single` is chosen and cut on the fitting rows."
     )
     return section
 
@@ -214,8 +214,8 @@ def _missing_intercept(section: Section, study: Study) -> None:
         section.findings.append(
             Finding(
                 "note",
-                f"Cut at 0.5, least squares without an intercept loses {format_interval(loss)} of accuracy against the fit with "
-                "one: the scorers share a bias that no weights can take off.",
+                f"Cut at 0.5, least squares without an intercept loses {format_interval(loss)} of accuracy against the fit "
+                "with one: the scorers share a bias that no weights can take off.",
                 ("midpoint.ols.accuracy", "midpoint.ols_intercept.accuracy", "midpoint.gain_of_intercept"),
                 ("comparison",),
                 "Keep the intercept (method=ols_intercept), and choose the threshold on fitting rows.",

@@ -45,16 +45,16 @@ def rows_section(rows: Rows, *, source: str) -> Section:
         section.findings.append(
             Finding(
                 "warning",
-                "THE WEIGHTS WERE FITTED ON ROWS THAT THE SCORERS WERE TRAINED ON. A scorer that has learnt them by heart looks "
-                "perfect there and receives the weight, whatever it is worth elsewhere.",
+                "THE WEIGHTS WERE FITTED ON ROWS THAT THE SCORERS WERE TRAINED ON. A scorer that has learnt them by heart "
+                "looks perfect there and receives the weight, whatever it is worth elsewhere.",
                 tables=("rows",),
                 advice="Fit on rows that no scorer has seen (source=holdout), or on out-of-fold scores (source=oof).",
             )
         )
     if not rows.complete:
         section.notes.append(
-            f"{len(rows.sample.key):,} of {rows.streamed.kept + rows.streamed.beyond:,} labelled rows were kept, by the smallest "
-            "hashes of their content, for what needs rows; least-squares fits on untransformed scores use all"
+            f"{len(rows.sample.key):,} of {rows.streamed.kept + rows.streamed.beyond:,} labelled rows were kept, by the "
+            "smallest hashes of their content, for what needs rows; least-squares fits on untransformed scores use all"
         )
     return section
 
@@ -97,8 +97,8 @@ def _missing(section: Section, study: Study) -> None:
             "Rows with missing scores",
             values,
             columns,
-            description="Each pattern has weights of its own, fitted on all rows with at least these scores; without enough such "
-            "rows the mixture abstains. A missing score is never taken for 0.",
+            description="Each pattern has weights of its own, fitted on all rows with at least these scores; without enough "
+            "such rows the mixture abstains. A missing score is never taken for 0.",
         )
     )
     lost = int((~known).sum())
@@ -132,8 +132,8 @@ def _learnt(section: Section, study: Study) -> None:
         section.findings.append(
             Finding(
                 "warning",
-                f"Scorer {name} is better on the fitting rows than on the test rows by {format_interval(gap)}: it looks as if it "
-                "was trained on them, and its weight is then too large.",
+                f"Scorer {name} is better on the fitting rows than on the test rows by {format_interval(gap)}: it looks as if "
+                "it was trained on them, and its weight is then too large.",
                 (f"learnt.{name}",),
                 advice="Fit on rows that it has not seen, or on out-of-fold scores.",
             )

@@ -14,7 +14,7 @@ from assaymark.result import Column, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 
-__all__ = ["skin_pixels_section", "skin_pictures_section"]
+__all__ = ["skin_pictures_section", "skin_pixels_section"]
 
 Floats = npt.NDArray[np.float64]
 

@@ -52,7 +52,8 @@ def slices_section(study: Study) -> Section:
         )  # fmt: skip
     _findings(section, found)
     section.methods.append(
-        "A slice is compared with all other test rows (Newcombe's interval at the level of Bonferroni over all slices and rates)."
+        "A slice is compared with all other test rows (Newcombe's interval at the level of Bonferroni over all slices and "
+        "rates)."
     )
     return section
 

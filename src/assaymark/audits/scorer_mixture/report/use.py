@@ -25,7 +25,13 @@ _COST_NAMES = {"accuracy": "most decisions right", "balanced_accuracy": "both cl
 
 def undefined_use(config: ScorerMixtureConfig, reason: str) -> Section:
     """Names of the estimates, when there is no mixture."""
-    shares = ("mixture.sensitivity", "mixture.specificity", "mixture.abstained", "abstention.coverage", "abstention.risk")
+    shares: tuple[str, ...] = (
+        "mixture.sensitivity",
+        "mixture.specificity",
+        "mixture.abstained",
+        "abstention.coverage",
+        "abstention.risk",
+    )
     shares += ("cascade.identical", *(f"ppv.{prevalence:g}" for prevalence in config.prevalences))
     estimates = {name: undefined(reason, unit="share") for name in shares}
     return Section(estimates={**estimates, "threshold": undefined(reason), "cascade.mean_cost": undefined(reason)})
@@ -59,7 +65,7 @@ def _threshold(section: Section, study: Study) -> None:
         )
         section.estimates["threshold"] = percentile_estimate(point, draws, n=len(rows), confidence=config.confidence)
     values = {
-        "way": [name for name in study.judged],
+        "way": list(study.judged),
         "threshold": [judged.threshold for judged in study.judged.values()],
         "chosen": [_COST_NAMES.get(config.threshold, "fixed")] * len(study.judged),
         "rows": [int(fitting.fit.sum())] * len(study.judged),
@@ -117,8 +123,8 @@ def _worth_finding(section: Section, values: dict[float, Estimate]) -> None:
     section.findings.append(
         Finding(
             "note",
-            f"Where {format_number(rare[0], 'share')} of the images are unsafe, {format_interval(value)} of the flagged ones are, "
-            f"with a sensitivity of {format_interval(sensitivity)} and a specificity of {format_interval(specificity)}.",
+            f"Where {format_number(rare[0], 'share')} of the images are unsafe, {format_interval(value)} of the flagged ones "
+            f"are, with a sensitivity of {format_interval(sensitivity)} and a specificity of {format_interval(specificity)}.",
             (f"ppv.{rare[0]:g}", "mixture.sensitivity", "mixture.specificity"),
             ("ppv",),
             "Do not read the accuracy as the share of flagged images that are unsafe.",
@@ -153,16 +159,16 @@ def _cascade(section: Section, study: Study) -> None:
         section.findings.append(
             Finding(
                 "note",
-                f"A cascade costs {format_interval(run.mean_cost)} for each image in the place of {run.full_cost:g}, with the same "
-                f"decision on {same:,} of {len(values):,} test images.",
+                f"A cascade costs {format_interval(run.mean_cost)} for each image in the place of {run.full_cost:g}, with the "
+                f"same decision on {same:,} of {len(values):,} test images.",
                 ("cascade.mean_cost", "cascade.identical"),
                 ("cost_accuracy",),
                 "State the cost of each scorer (costs={name: number}) if they differ.",
             )
         )
     section.methods.append(
-        "Cascade: scorers in the order of their cost; it stops when the bounds on what is left of the weighted sum lie on one side "
-        "of the threshold, so that no decision changes."
+        "Cascade: scorers in the order of their cost; it stops when the bounds on what is left of the weighted sum lie on one "
+        "side of the threshold, so that no decision changes."
     )
 
 

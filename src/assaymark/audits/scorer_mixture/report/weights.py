@@ -47,9 +47,10 @@ def weights_section(study: Study) -> Section:
     ]  # fmt: skip
     _findings(section, study, found)
     section.methods.append(
-        "Weights: least squares in float64 from exact sums over all fitting rows; HC3 standard errors with Student's t (a 0/1 target "
-        "has no one variance), and a bootstrap of rows beside them. VIF, condition number and effective number of scorers: "
-        "percentile intervals. Shapley shares: test accuracy at 0.5 of the least-squares fits of all subsets of scorers."
+        "Weights: least squares in float64 from exact sums over all fitting rows; HC3 standard errors with Student's t (a 0/1 "
+        "target has no one variance), and a bootstrap of rows beside them. VIF, condition number and effective number of "
+        "scorers: percentile intervals. Shapley shares: test accuracy at 0.5 of the least-squares fits of all subsets of "
+        "scorers."
     )
     return section
 
@@ -94,7 +95,7 @@ def _findings(section: Section, study: Study, found: Weighing) -> None:
                 "warning",
                 f"Scorers {', '.join(inflated)} repeat each other (variance inflation of {worst}: "
                 f"{format_interval(section.estimates[f'vif.{worst}'])}): do not read single weights. The decisions stand.",
-                tuple(f"vif.{name}" for name in inflated) + ("condition",),
+                (*(f"vif.{name}" for name in inflated), "condition"),
                 ("weights",),
                 "Leave one of them out, or fit with method=ridge; their summed weight is what the data determine.",
             )
