@@ -59,7 +59,8 @@ class ScorerMixture(Audit):
         specs = {name: models[name].spec for name in plan.models}
         if not self.config.zoo:
             return Trained(rows, specs, ())
-        folder = None if context.artifacts is None else context.artifacts / "networks"
+        # Their files are copied beside the mixture when it is saved; those here go with the work folder.
+        folder = None if context.work is None else context.work / "networks"
         trained = train_scorers(rows, plan.dataset, self.config, context, folder=folder)
         return trained._replace(specs={**specs, **trained.specs})
 

@@ -61,7 +61,7 @@ class Fitting:
     left_out : mapping of scorer to reason
     fit, test : masks of the rows
     label : bool array
-    variants : by name; `main` is the recommended one, under the name in `main_name`
+    variants : by name; `main`, under the name in `main_name`, is the one that is recommended, calibrated and saved
     midpoints : the least-squares ways cut at 1/2, as in the paper
     moments : of the fitting rows with every score
     """
@@ -124,6 +124,7 @@ def fit_mixtures(rows: Rows, config: ScorerMixtureConfig, context: Context, spec
         for name in wanted:
             variants[name] = fit_variant(name, fit_rows, scores[fit], members, config)
             task.advance()
+    variants[main_name] = calibrated(variants[main_name], scores[fit], label[fit])
     midpoints = {
         name: fit_variant(name, fit_rows, scores[fit], members, config, cut="midpoint")
         for name in LEAST_SQUARES

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
-from assaymark.audits.scorer_mixture.measures.fitting import calibrated
 from assaymark.audits.scorer_mixture.measures.listing import write_disagreements, write_predictions
 from assaymark.audits.scorer_mixture.report.use import error_rates
 from assaymark.audits.scorer_mixture.study import Study
@@ -25,11 +24,10 @@ _PATH_OPTIONS = ("encoder",)
 
 
 def finished_mixture(study: Study) -> Mixture:
-    """The mixture with its calibration, the error that was measured on the test rows, and a summary of its fit."""
+    """The mixture with the error that was measured on the test rows, and a summary of its fit."""
     fitting, config = study.fitting, study.config
-    variant = calibrated(fitting.main, fitting.scores[fitting.fit], fitting.label[fitting.fit])
     sensitivity, specificity = error_rates(study)
-    mixture = variant.mixture
+    mixture = fitting.main.mixture
     label = fitting.label[fitting.fit]
     fit = {
         "rows": int(fitting.fit.sum()) if study.rows.complete else fitting.moments.rows,

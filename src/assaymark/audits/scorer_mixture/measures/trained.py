@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +54,7 @@ def train_scorers(
         raise SchemaError(f"{dataset.source} holds no pictures: networks cannot be trained on it (setting zoo)")
     places, images = _pictures(rows, dataset, config, context)
     label, test = rows.label[places] == 1, rows.sample.split[places] == TEST
-    names = tuple(f"network_{i + 1}" for i in range(config.zoo))
+    names = _new_names(config.zoo, taken=rows.names)
     scores = np.full((len(rows.label), config.zoo), np.nan)
     counts = int(label[~test].sum()), int((~label[~test]).sum())
     if min(counts) < 2 * config.zoo_folds:
@@ -82,6 +84,11 @@ def train_scorers(
     lost = int((~np.isfinite(scores).any(axis=1)).sum())
     notes = (f"{lost} rows beyond the first {MOST_PICTURES:,} pictures were not shown to the trained networks",) if lost else ()
     return Trained(_with_a_score(grown), specs_by_name, notes)
+
+
+def _new_names(n: int, *, taken: Sequence[str]) -> tuple[str, ...]:
+    free = (name for number in count(1) if (name := f"trained_{number}") not in taken)
+    return tuple(islice(free, n))
 
 
 def _pictures(

@@ -38,6 +38,7 @@ NAMES = {
     "geometric": "mean log-odds",
 }
 SHOWN = ("accuracy", "balanced_accuracy", "recall", "fpr", "precision", "auroc")
+TITLES = {"fpr": "FPR", "auroc": "AUROC"}
 FULL = {"mixture": "mixture", "average": "average", "best_single": "best_single"}
 NO_INTERCEPT_LOSS = 0.002
 
@@ -121,7 +122,7 @@ def _comparison(section: Section, study: Study) -> None:
     columns = (
         Column("way", "label", "way of combining"),
         Column("mixture", "flag", "the mixture"),
-        *(c for m in SHOWN for c in interval_columns(m, "number" if m == "auroc" else "share", m.replace("_", " "))),
+        *(c for m in SHOWN for c in interval_columns(m, "number" if m == "auroc" else "share", TITLES.get(m, m.replace("_", " ")))),
         Column("threshold", "number"),
         *interval_columns("lead", "number", "accuracy of the mixture minus this"),
         Column("p_value", "p_value", "McNemar p"),
@@ -151,7 +152,8 @@ def _verdict(section: Section, study: Study, gains: Mapping[str, Paired]) -> Non
     worse = single is not None and single.accuracy.high is not None and single.accuracy.high < 0
     over_single = single is not None and (single.accuracy.low or 0.0) > 0
     over_average = average is not None and (average.accuracy.low or 0.0) > 0
-    severity: Severity = "warning" if worse else "good" if over_single and over_average else "note"
+    # Never "good": findings are shown worst first, and this sentence has to be read before the notes on details.
+    severity: Severity = "warning" if worse else "note"
     way = NAMES[study.fitting.main_name]
     sentence = (
         f"The mixture ({way}) is right on {format_interval(estimates['mixture.accuracy'])} of the test images, the average on "

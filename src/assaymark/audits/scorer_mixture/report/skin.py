@@ -48,7 +48,7 @@ def skin_pictures_section(study: Study) -> Section:
     }
     columns = (
         Column("rule", "label"),
-        *(c for m in ("accuracy", "recall", "fpr") for c in interval_columns(m, "share", m)),
+        *(c for m in ("accuracy", "recall", "fpr") for c in interval_columns(m, "share", m.replace("fpr", "FPR"))),
         *interval_columns("lead", "number", "accuracy of the mixture minus this"),
         Column("p_value", "p_value", "McNemar p"),
     )

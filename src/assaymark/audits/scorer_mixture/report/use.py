@@ -155,7 +155,7 @@ def _cascade(section: Section, study: Study) -> None:
         "cascade.identical": wilson(same, len(values), confidence=study.config.confidence),
     }
     _cost_curve(section, study, values, plan)
-    if run.full_cost > 0 and run.mean_cost.value is not None:
+    if study.config.costs and run.full_cost > 0 and run.mean_cost.value is not None:
         section.findings.append(
             Finding(
                 "note",
@@ -163,7 +163,6 @@ def _cascade(section: Section, study: Study) -> None:
                 f"same decision on {same:,} of {len(values):,} test images.",
                 ("cascade.mean_cost", "cascade.identical"),
                 ("cost_accuracy",),
-                "State the cost of each scorer (costs={name: number}) if they differ.",
             )
         )
     section.methods.append(
@@ -238,14 +237,3 @@ def _abstention(section: Section, study: Study) -> None:
             low="risk_low", high="risk_high", x_title="images decided", y_title="errors among them",
         )
     )  # fmt: skip
-    everything = section.estimates["abstention.risk"]
-    if found.referred and everything.defined:
-        section.findings.append(
-            Finding(
-                "note",
-                f"With the {format_number(config.abstain, 'share')} of images nearest to the threshold left to people, "
-                f"{format_interval(found.risk)} of the others are decided wrongly.",
-                ("abstention.coverage", "abstention.risk"),
-                ("coverage_risk",),
-            )
-        )
