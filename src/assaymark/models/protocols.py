@@ -122,11 +122,11 @@ class ReadsColumns(Model, Protocol):
 
 @runtime_checkable
 class CombinesColumns(Model, Protocol):
-    """Scores made of precomputed ones: `columns` of the input table go in, together."""
+    """Scores made of precomputed ones: `member_columns` of the input table go in, together."""
 
     labels: tuple[str, ...]
     multi_label: bool
-    columns: tuple[str, ...]
+    member_columns: tuple[str, ...]
 
     def combine_columns(self, values: npt.NDArray[np.float64]) -> Array:
         """Shape (n, n_labels), in [0, 1], from values of shape (n, n_columns); NaN rows where they say too little."""
