@@ -96,9 +96,7 @@ DETECTORS: Mapping[str, Detector] = MappingProxyType(
     {
         "Falconsai/nsfw_image_detection": Detector(("normal", "nsfw"), "config.json of the hub model", "checked"),
         "AdamCodd/vit-base-nsfw-detector": Detector(("sfw", "nsfw"), "hub model card", "remembered"),
-        "Marqo/nsfw-image-detection-384": Detector(
-            ("NSFW", "SFW"), "hub model card; its config states the order", "remembered"
-        ),
+        "Marqo/nsfw-image-detection-384": Detector(("NSFW", "SFW"), "hub model card; order in its config", "remembered"),
         "Freepik/nsfw_image_detector": Detector(("neutral", "low", "medium", "high"), "hub model card", "remembered"),
         "LukeJacob2023/nsfw-image-detector": Detector(_FIVE, "hub model card", "remembered"),
         "keras 5-class (MobileNet v2 224, Inception v3 299)": Detector(_FIVE, "class list of the released models", "checked"),
