@@ -29,8 +29,15 @@ _PREPROCESSING = ("*token*.json", "*processor*.json", "special_tokens_map.json",
 _BY_ARCHITECTURE = {
     "ForSequenceClassification": "text_classifier:TextClassifier",
     "ForImageClassification": "image_classifier:ImageClassifier",
+    "BlipForConditionalGeneration": "captioner:Captioner",
+    "GitForCausalLM": "captioner:Captioner",
+    "VisionEncoderDecoderModel": "captioner:Captioner",
 }
-_SUPPORTED = "...ForSequenceClassification, ...ForImageClassification, vision models without a head, clip and siglip"
+"""Ending of an architecture to the adapter; the first that fits."""
+_SUPPORTED = (
+    "...ForSequenceClassification, ...ForImageClassification, vision models without a head, clip and siglip; for captions "
+    "BLIP, GIT and VisionEncoderDecoder"
+)
 _HEADER_LIMIT = 100_000_000  # bytes; the limit of the format
 _HUB_SECONDS = 15.0
 _EDGE = 4096  # bytes hashed at either end of a tensor

@@ -147,5 +147,5 @@ def unsafe_probability(
     if not wanted or not wanted <= set(lower):
         raise ValueError(f"positive labels {sorted(wanted)} are not all among {sorted(lower)}, or none is given")
     columns = values[:, [index for index, label in enumerate(lower) if label in wanted]]
-    combined = columns.max(axis=1) if multi_label else columns.sum(axis=1)
+    combined: npt.NDArray[np.float64] = columns.max(axis=1) if multi_label else columns.sum(axis=1)
     return np.clip(combined, 0.0, 1.0).astype(np.float32)
