@@ -4,7 +4,9 @@
 `hf:org/name`, `hf:org/name@v1`      a model of the Hugging Face hub, optionally at a revision
 `hf:./folder`, `./folder`            a local folder with config.json and *.safetensors
 `openclip:ViT-B-32/laion2b_s34b_b79k`  architecture / pretrained tag of open_clip
-`onnx:head.onnx?labels=a,b`          an ONNX image scorer
+`onnx:head.onnx?labels=a,b`          an ONNX scorer of images, or of image embeddings
+`nudenet:320n.onnx?size=320`         the NudeNet detector of body parts, as a scorer of images
+`timm:org/name`, `timm:./folder`     an image classifier of the timm library
 `column:score`, `column:a,b`         precomputed scores in columns of the input
 `py:module:name`                     an object, or a factory without arguments, of an importable module
 `fake:kind?key=value`                a scripted stand-in with planted behaviour
@@ -29,7 +31,9 @@ __all__ = ["ADAPTERS", "ModelSpec", "UnknownOption", "UnknownScheme", "parse_spe
 ADAPTERS: dict[str, str] = {
     "hf": "assaymark.models.checkpoint:open_checkpoint",
     "openclip": "assaymark.models.open_clip_encoder:OpenClipEncoder",
-    "onnx": "assaymark.models.onnx_scorer:OnnxImageScorer",
+    "onnx": "assaymark.models.onnx_scorer:open_onnx",
+    "nudenet": "assaymark.models.nudenet:NudeNetScorer",
+    "timm": "assaymark.models.timm_classifier:TimmClassifier",
     "column": "assaymark.models.columns:ColumnScores",
     "py": "assaymark.models.python_object:PythonObject",
     "fake": "assaymark.models.fake:open_fake",
@@ -134,6 +138,8 @@ _EXAMPLES = {
     "hf": "org/name",
     "openclip": "ViT-B-32/laion2b_s34b_b79k",
     "onnx": "head.onnx",
+    "nudenet": "320n.onnx",
+    "timm": "org/name",
     "column": "score",
     "py": "package.module:factory",
     "fake": "text-keywords?unsafe=word",
