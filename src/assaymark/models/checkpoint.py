@@ -32,6 +32,7 @@ _BY_ARCHITECTURE = {
     "BlipForConditionalGeneration": "captioner:Captioner",
     "GitForCausalLM": "captioner:Captioner",
     "VisionEncoderDecoderModel": "captioner:Captioner",
+    "StableDiffusionSafetyChecker": "safety_checker:open_safety_checker",
 }
 """Ending of an architecture to the adapter; the first that fits."""
 _SUPPORTED = (
@@ -113,13 +114,14 @@ def open_checkpoint(spec: ModelSpec, loading: Loading) -> Any:
     found = _adapter_of(kind, architectures, has_pictures=(checkpoint.folder / "preprocessor_config.json").is_file())
     if found is None:
         says = f"{kind or 'no model_type'} ({', '.join(architectures) or 'no architectures'})"
-        raise ModelError(f"model {spec.text}: config.json says {says}; supported are {_SUPPORTED}")
+        mend = f"; a timm model is written timm:{spec.target}" if "architecture" in checkpoint.config else ""
+        raise ModelError(f"model {spec.text}: config.json says {says}; supported are {_SUPPORTED}{mend}")
     module, _, adapter = found.partition(":")
     return getattr(import_module(f"assaymark.models.{module}"), adapter)(checkpoint, loading)
 
 
 def _adapter_of(kind: str, architectures: list[str], *, has_pictures: bool) -> str | None:
-    """Module and class for a model type and its architectures, which come first: CLIP has classifiers too."""
+    """Module and factory for a model type and its architectures, which come first: CLIP has classifiers too."""
     for ending, adapter in _BY_ARCHITECTURE.items():
         if any(name.endswith(ending) for name in architectures):
             return adapter

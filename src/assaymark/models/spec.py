@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -42,6 +42,7 @@ ADAPTERS: dict[str, str] = {
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):(.*)", re.DOTALL | re.IGNORECASE)
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+_HUB_SCHEMES = ("hf", "timm")  # a hub id or a folder
 _TRUE, _FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off"}
 
 
@@ -131,7 +132,7 @@ def parse_spec(text: str, *, base: Path | None = None) -> ModelSpec:
     if not target:
         raise ModelError(f"model {written!r} says nothing after the colon; write for example {scheme}:{_EXAMPLES[scheme]}")
     spec = ModelSpec(written, scheme, target, options=_options(query, written), base=base)
-    return _hub_or_folder(spec) if scheme == "hf" else spec
+    return _hub_or_folder(spec) if scheme in _HUB_SCHEMES else spec
 
 
 _EXAMPLES = {
@@ -170,10 +171,9 @@ def _hub_or_folder(spec: ModelSpec) -> ModelSpec:
     """Paths are what looks like one, or is a model folder; all else is a hub id with an optional revision."""
     looks_like_path = spec.target.startswith((".", "/", "~")) or (spec.path() / "config.json").is_file()
     if looks_like_path:
-        return ModelSpec(spec.text, "hf", str(spec.path()), options=spec.options, base=spec.base)
+        return replace(spec, target=str(spec.path()))
     name, _, revision = spec.target.partition("@")
     if not _HUB_ID.fullmatch(name) or ("@" in spec.target and not revision):
-        raise ModelError(
-            f"model {spec.text!r} is neither a hub id (hf:org/name, hf:org/name@revision) nor a folder (hf:./folder)"
-        )
-    return ModelSpec(spec.text, "hf", name, revision=revision or None, options=spec.options, base=spec.base)
+        forms = f"a hub id ({spec.scheme}:org/name, {spec.scheme}:org/name@revision) nor a folder ({spec.scheme}:./folder)"
+        raise ModelError(f"model {spec.text!r} is neither {forms}")
+    return replace(spec, target=name, revision=revision or None)
