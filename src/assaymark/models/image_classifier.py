@@ -82,7 +82,9 @@ class ImageClassifier(TorchAdapter):
 
     def feature_module(self) -> Any:
         """A copy of the network before the head, with gradients."""
-        return copy.deepcopy(self._loaded().features).cpu()
+        module = copy.deepcopy(self._loaded().features).cpu()
+        del module.head  # no gradient would reach it
+        return module
 
     def _features(self, images: Sequence[Image]) -> Any:
         import torch

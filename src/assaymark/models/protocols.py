@@ -104,8 +104,8 @@ class TrainsImages(Model, Protocol):
     def feature_module(self) -> Any:
         """A `torch.nn.Module` of its own, on the CPU, from what `prepare_images` gives to features, shape (n, dimension).
 
-        Features are not scaled to norm 1, and gradients reach every parameter. Each call gives another copy, which starts
-        from the published weights.
+        Features are not scaled to norm 1, and gradients reach the weights. Each call gives another copy, which starts from
+        the published weights and is in evaluation mode.
         """
         ...
 
