@@ -26,9 +26,9 @@ MOST_FILE_BYTES = 256 << 20
 class PicturePathReader(Reader):
     """Rows of another reader with one more column, the bytes of the file that a column of paths names.
 
-    A relative path starts at the folder of the table (of a table in memory: at the current one); paths may lead anywhere on
-    this machine, and what they name is decoded as a picture or left out. What is no regular file there is null: a missing file, a folder, a
-    device, and above all an address, since nothing is fetched on account of what a table says.
+    A relative path starts at the folder of the table (of a table in memory: at the current one). Paths may lead anywhere on
+    this machine; what they name is decoded as a picture or left out. What is no regular file there is null: a missing file, a
+    folder, a device, and above all an address, since nothing is fetched on account of what a table says.
     """
 
     def __init__(self, inner: Reader, *, paths: str, column: str) -> None:
