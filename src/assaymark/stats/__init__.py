@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
     from assaymark.stats.intervals import mean, mean_from_summary, newcombe, newcombe_limits, wilson, wilson_limits
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
-    from assaymark.stats.paired import accuracy_difference, auroc_difference
+    from assaymark.stats.paired import accuracy_difference, auroc_difference, delong_test, paired_difference
     from assaymark.stats.prevalence import LEAST_YOUDEN, Rate, rogan_gladen, stratified_prevalence
     from assaymark.stats.probabilities import (
         ReliabilityCurve,
@@ -113,6 +113,8 @@ _HOMES = {
     "paired": (
         "accuracy_difference",
         "auroc_difference",
+        "delong_test",
+        "paired_difference",
     ),
     "prevalence": (
         "LEAST_YOUDEN",
@@ -199,6 +201,7 @@ __all__ = [
     "cohen_d_from_summary",
     "cohen_kappa",
     "cohen_kappa_from_table",
+    "delong_test",
     "expected_calibration_error",
     "f1_score",
     "f1_score_from_counts",
@@ -217,6 +220,7 @@ __all__ = [
     "newcombe_limits",
     "odds_ratio",
     "operating_point",
+    "paired_difference",
     "percentile_estimate",
     "permutation_test",
     "pr_curve",
