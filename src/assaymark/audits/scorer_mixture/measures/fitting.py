@@ -62,7 +62,7 @@ class Fitting:
     fit, test : masks of the rows
     label : bool array
     variants : by name; `main`, under the name in `main_name`, is the one that is recommended, calibrated and saved
-    midpoints : the least-squares ways cut at 1/2, as in the paper
+    midpoints : least squares and the average cut at 1/2, as in the paper
     moments : of the fitting rows with every score
     """
 
@@ -127,7 +127,7 @@ def fit_mixtures(rows: Rows, config: ScorerMixtureConfig, context: Context, spec
     variants[main_name] = calibrated(variants[main_name], scores[fit], label[fit])
     midpoints = {
         name: fit_variant(name, fit_rows, scores[fit], members, config, cut="midpoint")
-        for name in LEAST_SQUARES
+        for name in (*LEAST_SQUARES, "average")
         if name in variants and config.threshold != "midpoint"
     }
     whole = np.isfinite(values[fit]).all(axis=1)

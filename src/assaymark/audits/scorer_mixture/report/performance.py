@@ -93,6 +93,12 @@ def _gains(section: Section, study: Study) -> dict[str, Paired]:
         section.estimates[f"gain.over_{other}.accuracy"] = found.accuracy
         section.estimates[f"gain.over_{other}.auroc"] = found.auroc
         gains[other] = found
+    plain = study.fitting.midpoints.get("average")
+    if plain is not None and study.fitting.main_name != "average":
+        judged = judge(plain, study.scores)
+        found = paired(study.main, judged, study.label, study.config, rng=study.rng("gain over plain average"))
+        section.estimates["gain.over_plain_average.accuracy"] = found.accuracy
+        gains["plain_average"] = found
     return gains
 
 
@@ -122,7 +128,11 @@ def _comparison(section: Section, study: Study) -> None:
     columns = (
         Column("way", "label", "way of combining"),
         Column("mixture", "flag", "the mixture"),
-        *(c for m in SHOWN for c in interval_columns(m, "number" if m == "auroc" else "share", TITLES.get(m, m.replace("_", " ")))),
+        *(
+            c
+            for m in SHOWN
+            for c in interval_columns(m, "number" if m == "auroc" else "share", TITLES.get(m, m.replace("_", " ")))
+        ),
         Column("threshold", "number"),
         *interval_columns("lead", "number", "accuracy of the mixture minus this"),
         Column("p_value", "p_value", "McNemar p"),
@@ -151,7 +161,9 @@ def _verdict(section: Section, study: Study, gains: Mapping[str, Paired]) -> Non
     single, average = gains.get("best_single"), gains.get("average")
     worse = single is not None and single.accuracy.high is not None and single.accuracy.high < 0
     over_single = single is not None and (single.accuracy.low or 0.0) > 0
-    over_average = average is not None and (average.accuracy.low or 0.0) > 0
+    # Where few rows choose it, a threshold can cost the average more than weights gain: the plain one has to be beaten as well.
+    plain = gains.get("plain_average", average)
+    over_average = all(found is not None and (found.accuracy.low or 0.0) > 0 for found in (average, plain))
     # Never "good": findings are shown worst first, and this sentence has to be read before the notes on details.
     severity: Severity = "warning" if worse else "note"
     way = NAMES[study.fitting.main_name]
