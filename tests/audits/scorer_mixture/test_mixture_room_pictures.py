@@ -114,7 +114,8 @@ def test_embeddings_are_normalised_and_odd_ones_have_no_score() -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
     folder = tmp_path_factory.mktemp("zoo")
     settings = {"zoo": 2, "zoo_size": 32, "zoo_epochs": 2, "zoo_folds": 2, "skin": False}
-    return audit(picture_table(160, seed=6), {}, settings=settings, folder=folder), folder
+    # seed 15 draws the two smallest layouts of the family
+    return audit(picture_table(160, seed=6), {}, settings=settings, folder=folder, seed=15), folder
 
 
 def test_networks_are_trained_and_separate_the_colours(trained: tuple[Result, Path]) -> None:
@@ -144,6 +145,6 @@ def test_pictures_in_parquet_are_found_again_for_training(tmp_path: Path) -> Non
     pq.write_table(table.slice(0, 50), tmp_path / "a.parquet")
     pq.write_table(table.slice(50), tmp_path / "b.parquet")
     settings = {"zoo": 1, "zoo_size": 32, "zoo_epochs": 2, "zoo_folds": 2, "skin": False}
-    result = audit(str(tmp_path), {}, settings=settings)
+    result = audit(str(tmp_path), {}, settings=settings, seed=15)
     auroc = result["single.trained_1.auroc"]
     assert auroc.value is not None and auroc.value > 0.9

@@ -33,7 +33,7 @@ class ScorerMixture(Audit):
         paper="Al-Shabi, Connie, Teoh 2016, arXiv 1612.09506",
         inputs=INPUTS,
         models=ROLES,
-        cost="one pass; a score table of 10^6 rows takes half a minute, pictures the time of their scorers",
+        cost="one pass; a score table of 10^6 rows takes a minute on one core and 1 GB, pictures the time of their scorers",
         limits="weights and threshold hold for images like the labelled ones; scorers trained on the same pictures err "
         "together",
     )

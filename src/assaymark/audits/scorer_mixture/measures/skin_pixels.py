@@ -20,6 +20,10 @@ __all__ = ["RuleCounts", "judge_pixel_rules"]
 Bools = npt.NDArray[np.bool_]
 
 
+LABELS = ("label", "skin", "class", "target")
+"""Names of the label's column, in any case."""
+
+
 class RuleCounts(NamedTuple):
     """Decisions of one rule on the test pixels."""
 
@@ -67,6 +71,8 @@ def judge_pixel_rules(table: pa.Table, *, skin: Sequence[str], seed: int) -> tup
 
 def _pixels(table: pa.Table, skin: Sequence[str]) -> tuple[npt.NDArray[np.uint8], Bools]:
     columns = {name.casefold(): name for name in table.column_names}
+    columns["label"] = next((columns[name] for name in LABELS if name in columns), "")
+    columns = {name: column for name, column in columns.items() if column}
     for name in ("r", "g", "b", "label"):
         if name not in columns:
             raise SchemaError(

@@ -46,7 +46,7 @@ class Weighing(NamedTuple):
 
 
 def weigh(study: Study) -> Weighing:
-    """All evidence; refits on resamples of at most `MOST_ROWS` fitting rows with every score."""
+    """All evidence; what refits does so on resamples of at most `MOST_ROWS` fitting rows with every score."""
     fitting, config = study.fitting, study.config
     variant = fitting.main
     rows = np.flatnonzero(fitting.whole_fit)[:MOST_ROWS]
@@ -64,7 +64,7 @@ def weigh(study: Study) -> Weighing:
         intercept = _percentile(fit.intercept, draws[:, -1], len(rows), config.confidence)
         weights, p_values = resampled, (None,) * len(fitting.names)
         if variant.name in LEAST_SQUARES:
-            weights, intercept, p_values = _least_squares(study, F, label, intercept)
+            weights, intercept, p_values = _least_squares(study, intercept)
         sizes = np.array([effective_networks(draw[:-1]) for draw in draws])
         effective = percentile_estimate(effective_networks(fit.weights), sizes, n=len(rows), confidence=config.confidence)
     spread, condition = _collinearity(study, F, label)
@@ -83,10 +83,11 @@ def _percentile(point: float, draws: Floats, n: int, confidence: float) -> Estim
 
 
 def _least_squares(
-    study: Study, F: Floats, label: Floats, intercept: Estimate
+    study: Study, intercept: Estimate
 ) -> tuple[tuple[Estimate, ...], Estimate, tuple[float | None, ...]]:
-    """HC3 intervals and p-values of a least-squares fit."""
-    variant, config = study.fitting.main, study.config
+    """HC3 intervals and p-values of a least-squares fit, from all fitting rows at hand."""
+    variant, config, rows = study.fitting.main, study.config, study.fitting.whole_fit
+    F, label = study.fitting.values[rows], study.fitting.label[rows].astype(float)
     assert variant.fit is not None
     constant = variant.name == "ols_intercept"
     weight = balanced_weights(label) if config.balanced else None
