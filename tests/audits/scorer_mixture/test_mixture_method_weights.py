@@ -10,7 +10,15 @@ from scipy.optimize import nnls as reference_nnls
 from sklearn.linear_model import Ridge
 
 from assaymark.audits.scorer_mixture.method.collinearity import condition_number, effective_networks, vif
-from assaymark.audits.scorer_mixture.method.moments import Moments, block_moments, merge, merge_all, moments, residual_sum
+from assaymark.audits.scorer_mixture.method.moments import (
+    Moments,
+    balanced_weights,
+    block_moments,
+    merge,
+    merge_all,
+    moments,
+    residual_sum,
+)
 from assaymark.audits.scorer_mixture.method.stacking import log_loss_of
 from assaymark.audits.scorer_mixture.method.transforms import log_odds
 from assaymark.audits.scorer_mixture.method.weights import (
@@ -272,6 +280,17 @@ def test_weights_from_single_accuracies(table) -> None:
     assert np.allclose(weighted_by_accuracy(F, y).weights, accuracy / accuracy.sum())
     assert best_single(F, y).weights.tolist() == [1, 0, 0, 0, 0, 0]
     assert best_single(F[:, ::-1], y).weights.tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_balanced_weights_make_both_classes_count_alike(table) -> None:
+    F, y, _ = table
+    rare = np.flatnonzero((y == 0) | (np.arange(9000) % 50 == 0))
+    weights = balanced_weights(y[rare])
+    assert weights.sum() == pytest.approx(len(rare)) and weights[y[rare] == 1].sum() == pytest.approx(len(rare) / 2)
+    plain, balanced = (ols(F[rare], y[rare], intercept=True, sample_weight=w) for w in (None, weights))
+    recall = [np.mean((F[rare] @ fit.weights + fit.intercept >= 0.5)[y[rare] == 1]) for fit in (plain, balanced)]
+    assert recall[1] > recall[0] + 0.2
+    assert (balanced_weights([1, 1]) == 1).all()
 
 
 def test_effective_networks() -> None:
