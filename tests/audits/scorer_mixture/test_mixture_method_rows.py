@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
+from assaymark.audits.scorer_mixture.method.inference import leave_one_out_scores
 from assaymark.audits.scorer_mixture.method.missing import (
     apply_imputation,
     fit_by_pattern,
@@ -16,7 +17,16 @@ from assaymark.audits.scorer_mixture.method.missing import (
     patterns,
     score_by_pattern,
 )
-from assaymark.audits.scorer_mixture.method.splits import FIT, TEST, TRAIN, fold_numbers, split_rows, unit_hash
+from assaymark.audits.scorer_mixture.method.splits import (
+    FIT,
+    TEST,
+    TRAIN,
+    accuracy_gaps,
+    cross_fitted_scores,
+    fold_numbers,
+    split_rows,
+    unit_hash,
+)
 from assaymark.audits.scorer_mixture.method.stacking import log_loss_of
 from assaymark.audits.scorer_mixture.method.transforms import TRANSFORMS, apply_transform, fit_transform, log_odds
 from assaymark.audits.scorer_mixture.method.weights import ols, ridge
@@ -55,6 +65,29 @@ def test_groups_stay_together() -> None:
     assert np.abs(np.bincount(folds[::5][parts[::5] == 2], minlength=4) / (parts[::5] == 2).sum() - 0.25).max() < 0.08
     with pytest.raises(ValueError, match="2 folds"):
         fold_numbers([1, 2], folds=1)
+
+
+def test_cross_fitted_scores_leave_their_fold_out() -> None:
+    drawn = planted_scores(1, 200, experiment="A")
+    folds = fold_numbers(np.arange(200), folds=4)
+    scores = cross_fitted_scores(drawn.scores, drawn.labels, folds, fitter=lambda f, t: ols(f, t, intercept=True))
+    for number in range(4):
+        fit = ols(drawn.scores[folds != number], drawn.labels[folds != number], intercept=True)
+        inside = drawn.scores[folds == number]
+        assert np.allclose(scores[folds == number], inside @ fit.weights + fit.intercept)
+    alone = cross_fitted_scores(drawn.scores, drawn.labels, np.arange(200))
+    assert np.allclose(alone, leave_one_out_scores(drawn.scores, drawn.labels, ols(drawn.scores, drawn.labels)))
+    with pytest.raises(ValueError, match="one fold"):
+        cross_fitted_scores(drawn.scores, drawn.labels, np.zeros(200))
+
+
+def test_a_network_that_saw_the_fit_rows_is_conspicuous() -> None:
+    drawn = planted_scores(0, 4800, experiment="C")
+    F, y, train = drawn.scores, drawn.labels, drawn.trained_on
+    gaps = accuracy_gaps(F[train], y[train], F[~train], y[~train])
+    assert gaps[0].value == pytest.approx(1 - 0.618, abs=0.03) and gaps[0].low > 0.3
+    assert all(gap.low <= 0 <= gap.high for gap in gaps[1:])
+    assert not accuracy_gaps([[np.nan]], [1], [[0.4]], [1])[0].defined
 
 
 # --- missing ---------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from assaymark.audits.scorer_mixture.method.weights import ols_from_moments
 
 __all__ = [
     "FIT_ROWS",
+    "MEMORISER_QUALITY",
     "TEST_ROWS",
     "Experiment",
     "PlantedScores",
@@ -38,6 +39,8 @@ COMMON, OWN = 0.95, 0.3
 """Experiment A: e_5 and e_6 are 0.95 times a common error and 0.3 times an own one."""
 COPY_NOISE = 1e-6
 """Experiment B: standard deviation of what tells the copy from the original."""
+MEMORISER_QUALITY = 0.3
+"""Experiment C: quality of network 0 on rows that it was not trained on."""
 
 
 class _Design(NamedTuple):
@@ -49,7 +52,7 @@ class _Design(NamedTuple):
 
 
 _A = _Design((1.6, 1.4, 1.1, 0.9, 0.25, 0.25), (1.0, 1.0, 1.0, 1.0, 4.0, 4.0), (4, 5))
-_C = _Design((0.3, 1.4, 1.1, 0.9), (1.0,) * 4)
+_C = _Design((MEMORISER_QUALITY, 1.4, 1.1, 0.9), (1.0,) * 4)
 _E = _Design((1.1,) * 5, (1.0,) * 5)
 _DESIGNS: dict[str, _Design] = {"A": _A, "B": _A, "C": _C, "E": _E}
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr
 
 from assaymark.audit import Trial
 from assaymark.audits.scorer_mixture.method.inference import robust_inference, weight_estimates
 from assaymark.audits.scorer_mixture.method.least_squares import Fit
 from assaymark.audits.scorer_mixture.method.operating import best_threshold
 from assaymark.audits.scorer_mixture.method.weights import best_single, ols
-from assaymark.audits.scorer_mixture.planted import FIT_ROWS, TEST_ROWS, planted_scores, population_weights
+from assaymark.audits.scorer_mixture.planted import FIT_ROWS, MEMORISER_QUALITY, TEST_ROWS, planted_scores, population_weights
 from assaymark.result import Estimate
 from assaymark.stats import mean, wilson
 
@@ -79,8 +80,8 @@ def _leakage(seed: int) -> list[Trial]:
     fooled, honest = ols(F[drawn.trained_on], y[drawn.trained_on]), ols(F[fit_rows], y[fit_rows])
     G, z = F[test_rows], y[test_rows]
     right_fooled, right_honest = _right(G, z, fooled), _right(G, z, honest)
-    # the memorised column is the label itself, so all weight goes to it and the test accuracy is its own: Phi(0.3)
-    alone = 0.6179114221889526
+    # the memorised column is the label itself, so all weight goes to it and the test accuracy is that of network 1 alone
+    alone = float(ndtr(MEMORISER_QUALITY))
     return [
         Trial("C: test accuracy, weights fitted on training rows", alone, _accuracy(right_fooled)),
         Trial("C: test accuracy, held-out fit rows minus training rows", 0.0, _gain(right_honest, right_fooled), "above"),

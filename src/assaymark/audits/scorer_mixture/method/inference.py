@@ -18,17 +18,25 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
+from assaymark.audits.scorer_mixture.method.collinearity import condition_number, effective_networks, score_correlation, vif
 from assaymark.audits.scorer_mixture.method.least_squares import EPS, Fit
 from assaymark.audits.scorer_mixture.method.moments import Block, Moments, blocks_of, merge_all, moments
+from assaymark.audits.scorer_mixture.method.weight_bootstrap import bootstrap_intervals, bootstrap_weights
 from assaymark.result import Estimate, undefined
 
 __all__ = [
     "Covariance",
     "Inference",
+    "bootstrap_intervals",
+    "bootstrap_weights",
+    "condition_number",
+    "effective_networks",
     "hc_from_blocks",
     "leave_one_out_scores",
     "leverages",
     "robust_inference",
+    "score_correlation",
+    "vif",
     "weight_estimates",
 ]
 

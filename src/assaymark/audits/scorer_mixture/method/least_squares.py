@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from assaymark.audits.scorer_mixture.method.moments import Moments, blocks_of
 
-__all__ = ["Fit", "Reduced", "fit_of", "notes_on", "reduce_moments", "reduce_rows", "reduced"]
+__all__ = ["Fit", "Reduced", "fit_of", "notes_on", "rank_and_condition", "reduce_moments", "reduce_rows", "reduced"]
 
 Floats = npt.NDArray[np.float64]
 

@@ -79,6 +79,21 @@ def _planes(image: Any) -> list[npt.NDArray[np.int16]]:
     return [pixels[..., channel].astype(np.int16) for channel in range(3)]
 
 
+BLOCK_PIXELS = 32_768
+"""Pixels looked at together, so that the intermediate planes stay in the cache."""
+
+
+def _in_blocks(image: Any, decide: Callable[[Any], Mask]) -> Mask:
+    pixels = np.asarray(image)
+    if pixels.shape[-1:] != (3,):
+        return decide(pixels)  # refused there, with the shape in the message
+    rows = pixels.reshape(-1, 3)
+    mask = np.empty(len(rows), dtype=bool)
+    for start in range(0, len(rows), BLOCK_PIXELS):
+        mask[start : start + BLOCK_PIXELS] = decide(rows[start : start + BLOCK_PIXELS])
+    return mask.reshape(pixels.shape[:-1])
+
+
 def rgb_rule(image: Any) -> Mask:
     """R > 95, G > 40, B > 20, max - min > 15, |R - G| > 15, R > G, R > B ([1], daylight).
 
@@ -90,7 +105,11 @@ def rgb_rule(image: Any) -> Mask:
     -------
     bool array, shape (...)
     """
-    red, green, blue = _planes(image)
+    return _in_blocks(image, _rgb_rule)
+
+
+def _rgb_rule(pixels: Any) -> Mask:
+    red, green, blue = _planes(pixels)
     # red is the largest, so max - min is red - min(green, blue), and |R - G| > 15 with R > G implies max - min > 15
     return np.asarray((red > 95) & (green > 40) & (blue > 20) & (red - green > 15) & (red > blue))
 
@@ -106,7 +125,11 @@ def ycbcr_box(image: Any) -> Mask:
     -----
     Cb = 128 - 0.168736 R - 0.331264 G + 0.5 B and Cr = 128 + 0.5 R - 0.418688 G - 0.081312 B, rounded to integers.
     """
-    red, green, blue = (plane.astype(np.float32) for plane in _planes(image))
+    return _in_blocks(image, _ycbcr_box)
+
+
+def _ycbcr_box(pixels: Any) -> Mask:
+    red, green, blue = (plane.astype(np.float32) for plane in _planes(pixels))
     # 77 <= round(Cb) <= 127 is 76.5 <= Cb < 127.5; 128 is taken over to the limits
     cb = -0.168736 * red - 0.331264 * green + 0.5 * blue
     cr = 0.5 * red - 0.418688 * green - 0.081312 * blue
@@ -166,7 +189,8 @@ def _cells(image: Any, bins: int) -> npt.NDArray[np.int32]:
 
 def histogram_skin(image: Any, model: HistogramSkin) -> Mask:
     """Whether skin is the likelier class of each pixel; one look-up a pixel."""
-    return np.asarray((model.log_odds > 0).ravel()[_cells(image, len(model.log_odds))])
+    likelier, bins = (model.log_odds > 0).ravel(), len(model.log_odds)
+    return _in_blocks(image, lambda pixels: np.asarray(likelier[_cells(pixels, bins)]))
 
 
 def fit_gaussian(rgb: Any, is_skin: Any, *, prior: float | None = None) -> GaussianSkin:
@@ -187,8 +211,12 @@ def fit_gaussian(rgb: Any, is_skin: Any, *, prior: float | None = None) -> Gauss
 
 def gaussian_skin(image: Any, model: GaussianSkin) -> Mask:
     """Whether skin is the likelier class of each pixel."""
-    planes = np.stack(_planes(image), axis=-1).astype(np.float64)
-    return np.asarray(((planes @ model.A + model.b) * planes).sum(axis=-1) + model.c > 0)
+
+    def decide(pixels: Any) -> Mask:
+        x = np.stack(_planes(pixels), axis=-1).astype(np.float64)
+        return np.asarray(((x @ model.A + model.b) * x).sum(axis=-1) + model.c > 0)
+
+    return _in_blocks(image, decide)
 
 
 def skin_score(image: Any, *, rule: Callable[[Any], Mask] = rgb_rule) -> SkinScore:

@@ -7,13 +7,19 @@ cluster) are never torn apart.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FIT", "TEST", "TRAIN", "fold_numbers", "split_rows", "unit_hash"]
+from assaymark.audits.scorer_mixture.method.least_squares import Fit
+from assaymark.audits.scorer_mixture.method.weights import ols
+from assaymark.result import Estimate
+from assaymark.stats import newcombe
+from assaymark.stats.combination import combine_scores
+
+__all__ = ["FIT", "TEST", "TRAIN", "accuracy_gaps", "cross_fitted_scores", "fold_numbers", "split_rows", "unit_hash"]
 
 TRAIN, FIT, TEST = 0, 1, 2
 
@@ -77,3 +83,52 @@ def fold_numbers(
         raise ValueError("at least 2 folds")
     unit = unit_hash(keys if groups is None else groups, salt=f"fold{salt}")
     return np.minimum((unit * folds).astype(np.int64), folds - 1)
+
+
+def cross_fitted_scores(F: Any, y: Any, folds: Any, *, fitter: Callable[[Any, Any], Fit] = ols) -> npt.NDArray[np.float64]:
+    """Mixture score of each row by the weights fitted on the other folds: for data too small for three splits.
+
+    Parameters
+    ----------
+    F : array_like, shape (n, k), complete; y : array_like, shape (n,)
+    folds : int array, shape (n,)
+        Of `fold_numbers`.
+    fitter : callable
+        `fitter(F, y) -> Fit`.
+
+    Returns
+    -------
+    array, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        All rows lie in one fold.
+    """
+    scores, labels, fold = np.asarray(F, dtype=np.float64), np.asarray(y), np.asarray(folds)
+    total = np.empty(len(scores))
+    for number in np.unique(fold):
+        inside = fold == number
+        if inside.all():
+            raise ValueError("all rows lie in one fold: nothing is left to fit on")
+        fit = fitter(scores[~inside], labels[~inside])
+        total[inside] = combine_scores(scores[inside], "linear", weights=fit.weights, intercept=fit.intercept)
+    return total
+
+
+def accuracy_gaps(
+    F_fit: Any, y_fit: Any, F_test: Any, y_test: Any, *, threshold: float = 0.5, confidence: float = 0.95
+) -> tuple[Estimate, ...]:
+    """Accuracy of each network on the fit rows minus that on the test rows, Newcombe's interval.
+
+    A network that was trained on the fit rows looks better there than it is, and least squares hands it the weight (planted
+    experiment C): an interval above 0 is a reason to distrust the split. Missing scores are left out.
+    """
+    found = []
+    for fit, test in zip(np.asarray(F_fit, dtype=np.float64).T, np.asarray(F_test, dtype=np.float64).T, strict=True):
+        counts: list[int] = []
+        for column, labels in ((fit, np.asarray(y_fit)), (test, np.asarray(y_test))):
+            seen = ~np.isnan(column)
+            counts += [int(((column >= threshold) == (labels > 0.5))[seen].sum()), int(seen.sum())]
+        found.append(newcombe(*counts, confidence=confidence))
+    return tuple(found)

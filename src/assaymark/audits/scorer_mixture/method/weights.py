@@ -160,8 +160,8 @@ def simplex(F: Any, y: Any = None, *, intercept: bool = False, sample_weight: An
     """
     problem = reduced(F, y, intercept=intercept, sample_weight=sample_weight)
     k = problem.A.shape[1]
-    # E'E from A and c; the part of y that no weights explain is one more row, the same for every b
-    E = np.vstack([problem.A - problem.c[:, None], np.full((1, k), -np.sqrt(problem.rest))])
+    # what no weights explain is the same for every b on the simplex, and left out
+    E = problem.A - problem.c[:, None]
     lengths = np.sqrt((E * E).sum(axis=0))
     scale = float(lengths.min()) or float(lengths.max()) or 1.0
     x = np.asarray(_lawson_hanson(np.vstack([E / scale, np.ones((1, k))]), np.append(np.zeros(len(E)), 1.0))[0])
