@@ -23,22 +23,15 @@ class TinyEncoder:
     def __init__(self) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            self.weights = torch.nn.Sequential(
-                torch.nn.Conv2d(3, 8, 3),
-                torch.nn.ReLU(),
-                torch.nn.Conv2d(8, 8, 3),
-                torch.nn.AdaptiveAvgPool2d(1),
-                torch.nn.Flatten(),
-            ).state_dict()
+            self.weights = self.untrained().state_dict()
+
+    @staticmethod
+    def untrained() -> Any:
+        convolutions = torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3)
+        return torch.nn.Sequential(*convolutions, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
 
     def feature_module(self) -> Any:
-        module = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 8, 3),
-            torch.nn.ReLU(),
-            torch.nn.Conv2d(8, 8, 3),
-            torch.nn.AdaptiveAvgPool2d(1),
-            torch.nn.Flatten(),
-        )
+        module = self.untrained()
         module.load_state_dict(self.weights)
         return module.eval()
 

@@ -34,6 +34,7 @@ FEWEST_HELD_OUT = 8
 class TrainsImages(Protocol):
     """What is used of a model with the capability trains-images."""
 
+    fingerprint: str
     dimension: int
 
     def feature_module(self) -> Any: ...
@@ -137,7 +138,7 @@ def fine_tune(
         device=device,
         precision=precision,
         checkpoints=checkpoints,
-        data_id=_data_id(pixels, labels, batch_size) if checkpoints is not None else "",
+        data_id=_data_id(model, pixels, labels, held_out, batch_size) if checkpoints is not None else "",
         task=task,
     )
     logits = module_outputs(network, test_pixels, batch_size=batch_size).astype(np.float64)
@@ -184,10 +185,14 @@ def _class_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[n
     return np.divide(len(labels), classes * counts, out=np.zeros(classes), where=counts > 0)
 
 
-def _data_id(pixels: Any, labels: npt.NDArray[np.int64], batch_size: int) -> str:
+def _data_id(
+    model: TrainsImages, pixels: Any, labels: npt.NDArray[np.int64], held_out: npt.NDArray[np.bool_], batch_size: int
+) -> str:
+    """Hash of all that decides the result besides the loop's own settings."""
     from hashlib import blake2b
 
-    state = blake2b(f"{batch_size} {tuple(pixels.shape)}".encode(), digest_size=8)
+    state = blake2b(f"{model.fingerprint} {batch_size} {tuple(pixels.shape)}".encode(), digest_size=8)
+    state.update(held_out.tobytes())
     state.update(np.ascontiguousarray(pixels.numpy()).data)
     state.update(labels.tobytes())
     return state.hexdigest()
