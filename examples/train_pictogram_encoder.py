@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +26,7 @@ from assaymark.training.augment import Augmentation
 
 SEED = 0
 NEW_PICTURES = 0.1
+FIRST = (1, 5, 10)
 
 
 class Split(NamedTuple):
@@ -88,38 +87,40 @@ def embed_all(model: Any, items: list[Any], method: str) -> np.ndarray:
 
 
 def evaluate(model: Any, pictures: list[Image.Image], captions: list[list[str]], parts: Split) -> None:
-    """Three questions, each beside a ranking that does not look at the picture: the commonest captions first, or chance."""
-    times = Counter(caption for own in parts.captions for caption in own)
-    known = sorted(times)
+    """Three questions, each beside what is reached without looking at the picture.
+
+    The contrastive objective learns how much likelier a caption is with this picture than with others, log p(c | x) / p(c). To
+    rank captions of different frequency, log p(c) belongs to it: cosines alone bring rare captions forward.
+    """
+    drawn: dict[str, float] = {}
+    for caption, share in ((caption, 1 / len(own)) for own in parts.captions for caption in own):
+        drawn[caption] = drawn.get(caption, 0.0) + share
+    known = sorted(drawn)
     number = {caption: i for i, caption in enumerate(known)}
-    common = np.array([times[caption] for caption in known])
+    prior = np.log([drawn[caption] / len(parts.captions) for caption in known])
     images = embed_all(model, pictures, "embed_images")
     cosines = images @ embed_all(model, known, "embed_texts").T  # (pictures, known captions)
+    rankings = {"cosine": cosines, "cosine and frequency": model.logit_scale * cosines + prior}
+    rankings["frequency alone"] = np.broadcast_to(prior, cosines.shape)
 
     print(f"\nA keyword held out of a picture that was learnt, among {len(known):,} captions (the picture's others set aside)")
-    ranks, blind = [], []
-    for row, picture in enumerate(parts.learnt):
-        if parts.held_out[row] in number:
-            wanted = number[parts.held_out[row]]
-            others = [number[caption] for caption in parts.captions[row]]
-            ranks.append(rank(np.delete(cosines[picture], others), cosines[picture, wanted]))
-            blind.append(rank(np.delete(common, others), common[wanted]))
-    report(np.array(ranks), lambda first: f"the commonest captions {np.mean(np.array(blind) < first):.1%}")
+    for name, scores in rankings.items():
+        ranks = []
+        for row, picture in enumerate(parts.learnt):
+            if parts.held_out[row] in number:
+                others = [number[caption] for caption in parts.captions[row]]
+                ranks.append(rank(np.delete(scores[picture], others), scores[picture, number[parts.held_out[row]]]))
+        report(name, ranks)
 
     print(f"\nA new picture: the best of its own captions among {len(known):,}")
-    ranks, blind = [], []
-    for picture in parts.new:
-        own = [number[caption] for caption in captions[picture] if caption in number]
-        if own:
-            ranks.append(rank(cosines[picture], cosines[picture, own].max()))
-            blind.append(rank(common, common[own].max()))
-    report(np.array(ranks), lambda first: f"the commonest captions {np.mean(np.array(blind) < first):.1%}")
+    for name, scores in rankings.items():
+        known_own = {p: [number[caption] for caption in captions[p] if caption in number] for p in parts.new}
+        report(name, [rank(scores[p], scores[p, own].max()) for p, own in known_own.items() if own])
 
     print(f"\nA new picture among {len(parts.new)}, by its keywords (mean of their embeddings)")
     texts = np.stack([embed_all(model, captions[picture], "embed_texts").mean(axis=0) for picture in parts.new])
-    fits = texts @ images[parts.new].T
-    ranks = [rank(row, row[i]) for i, row in enumerate(fits)]
-    report(np.array(ranks), lambda first: f"chance {min(1.0, first / len(parts.new)):.1%}")
+    report("cosine", [rank(row, row[i]) for i, row in enumerate(texts @ images[parts.new].T)])
+    print("  by chance: " + ", ".join(f"{min(1.0, first / len(parts.new)):.1%} in the first {first}" for first in FIRST))
 
 
 def rank(scores: np.ndarray, score: float) -> float:
@@ -127,9 +128,10 @@ def rank(scores: np.ndarray, score: float) -> float:
     return float((scores > score).sum() + ((scores == score).sum() - 1) / 2)
 
 
-def report(ranks: np.ndarray, otherwise: Callable[[int], str]) -> None:
-    for first in (1, 5, 10):
-        print(f"  within the first {first:>2}: {wilson(int((ranks < first).sum()), len(ranks))}; {otherwise(first)}")
+def report(name: str, ranks: list[float]) -> None:
+    print(f"  {name}")
+    for first in FIRST:
+        print(f"    in the first {first:>2}: {wilson(sum(r < first for r in ranks), len(ranks))}")
 
 
 def main() -> None:

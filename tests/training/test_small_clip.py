@@ -103,5 +103,5 @@ def test_the_example_trains_on_made_up_pictograms(
     monkeypatch.setattr(sys, "argv", ["train_pictogram_encoder.py", ".", "encoder", "--steps", "6"])
     runpy.run_path(str(REPOSITORY / "examples" / "train_pictogram_encoder.py"), run_name="__main__")
     printed = capsys.readouterr().out
-    assert printed.count("within the first  1") == 3 and "n = 4" in printed
+    assert printed.count("in the first  1") == 7 and "n = 4" in printed
     assert open_model(f"hf:{tmp_path / 'encoder'}").dimension == 64
