@@ -1,4 +1,4 @@
-"""Rated and labelled pictures with a planted meaning of "offensive": red. Nothing about red is; that is what makes it a plant."""
+"""Rated and labelled pictures with a planted meaning of "offensive": red. Nothing about red is; that makes it a plant."""
 
 from __future__ import annotations
 
