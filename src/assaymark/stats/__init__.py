@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         f1_score_from_counts,
         predictive_value,
     )
+    from assaymark.stats.combination import RULES, Transform, apply_transform, clipped_logit, combine_scores
     from assaymark.stats.concentration import gini, top_share
     from assaymark.stats.correlation import spearman
     from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         tpr_at_fpr,
     )
     from assaymark.stats.ratios import RatioKind, lift, lift_limits, odds_ratio, ratio_limits, ratio_points, risk_ratio
+    from assaymark.stats.resampled_t import corrected_resampled_t
     from assaymark.stats.resampling import (
         bootstrap_difference,
         bootstrap_mean,
@@ -86,6 +88,13 @@ _HOMES = {
         "f1_score",
         "f1_score_from_counts",
         "predictive_value",
+    ),
+    "combination": (
+        "RULES",
+        "Transform",
+        "apply_transform",
+        "clipped_logit",
+        "combine_scores",
     ),
     "concentration": (
         "gini",
@@ -150,6 +159,7 @@ _HOMES = {
         "ratio_points",
         "risk_ratio",
     ),
+    "resampled_t": ("corrected_resampled_t",),
     "resampling": (
         "bootstrap_difference",
         "bootstrap_mean",
@@ -175,6 +185,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "EXACT_TOTAL",
     "LEAST_YOUDEN",
+    "RULES",
     "Alternative",
     "Limits",
     "OperatingPoint",
@@ -185,7 +196,9 @@ __all__ = [
     "ReliabilityCurve",
     "RocCurve",
     "TestOutcome",
+    "Transform",
     "accuracy_difference",
+    "apply_transform",
     "auroc_difference",
     "average_precision",
     "balanced_accuracy",
@@ -197,10 +210,13 @@ __all__ = [
     "bootstrap_statistic",
     "brier_score",
     "chi_square_yates",
+    "clipped_logit",
     "cohen_d",
     "cohen_d_from_summary",
     "cohen_kappa",
     "cohen_kappa_from_table",
+    "combine_scores",
+    "corrected_resampled_t",
     "delong_test",
     "expected_calibration_error",
     "f1_score",

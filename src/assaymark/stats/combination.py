@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from assaymark.stats.checks import FloatArray
 
-__all__ = ["CLIP", "RULES", "Transform", "apply_transform", "clipped_logit", "combine_scores"]
+__all__ = ["RULES", "Transform", "apply_transform", "clipped_logit", "combine_scores"]
 
 RULES = ("linear", "average", "majority", "max", "geometric")
 CLIP = 1e-6
