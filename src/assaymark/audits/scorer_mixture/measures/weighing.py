@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.scorer_mixture.measures.variants import LEAST_SQUARES, balanced_weights, fitter_of
+from assaymark.audits.scorer_mixture.measures.variants import LEAST_SQUARES, fitter_of
 from assaymark.audits.scorer_mixture.method.attribution import LeftOut, Shapley, leave_one_network_out, shapley_accuracy
 from assaymark.audits.scorer_mixture.method.collinearity import condition_number, effective_networks, vif
 from assaymark.audits.scorer_mixture.method.inference import robust_inference, weight_estimates
-from assaymark.audits.scorer_mixture.method.moments import Moments, block_moments, merge_all
+from assaymark.audits.scorer_mixture.method.moments import Moments, balanced_weights, block_moments, merge_all
 from assaymark.audits.scorer_mixture.study import Study
 from assaymark.result import Estimate, undefined
 from assaymark.stats import percentile_estimate
@@ -82,9 +82,7 @@ def _percentile(point: float, draws: Floats, n: int, confidence: float) -> Estim
     return percentile_estimate(float(point), draws, n=n, confidence=confidence)
 
 
-def _least_squares(
-    study: Study, intercept: Estimate
-) -> tuple[tuple[Estimate, ...], Estimate, tuple[float | None, ...]]:
+def _least_squares(study: Study, intercept: Estimate) -> tuple[tuple[Estimate, ...], Estimate, tuple[float | None, ...]]:
     """HC3 intervals and p-values of a least-squares fit, from all fitting rows at hand."""
     variant, config, rows = study.fitting.main, study.config, study.fitting.whole_fit
     F, label = study.fitting.values[rows], study.fitting.label[rows].astype(float)
