@@ -128,7 +128,7 @@ def _class_columns(dataset: Dataset, config: ScorerMixtureConfig) -> tuple[str, 
     if not columns:
         raise SchemaError(f"{dataset.source}: no column NAME:CLASS for the classes {', '.join(config.classes)}")
     if not config.positives & {label.strip().casefold() for label in config.classes}:
-        raise ConfigError("setting 'positive': name the classes that count as unsafe, as positive=[porn, hentai]")
+        raise ConfigError("setting 'positive': name the classes that count as unsafe, as positive=[nude]")
     return columns
 
 
