@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def pieces(table: pa.Table, *, seed: int = 1) -> list[pa.Table]:
     rng = np.random.default_rng(seed)
     shuffled = table.take(pa.array(rng.permutation(table.num_rows)))
     edges = [0, *np.sort(rng.choice(np.arange(1, table.num_rows), 6, replace=False)).tolist(), table.num_rows]
-    return [shuffled.slice(start, stop - start) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    return [shuffled.slice(start, stop - start) for start, stop in pairwise(edges)]
 
 
 def merged(probe: Any, parts: list[pa.Table]) -> Any:
