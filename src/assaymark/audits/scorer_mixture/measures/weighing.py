@@ -82,9 +82,7 @@ def _percentile(point: float, draws: Floats, n: int, confidence: float) -> Estim
     return percentile_estimate(float(point), draws, n=n, confidence=confidence)
 
 
-def _least_squares(
-    study: Study, intercept: Estimate
-) -> tuple[tuple[Estimate, ...], Estimate, tuple[float | None, ...]]:
+def _least_squares(study: Study, intercept: Estimate) -> tuple[tuple[Estimate, ...], Estimate, tuple[float | None, ...]]:
     """HC3 intervals and p-values of a least-squares fit, from all fitting rows at hand."""
     variant, config, rows = study.fitting.main, study.config, study.fitting.whole_fit
     F, label = study.fitting.values[rows], study.fitting.label[rows].astype(float)
