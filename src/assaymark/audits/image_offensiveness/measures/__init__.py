@@ -1,0 +1,1 @@
+"""What needs a model or an input of its own: ratings, baselines, captions, verdicts."""

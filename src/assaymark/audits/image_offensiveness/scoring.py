@@ -1,0 +1,160 @@
+"""The scorer of the one pass: from stored embeddings, or pictures and their encoder, to log-odds and what goes with them."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.special import logsumexp
+
+from assaymark.audits.image_offensiveness.method.official_decision import official_decision
+from assaymark.audits.image_offensiveness.method.scoring import UNIT_TOLERANCE, logits
+from assaymark.audits.image_offensiveness.probes.rule import LABELS
+from assaymark.data.images import decode_image
+from assaymark.errors import InputError
+
+__all__ = ["REASONS", "SCALED", "Embedded", "OffensivenessScores", "embed_values", "reason_of", "three_way_log_odds"]
+
+Floats = npt.NDArray[np.float32]
+
+SCALED = 1
+REASONS = {
+    2: "an embedding of zeros",
+    3: "an embedding with a number that is not finite",
+    4: "no embedding or picture",
+    5: "an embedding of another width",
+    6: "not an image",
+    7: "a damaged or truncated picture",
+    8: "a picture of too many pixels",
+    9: "an empty file",
+}
+"""Code of a row without a score to the reason; 0 is a scored row, `SCALED` one whose embedding had to be normalised."""
+
+_KEY_PART = 1 << 24
+
+
+class Embedded(NamedTuple):
+    """`vectors` of the rows at `positions`; `states[i]` says what became of value i; `keys` are content hashes of 48 bits.
+
+    `pictures` are the decoded pictures at `positions`, None where the values are embeddings.
+    """
+
+    vectors: Floats
+    positions: npt.NDArray[np.int64]
+    states: npt.NDArray[np.int64]
+    keys: npt.NDArray[np.uint64]
+    pictures: list[Any] | None = None
+
+
+def embed_values(values: pa.Array, *, dimension: int, encoder: Any = None) -> Embedded:
+    """Embeddings of an Arrow array of number lists, or of encoded pictures by way of the encoder. Vectors are as they are stored."""
+    if pa.types.is_large_list(values.type) or pa.types.is_list(values.type):
+        return _stored(values, dimension)
+    return _encoded(values, dimension, encoder)
+
+
+def _stored(values: pa.Array, dimension: int) -> Embedded:
+    widths = pc.fill_null(pc.list_value_length(values), -1).to_numpy(zero_copy_only=False)
+    states = np.where(widths < 0, 4, np.where(widths == dimension, 0, 5)).astype(np.int64)
+    positions = np.flatnonzero(states == 0)
+    flat = values.take(pa.array(positions)).flatten()
+    vectors = flat.cast(pa.float32()).to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, dimension)
+    finite = np.isfinite(vectors).all(axis=1)
+    length = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    codes = np.where(~finite, 3, np.where(length == 0, 2, np.where(np.abs(length - 1) > UNIT_TOLERANCE, SCALED, 0)))
+    states[positions] = codes
+    usable = codes <= SCALED
+    return Embedded(vectors[usable], positions[usable], states, _keys([v.tobytes() for v in vectors[usable]]))
+
+
+def _encoded(values: pa.Array, dimension: int, encoder: Any) -> Embedded:
+    states = np.zeros(len(values), np.int64)
+    pictures, contents, positions = [], [], []
+    for i, content in enumerate(values.to_pylist()):
+        if content is None:
+            states[i] = 4
+            continue
+        try:
+            pictures.append(decode_image(content))
+        except InputError as error:
+            states[i] = reason_of(str(error), content)
+            continue
+        contents.append(content)
+        positions.append(i)
+    vectors = np.asarray(encoder.embed_images(pictures), np.float32) if pictures else np.zeros((0, dimension), np.float32)
+    usable = np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1)
+    at = np.array(positions, dtype=np.int64)
+    states[at[~usable]] = 3
+    kept = np.flatnonzero(usable)
+    keys = _keys([contents[i] for i in kept])
+    return Embedded(vectors[kept], at[kept], states, keys, [pictures[i] for i in kept])
+
+
+def reason_of(message: str, content: bytes) -> int:
+    """Code of `REASONS` for a picture that could not be decoded."""
+    if not content:
+        return 9
+    if "exceed the limit" in message or "more pixels" in message:
+        return 8
+    return 7 if "damaged" in message else 6
+
+
+def _keys(contents: list[bytes]) -> npt.NDArray[np.uint64]:
+    digests = [int.from_bytes(blake2b(content, digest_size=6).digest(), "big") for content in contents]
+    return np.array(digests, dtype=np.uint64)
+
+
+def three_way_log_odds(z: npt.NDArray[Any]) -> Floats:
+    """Log-odds of row 1 against all other rows, from logits of shape (n, 2) or (n, 3)."""
+    wide = np.asarray(z, dtype=np.float64)
+    others = wide[:, 0] if wide.shape[1] == 2 else logsumexp(wide[:, [0, 2]], axis=1)
+    return np.asarray(wide[:, 1] - others, dtype=np.float32)
+
+
+class OffensivenessScores:
+    """Picklable scorer: an Arrow array of embeddings or pictures to float32 of shape (n, len(LABELS)).
+
+    Pictures are decoded once for the encoder and for the model `nsfw`; `nsfw_columns` are the labels of it that count, of which
+    the largest is taken.
+    """
+
+    def __init__(
+        self,
+        prompts: Floats,
+        *,
+        logit_scale: float,
+        encoder: Any = None,
+        nsfw: Any = None,
+        nsfw_columns: tuple[int, ...] = (),
+    ) -> None:
+        self.prompts, self.logit_scale = prompts, logit_scale
+        self.encoder, self.nsfw, self.nsfw_columns = encoder, nsfw, nsfw_columns
+
+    def __call__(self, values: pa.Array) -> Floats:
+        found = embed_values(values, dimension=self.prompts.shape[1], encoder=self.encoder)
+        answers = np.full((len(values), len(LABELS)), np.nan, dtype=np.float32)
+        column = {label: position for position, label in enumerate(LABELS)}
+        answers[:, column["state"]] = found.states
+        if not len(found.positions):
+            return answers
+        z = logits(found.vectors, self.prompts, logit_scale=self.logit_scale)
+        answers[found.positions, column["log_odds"]] = three_way_log_odds(z)
+        answers[found.positions, column["decision"]] = z.argmax(axis=1) == 1
+        answers[found.positions, column["official"]] = official_decision(found.vectors, self.prompts) == 1
+        answers[found.positions, column["key_a"]] = found.keys // np.uint64(_KEY_PART)
+        answers[found.positions, column["key_b"]] = found.keys % np.uint64(_KEY_PART)
+        if self.nsfw is not None:
+            answers[found.positions, column["nsfw"]] = self._nsfw(found)
+        return answers
+
+    def _nsfw(self, found: Embedded) -> Floats:
+        if found.pictures is not None and hasattr(self.nsfw, "score_images"):
+            scores = self.nsfw.score_images(found.pictures)
+        else:
+            length = np.linalg.norm(found.vectors, axis=1, keepdims=True)
+            scores = self.nsfw.score_embeddings(found.vectors / length)
+        return np.asarray(np.asarray(scores)[:, list(self.nsfw_columns)].max(axis=1), dtype=np.float32)
