@@ -16,23 +16,40 @@ if TYPE_CHECKING:
     from assaymark.stats.agreement import cohen_kappa, cohen_kappa_from_table
     from assaymark.stats.bootstrap_weights import resample_weights, resampled_sums
     from assaymark.stats.checks import Limits
+    from assaymark.stats.classification import (
+        balanced_accuracy,
+        balanced_accuracy_from_counts,
+        f1_score,
+        f1_score_from_counts,
+        predictive_value,
+    )
     from assaymark.stats.concentration import gini, top_share
+    from assaymark.stats.correlation import spearman
     from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
     from assaymark.stats.intervals import mean, mean_from_summary, newcombe, newcombe_limits, wilson, wilson_limits
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
+    from assaymark.stats.paired import accuracy_difference, auroc_difference
     from assaymark.stats.prevalence import LEAST_YOUDEN, Rate, rogan_gladen, stratified_prevalence
+    from assaymark.stats.probabilities import (
+        ReliabilityCurve,
+        brier_score,
+        expected_calibration_error,
+        log_loss,
+        reliability_curve,
+    )
     from assaymark.stats.ranking import (
         OperatingPoint,
         PrecisionRecallCurve,
         RocCurve,
         average_precision,
+        fpr_at_tpr,
         operating_point,
         pr_curve,
         roc_auc,
         roc_curve,
         tpr_at_fpr,
     )
-    from assaymark.stats.ratios import RatioKind, odds_ratio, ratio_limits, ratio_points, risk_ratio
+    from assaymark.stats.ratios import RatioKind, lift, lift_limits, odds_ratio, ratio_limits, ratio_points, risk_ratio
     from assaymark.stats.resampling import (
         bootstrap_difference,
         bootstrap_mean,
@@ -46,6 +63,7 @@ if TYPE_CHECKING:
         cohen_d,
         cohen_d_from_summary,
         mann_whitney,
+        mcnemar,
         permutation_test,
         sign_test,
         welch,
@@ -62,10 +80,18 @@ _HOMES = {
         "resampled_sums",
     ),
     "checks": ("Limits",),
+    "classification": (
+        "balanced_accuracy",
+        "balanced_accuracy_from_counts",
+        "f1_score",
+        "f1_score_from_counts",
+        "predictive_value",
+    ),
     "concentration": (
         "gini",
         "top_share",
     ),
+    "correlation": ("spearman",),
     "fisher": (
         "EXACT_TOTAL",
         "Alternative",
@@ -84,17 +110,29 @@ _HOMES = {
         "benjamini_hochberg",
         "holm",
     ),
+    "paired": (
+        "accuracy_difference",
+        "auroc_difference",
+    ),
     "prevalence": (
         "LEAST_YOUDEN",
         "Rate",
         "rogan_gladen",
         "stratified_prevalence",
     ),
+    "probabilities": (
+        "ReliabilityCurve",
+        "brier_score",
+        "expected_calibration_error",
+        "log_loss",
+        "reliability_curve",
+    ),
     "ranking": (
         "OperatingPoint",
         "PrecisionRecallCurve",
         "RocCurve",
         "average_precision",
+        "fpr_at_tpr",
         "operating_point",
         "pr_curve",
         "roc_auc",
@@ -103,6 +141,8 @@ _HOMES = {
     ),
     "ratios": (
         "RatioKind",
+        "lift",
+        "lift_limits",
         "odds_ratio",
         "ratio_limits",
         "ratio_points",
@@ -121,6 +161,7 @@ _HOMES = {
         "cohen_d",
         "cohen_d_from_summary",
         "mann_whitney",
+        "mcnemar",
         "permutation_test",
         "sign_test",
         "welch",
@@ -139,23 +180,37 @@ __all__ = [
     "RankOutcome",
     "Rate",
     "RatioKind",
+    "ReliabilityCurve",
     "RocCurve",
     "TestOutcome",
+    "accuracy_difference",
+    "auroc_difference",
     "average_precision",
+    "balanced_accuracy",
+    "balanced_accuracy_from_counts",
     "benjamini_hochberg",
     "bootstrap_difference",
     "bootstrap_mean",
     "bootstrap_ratio",
     "bootstrap_statistic",
+    "brier_score",
     "chi_square_yates",
     "cohen_d",
     "cohen_d_from_summary",
     "cohen_kappa",
     "cohen_kappa_from_table",
+    "expected_calibration_error",
+    "f1_score",
+    "f1_score_from_counts",
     "fisher_exact",
+    "fpr_at_tpr",
     "gini",
     "holm",
+    "lift",
+    "lift_limits",
+    "log_loss",
     "mann_whitney",
+    "mcnemar",
     "mean",
     "mean_from_summary",
     "newcombe",
@@ -165,8 +220,10 @@ __all__ = [
     "percentile_estimate",
     "permutation_test",
     "pr_curve",
+    "predictive_value",
     "ratio_limits",
     "ratio_points",
+    "reliability_curve",
     "resample_weights",
     "resampled_sums",
     "risk_ratio",
@@ -174,6 +231,7 @@ __all__ = [
     "roc_curve",
     "rogan_gladen",
     "sign_test",
+    "spearman",
     "stratified_prevalence",
     "top_share",
     "tpr_at_fpr",

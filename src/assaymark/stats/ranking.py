@@ -30,6 +30,7 @@ __all__ = [
     "PrecisionRecallCurve",
     "RocCurve",
     "average_precision",
+    "fpr_at_tpr",
     "operating_point",
     "pr_curve",
     "roc_auc",
@@ -100,11 +101,25 @@ def _lack_of_class(label: BoolArray) -> str:
     return f"there are no {' and no '.join(missing)}" if missing else ""
 
 
-def _midranks(values: FloatArray) -> FloatArray:
+def midranks(values: FloatArray) -> FloatArray:
     """Ranks from 1, ties sharing their average."""
     _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
     upto = np.cumsum(sizes)
     return np.asarray((upto - (sizes - 1) / 2.0)[group])
+
+
+class Placements(NamedTuple):
+    """Share of negatives that each positive beats, and of positives that beat each negative; ties count half."""
+
+    beaten: FloatArray
+    beaten_by: FloatArray
+
+
+def placements(positives: FloatArray, negatives: FloatArray) -> Placements:
+    """DeLong's components ([1]) of two samples of scores, by midranks ([2]); O(n log n)."""
+    m, k = positives.size, negatives.size
+    ranks = midranks(np.concatenate([positives, negatives]))
+    return Placements((ranks[:m] - midranks(positives)) / k, 1.0 - (ranks[m:] - midranks(negatives)) / m)
 
 
 def roc_auc(scores: Any, labels: Any, *, confidence: float = 0.95) -> Estimate:
@@ -131,10 +146,7 @@ def roc_auc(scores: Any, labels: Any, *, confidence: float = 0.95) -> Estimate:
     m, k = positives.size, negatives.size
     if m < 2 or k < 2:
         return undefined(f"DeLong needs 2 items of each class, there are {m} positive and {k} negative", n=n, method=method)
-    ranks = _midranks(np.concatenate([positives, negatives]))
-    # placement of each item: the share of the other class that it beats (is beaten by), ties counting half
-    beaten = (ranks[:m] - _midranks(positives)) / k
-    beaten_by = 1.0 - (ranks[m:] - _midranks(negatives)) / m
+    beaten, beaten_by = placements(positives, negatives)
     area = min(max(float(beaten.mean()), 0.0), 1.0)
     if beaten.min() == beaten.max() and area in (0.0, 1.0):
         extreme = wilson(min(m, k) * area, min(m, k), confidence=confidence)
@@ -289,3 +301,39 @@ def tpr_at_fpr(
         return percentile_estimate(point, draws, n=n, method=method, unit="share", confidence=confidence)
     limits = wilson(round(point * n), n, confidence=confidence)
     return Estimate(limits.value, limits.low, limits.high, n, method, "share")
+
+
+def fpr_at_tpr(
+    scores: Any,
+    labels: Any,
+    tpr: float,
+    *,
+    rng: np.random.Generator | None = None,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Smallest false positive rate at a true positive rate of at least `tpr`, without interpolation.
+
+    Parameters
+    ----------
+    scores, labels, rng : as for `tpr_at_fpr`
+    tpr : float in [0, 1]
+
+    Returns
+    -------
+    Estimate
+        Unit "share"; n is the number of negatives. Undefined without positives or negatives.
+
+    Notes
+    -----
+    With the classes exchanged and the scores negated, the share of negatives that is spared while at most 1 - tpr of the
+    positives is lost is a `tpr_at_fpr`; the FPR is what is missing to 1.
+    """
+    if not 0.0 <= tpr <= 1.0:
+        raise ConfigError(f"tpr {tpr!r} is not between 0 and 1")
+    score, label = two_classes(scores, labels)
+    spared = tpr_at_fpr(-score, ~label, 1.0 - tpr, rng=rng, resamples=resamples, confidence=confidence)
+    method = spared.method.replace(f"TPR at FPR <= {1.0 - tpr:g}", f"FPR at TPR >= {tpr:g}")
+    if spared.value is None or spared.low is None or spared.high is None:
+        return undefined(_lack_of_class(label), n=spared.n, method=method, unit="share")
+    return Estimate(1.0 - spared.value, 1.0 - spared.high, 1.0 - spared.low, spared.n, method, "share")

@@ -20,7 +20,7 @@ import numpy as np
 from assaymark.result import Estimate, undefined
 from assaymark.stats.checks import FloatArray, Limits, counts_within, normal_quantile, percent
 
-__all__ = ["RatioKind", "odds_ratio", "ratio_limits", "ratio_points", "risk_ratio"]
+__all__ = ["RatioKind", "lift", "lift_limits", "odds_ratio", "ratio_limits", "ratio_points", "risk_ratio"]
 
 RatioKind = Literal["risk", "odds"]
 
@@ -105,3 +105,49 @@ def risk_ratio(k1: float, n1: float, k2: float, n2: float, *, confidence: float 
 def odds_ratio(k1: float, n1: float, k2: float, n2: float, *, confidence: float = 0.95) -> Estimate:
     """Odds ratio of two independent shares, log-normal interval ([2]); zero cells as in the module."""
     return _ratio(k1, n1, k2, n2, "odds", confidence)
+
+
+def lift_limits(successes: Any, trials: Any, all_successes: Any, all_trials: Any, *, confidence: float = 0.95) -> Limits:
+    """Limits of `lift` for many groups at once; NaN where it is undefined.
+
+    Parameters
+    ----------
+    successes, trials : array_like, broadcastable
+        Of each group.
+    all_successes, all_trials : array_like
+        Of the whole, the groups included.
+    """
+    k, n = counts_within(successes, trials, name="group")
+    total, size = counts_within(all_successes, all_trials, name="whole")
+    limits = ratio_limits(k, n, *counts_within(total - k, size - n, name="rest of the whole"), confidence=confidence)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight, point = n / size, (k / n) / (total / size)
+        # increasing in the ratio of the group to the rest, so its limits are mapped one by one
+        low, high = (ratio / (weight * ratio + 1.0 - weight) for ratio in limits)
+    return Limits(np.asarray(np.minimum(low, point)), np.asarray(np.maximum(high, point)))
+
+
+def lift(successes: float, trials: float, all_successes: float, all_trials: float, *, confidence: float = 0.95) -> Estimate:
+    """Rate of a group over the rate of the whole that it is part of: 1 where the group is like all.
+
+    Returns
+    -------
+    Estimate
+        Unit "ratio"; n is the number of trials of the group. Undefined without trials or successes, or when the group is
+        the whole.
+
+    Notes
+    -----
+    The two rates share the group's own trials, so the interval of two independent shares does not hold. Group and rest are
+    independent; with w the group's share of the trials, lift = R / (w R + 1 - w) where R is the ratio of group to rest, whose
+    log-normal limits ([1]) are mapped. Zero cells are corrected in the limits only, which then contain the point.
+    """
+    method = f"lift, from Katz log ratio of group to rest, {percent(confidence)}"
+    low, high = lift_limits(successes, trials, all_successes, all_trials, confidence=confidence)
+    n = int(trials)
+    if np.isnan(low):
+        lacking = "the group has no trials" if trials == 0 else "the group is the whole"
+        reason = "nothing succeeded in the whole" if all_successes == 0 else lacking
+        return undefined(reason, n=n, method=method, unit="ratio")
+    point = (successes / trials) / (all_successes / all_trials)
+    return Estimate(point, float(low), float(high), n, method, "ratio")

@@ -8,6 +8,8 @@ References
 .. [2] Mann, H. B. and Whitney, D. R. (1947). On a test of whether one of two random variables is larger. AMS 18, 50-60.
 .. [3] Hedges, L. V. and Olkin, I. (1985). Statistical Methods for Meta-Analysis. Academic Press, chapter 5, eq. 15.
 .. [4] Phipson, B. and Smyth, G. K. (2010). Permutation p-values should never be zero. SAGMB 9, 39.
+.. [5] McNemar, Q. (1947). Note on the sampling error of the difference between correlated proportions. Psychometrika 12,
+   153-157.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 from assaymark.errors import ConfigError
 from assaymark.result import Estimate, undefined
 from assaymark.stats.bootstrap_weights import BLOCK_ITEMS
-from assaymark.stats.checks import FloatArray, finite_vector, normal_quantile, percent
+from assaymark.stats.checks import FloatArray, counts_within, finite_vector, normal_quantile, percent
 from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
 from assaymark.stats.multiplicity import benjamini_hochberg, holm
 
@@ -37,6 +39,7 @@ __all__ = [
     "fisher_exact",
     "holm",
     "mann_whitney",
+    "mcnemar",
     "permutation_test",
     "sign_test",
     "welch",
@@ -222,6 +225,38 @@ def sign_test(differences: Any, *, alternative: Alternative = "two-sided") -> Te
     at_least, at_most = (float(bdtr(k, n, 0.5)) for k in (n - positive, positive))
     p = {"greater": at_least, "less": at_most, "two-sided": min(1.0, 2 * min(at_least, at_most))}[alternative]
     return TestOutcome(float(positive), math.nan, p, positive / n, "share positive", n, alternative)
+
+
+def mcnemar(b: int, c: int, *, alternative: Alternative = "two-sided") -> TestOutcome:
+    """Exact McNemar test that two classifiers are right equally often on the same items ([5], with the binomial distribution).
+
+    Parameters
+    ----------
+    b, c : int, >= 0
+        Discordant pairs: items that only the first, and items that only the second classifier got right.
+    alternative : "two-sided", "greater" (the first is right more often) or "less"
+
+    Returns
+    -------
+    TestOutcome
+        Statistic: b. Effect: b / (b + c), the share of the discordant items that the first got right; n = b + c. Not made
+        when the two never differ.
+
+    Notes
+    -----
+    Items on which both are right, or both wrong, carry no information about the difference. Given b + c, b is binomial with
+    probability 1/2 under the null hypothesis, as in `sign_test`.
+    """
+    from scipy.special import bdtr
+
+    _check_alternative(alternative)
+    counts_within([b, c], b + c, name="discordant pairs")
+    n = int(b + c)
+    if n == 0:
+        return _not_made("the two never differ", "share of discordant", 0, alternative)
+    at_least, at_most = (float(bdtr(k, n, 0.5)) for k in (c, b))
+    p = {"greater": at_least, "less": at_most, "two-sided": min(1.0, 2 * min(at_least, at_most))}[alternative]
+    return TestOutcome(float(b), math.nan, p, b / n, "share of discordant", n, alternative)
 
 
 def permutation_test(
