@@ -5,6 +5,7 @@
 `hf:./folder`, `./folder`            a local folder with config.json and *.safetensors
 `openclip:ViT-B-32/laion2b_s34b_b79k`  architecture / pretrained tag of open_clip
 `onnx:head.onnx?labels=a,b`          an ONNX image scorer
+`convnet:net.safetensors`            a small network that Assaymark trained
 `column:score`, `column:a,b`         precomputed scores in columns of the input
 `prompt:prompts.safetensors`         tuned prompts as a head on embeddings; with `?encoder=SPEC` also on pictures
 `mixture:folder`                     a fitted mixture of scorers, with its members
@@ -34,6 +35,7 @@ ADAPTERS: dict[str, str] = {
     "hf": "assaymark.models.checkpoint:open_checkpoint",
     "openclip": "assaymark.models.open_clip_encoder:OpenClipEncoder",
     "onnx": "assaymark.models.onnx_scorer:OnnxImageScorer",
+    "convnet": "assaymark.models.convnet:ConvNetScorer",
     "column": "assaymark.models.columns:ColumnScores",
     "mixture": "assaymark.models.mixture:open_mixture",
     "prompt": "assaymark.models.prompt_head:open_prompt_head",
@@ -141,6 +143,7 @@ _EXAMPLES = {
     "hf": "org/name",
     "openclip": "ViT-B-32/laion2b_s34b_b79k",
     "onnx": "head.onnx",
+    "convnet": "net.safetensors",
     "column": "score",
     "mixture": "folder",
     "prompt": "prompts.safetensors",

@@ -1,0 +1,29 @@
+"""The one training loop for every room that trains, on a CPU, one GPU or many.
+
+`train` takes a torch module, an objective (module, batch) -> loss, and batches whose content is a function of the step; it
+can be stopped at any moment and continued (`loop`). Beside it: data order (`order`), learning rates (`schedule`),
+augmentations on the device (`augment`), the contrastive objective (`contrastive`) and outputs in batches (`inference`). This
+package alone imports accelerate.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assaymark.errors import MissingExtra
+
+__all__ = ["TensorBatches", "TrainingOutcome", "module_outputs", "train"]
+
+_HOMES = {"TensorBatches": "order", "TrainingOutcome": "outcome", "module_outputs": "inference", "train": "loop"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(name)
+    from importlib import import_module
+
+    try:
+        import torch  # noqa: F401 - the modules below cannot be imported without it
+    except ImportError as error:
+        raise MissingExtra("vision", "training a network") from error
+    return getattr(import_module(f"assaymark.training.{_HOMES[name]}"), name)
