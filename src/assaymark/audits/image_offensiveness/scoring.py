@@ -130,14 +130,15 @@ class OffensivenessScores:
         encoder: Any = None,
         nsfw: Any = None,
         nsfw_columns: tuple[int, ...] = (),
+        labels: tuple[str, ...] = LABELS,
     ) -> None:
         self.prompts, self.logit_scale = prompts, logit_scale
-        self.encoder, self.nsfw, self.nsfw_columns = encoder, nsfw, nsfw_columns
+        self.encoder, self.nsfw, self.nsfw_columns, self.labels = encoder, nsfw, nsfw_columns, labels
 
     def __call__(self, values: pa.Array) -> Floats:
         found = embed_values(values, dimension=self.prompts.shape[1], encoder=self.encoder)
-        answers = np.full((len(values), len(LABELS)), np.nan, dtype=np.float32)
-        column = {label: position for position, label in enumerate(LABELS)}
+        answers = np.full((len(values), len(self.labels)), np.nan, dtype=np.float32)
+        column = {label: position for position, label in enumerate(self.labels)}
         answers[:, column["state"]] = found.states
         if not len(found.positions):
             return answers
