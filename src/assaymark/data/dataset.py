@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from assaymark.data.embeddings import Embeddings, open_embeddings
 from assaymark.data.locations import Found, find
 from assaymark.data.readers.base import NOT_A_NUMBER, Part, Peek, RawBatch, Reader, Shard, Unreadable, as_text, open_file
+from assaymark.data.readers.picture_paths import with_pictures_of_paths
 from assaymark.data.schema import ALIASES, NUMBERS, can_hold, conform, missing_message, numbers_from_text, resolve
 from assaymark.errors import InputError, SchemaError, nearest
 
@@ -41,7 +43,8 @@ class Dataset:
     Attributes
     ----------
     source, format : str
-        What the user pointed at; "parquet", "csv", "tsv", "jsonl", "webdataset", "images" or "arrow".
+        What the user pointed at; "parquet", "csv", "tsv", "jsonl", "webdataset", "images", "arrays" or
+        "arrow".
     shards : tuple of Shard
         In a fixed order (sorted by path); a row is named by (shard index, row number in the shard).
     mapping, columns : dict
@@ -251,7 +254,8 @@ def open_input(kind: str, value: Any, *, name: str, schema: str | Mapping[str, s
     Parameters
     ----------
     kind : "pairs", "images", "texts", "table" or "embeddings"
-    value : path, glob, folder, list of paths, URL (s3://, gs://, hf://), pyarrow.Table or pandas.DataFrame
+    value : path, glob, folder, list of paths, URL (s3://, gs://, hf://), pyarrow.Table or pandas.DataFrame. Of kind "images"
+        also local .npy and .npz files of embeddings, with the tables beside them; a local table that names pictures brings them
     name : name of the input, for messages
     schema : "auto", a name in `schema.SCHEMAS`, or {concept: column}
 
@@ -280,10 +284,11 @@ def open_input(kind: str, value: Any, *, name: str, schema: str | Mapping[str, s
     known = all(shard.rows is not None for shard in shards)
     notes = [*found.notes, *found.reader.notes(), *(f"{reason}; it is not used" for reason in unfit.values())]
     notes += _notes(mapping, columns, shards, failed, rows if known else None)
-    return Dataset(
+    opened = Dataset(
         found.source, found.reader.format, kind, shards, mapping, columns, found.reader, rows if known else None,
         tuple(notes), failed, _fingerprint(found, shards, mapping), unfit=unfit,
     )  # fmt: skip
+    return with_pictures_of_paths(opened) if kind == "images" else opened
 
 
 def _peek_all(found: Found) -> tuple[tuple[Shard, ...], list[Peek], dict[str, str]]:
@@ -353,7 +358,9 @@ def _fingerprint(found: Found, shards: Sequence[Shard], mapping: Mapping[str, st
     for shard in shards:
         digest.update(repr((shard.path.rpartition("/")[2], shard.size, shard.rows, shard.files)).encode())
         if found.table is None and not shard.files and "://" not in shard.path and len(shards) <= HASHED_FILES:
-            digest.update(_ends(shard))
+            digest.update(_ends(shard.path, shard.size))
+        for path in found.reader.beside(shard):
+            digest.update(_ends(path, os.path.getsize(path)))
     if found.table is not None:
         for column in found.table.columns:
             for chunk in column.chunks:
@@ -365,10 +372,10 @@ def _fingerprint(found: Found, shards: Sequence[Shard], mapping: Mapping[str, st
     return digest.hexdigest()
 
 
-def _ends(shard: Shard) -> bytes:
-    if not shard.size:
+def _ends(path: str, size: int) -> bytes:
+    if not size:
         return b""
-    with open_file(shard.path) as file:
+    with open_file(path) as file:
         head = file.read(HASHED_BYTES)
-        file.seek(max(0, shard.size - HASHED_BYTES))
+        file.seek(max(0, size - HASHED_BYTES))
         return bytes(head) + bytes(file.read(HASHED_BYTES))

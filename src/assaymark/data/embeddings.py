@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike
@@ -13,13 +11,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.errors import InputError, SchemaError, UnsafeFile, nearest
+from assaymark.data.array_files import open_array, shard_number
+from assaymark.errors import InputError, SchemaError, nearest
 
-__all__ = ["Block", "Embeddings", "Norms", "open_embeddings"]
+__all__ = [
+    "Block",
+    "Embeddings",
+    "Norms",
+    "UnitRows",
+    "embedding_matrix",
+    "open_embeddings",
+    "unit_rows",
+]
 
 BLOCK_ROWS = 16_384
 TOLERANCE = 1e-2
-KEYS = ("l14_img", "b32_img", "l14_txt", "b32_txt")
 
 Floats = npt.NDArray[np.float32]
 
@@ -51,6 +57,13 @@ class Norms:
         return tuple(found)
 
 
+class UnitRows(NamedTuple):
+    """Rows of unit length, float32, and which of them have a direction; the others are zero."""
+
+    vectors: Floats
+    valid: npt.NDArray[np.bool_]
+
+
 @dataclass(eq=False)
 class Embeddings:
     """Embeddings of `n` rows and `dimension` numbers; `norms` fills as blocks are read.
@@ -70,7 +83,7 @@ class Embeddings:
         self.norms, offset = Norms(), 0
         for array in self.arrays:
             for raw in array.slices(rows) if isinstance(array, _ParquetColumn) else _slices(array, rows):
-                vectors, valid = _unit(raw, self.norms)
+                vectors, valid = unit_rows(raw, norms=self.norms)
                 yield Block(offset, vectors, valid)
                 offset += len(vectors)
 
@@ -80,8 +93,20 @@ def _slices(array: npt.NDArray[Any], rows: int) -> Iterator[npt.NDArray[Any]]:
         yield array[start : start + rows]
 
 
-def _unit(raw: npt.NDArray[Any], norms: Norms) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Unit rows; half-precision blocks are widened first, since their squares overflow and their products are slow."""
+def unit_rows(raw: npt.NDArray[Any], *, norms: Norms | None = None) -> UnitRows:
+    """Embeddings at unit length, whatever their source.
+
+    Parameters
+    ----------
+    raw : array, shape (n, dimension), any numbers
+        Half precision is widened first, since its squares overflow and its products are slow.
+    norms : counts what was found, where given
+
+    Notes
+    -----
+    O(n dimension) time; memory for one float32 copy and its squares, so hand over blocks.
+    """
+    norms = Norms() if norms is None else norms
     vectors = np.array(raw, np.float32)
     finite = np.isfinite(vectors).all(axis=1)
     vectors[~finite] = 0
@@ -98,7 +123,7 @@ def _unit(raw: npt.NDArray[Any], norms: Norms) -> tuple[Floats, npt.NDArray[np.b
     norms.scaled += int(scaled.sum())
     norms.zero += int((finite & ~valid).sum())
     norms.non_finite += int((~finite).sum())
-    return vectors, valid
+    return UnitRows(vectors, valid)
 
 
 class _ParquetColumn:
@@ -112,11 +137,28 @@ class _ParquetColumn:
 
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(batch_size=rows, columns=[self.column]):
-                yield _matrix(batch.column(0), self.shape[1], self.path)
+                yield embedding_matrix(batch.column(0), width=self.shape[1], where=str(self.path))
 
 
-def _matrix(column: Any, width: int, path: Path) -> npt.NDArray[Any]:
-    """(rows, width) from a list column; a null list is a row of NaN."""
+def embedding_matrix(column: Any, *, width: int, where: str = "") -> Floats:
+    """A list column of a batch as a matrix.
+
+    Parameters
+    ----------
+    column : pyarrow.Array of lists
+    width : numbers in each list
+    where : file or data set, for the message
+
+    Returns
+    -------
+    array, shape (rows, width), float32
+        A null list is a row of NaN, which `unit_rows` marks as having no direction.
+
+    Raises
+    ------
+    SchemaError
+        A list of another length.
+    """
     import pyarrow.compute as pc
 
     lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
@@ -124,7 +166,8 @@ def _matrix(column: Any, width: int, path: Path) -> npt.NDArray[Any]:
     odd = np.flatnonzero(present & (lengths != width))
     if len(odd):
         raise SchemaError(
-            f"{path}: an embedding of {int(lengths[odd[0]])} numbers among those of {width}; mend or drop that row"
+            f"{where or 'embeddings'}: an embedding of {int(lengths[odd[0]])} numbers among those of {width}; "
+            "mend or drop that row"
         )
     out = np.full((len(column), width), np.nan, np.float32)
     out[present] = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
@@ -152,7 +195,7 @@ def open_embeddings(path: str | PathLike[str], *, key: str = "") -> Embeddings:
         hint = nearest(where.name, [item.name for item in where.parent.iterdir()]) if where.parent.is_dir() else ""
         raise InputError(f"{where} does not exist{hint}")
     files, metadata = _shards(where, key) if where.is_dir() else ([where], ())
-    arrays = [_open_one(file, key if not where.is_dir() or file.suffix != ".npy" else "") for file in files]
+    arrays = [_open(file, key if not where.is_dir() or file.suffix != ".npy" else "") for file in files]
     width = arrays[0].shape[1]
     for file, array in zip(files, arrays, strict=True):
         if array.shape[1] != width:
@@ -165,13 +208,13 @@ def open_embeddings(path: str | PathLike[str], *, key: str = "") -> Embeddings:
 def _shards(folder: Path, prefix: str) -> tuple[list[Path], tuple[Path, ...]]:
     """Numbered .npy files of one prefix in numeric order (in the folder itself or in img_emb/ below it), and their metadata."""
     for candidate in [prefix] if prefix else ["img_emb", "text_emb"]:
-        files = sorted([*folder.glob(f"{candidate}_*.npy"), *folder.glob(f"{candidate}/{candidate}_*.npy")], key=_number)
+        files = sorted([*folder.glob(f"{candidate}_*.npy"), *folder.glob(f"{candidate}/{candidate}_*.npy")], key=shard_number)
         if files:
             sidecars = {
-                _number(file): file
+                shard_number(file): file
                 for file in [*folder.glob("metadata_*.parquet"), *folder.glob("metadata/metadata_*.parquet")]
             }
-            metadata = tuple(sidecars[_number(file)] for file in files if _number(file) in sidecars)
+            metadata = tuple(sidecars[shard_number(file)] for file in files if shard_number(file) in sidecars)
             return files, metadata if len(metadata) == len(files) else ()
     files = sorted(
         file
@@ -184,43 +227,8 @@ def _shards(folder: Path, prefix: str) -> tuple[list[Path], tuple[Path, ...]]:
     return files, ()
 
 
-def _number(file: Path) -> tuple[int, str]:
-    match = re.search(r"(\d+)$", file.stem)
-    return int(match[1]) if match else -1, "" if match else file.stem
-
-
-def _open_one(file: Path, key: str) -> Any:
-    if file.suffix == ".parquet":
-        return _open_parquet(file, key)
-    try:
-        if file.suffix == ".npz":
-            array = _open_npz(file, key)
-        elif file.suffix == ".npy":
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
-        else:
-            raise InputError(f"{file}: embeddings are .npy, .npz or .parquet files")
-    except ValueError as error:
-        if "object" in str(error).lower() or "pickle" in str(error).lower():
-            raise UnsafeFile(
-                f"{file}: holds pickled Python objects, which can run code; store it as a plain float array"
-            ) from None
-        raise InputError(f"{file}: damaged array file ({error})") from None
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: damaged array file ({error})") from None
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise SchemaError(
-            f"{file}: an array of {array.dtype} with shape {array.shape}; embeddings are numbers of shape (rows, dimension)"
-        )
-    return array
-
-
-def _open_npz(file: Path, key: str) -> npt.NDArray[Any]:
-    with np.load(file, allow_pickle=False) as archive:
-        names = archive.files
-        chosen = key or next((name for name in KEYS if name in names), names[0] if len(names) == 1 else "")
-        if chosen not in names:
-            raise SchemaError(f"{file}: no array {chosen!r}{nearest(chosen, names)}; it holds {', '.join(names)}")
-        return np.asarray(archive[chosen])
+def _open(file: Path, key: str) -> Any:
+    return _open_parquet(file, key) if file.suffix == ".parquet" else open_array(file, key)
 
 
 def _open_parquet(file: Path, key: str) -> _ParquetColumn:

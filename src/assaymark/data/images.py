@@ -17,10 +17,35 @@ from assaymark.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["MAX_PIXELS", "decode_image", "hash_distance", "perceptual_hash"]
+__all__ = [
+    "DAMAGED",
+    "EMPTY",
+    "MAX_PIXELS",
+    "NOT_AN_IMAGE",
+    "TOO_MANY_PIXELS",
+    "PictureError",
+    "decode_frames",
+    "decode_image",
+    "hash_distance",
+    "perceptual_hash",
+]
 
 MAX_PIXELS = 50_000_000
+MOST_WALKED = 8 * MAX_PIXELS
+"""Pixels of an animation that are unpacked on the way to a late frame."""
+
 HASH_SIDE, HASH_KEPT = 32, 8
+
+EMPTY, NOT_AN_IMAGE, DAMAGED = "empty", "not an image", "damaged or truncated"
+TOO_MANY_PIXELS = "too many pixels"
+
+
+class PictureError(InputError):
+    """A picture that cannot be decoded; `reason` is one of the few short ones that are counted."""
+
+    def __init__(self, message: str, reason: str = DAMAGED) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def decode_image(source: bytes | str | PathLike[str], *, max_pixels: int = MAX_PIXELS, where: str = "") -> Image:
@@ -34,34 +59,90 @@ def decode_image(source: bytes | str | PathLike[str], *, max_pixels: int = MAX_P
 
     Raises
     ------
-    InputError
-        Not an image, truncated, damaged, or larger than `max_pixels`.
+    PictureError
+        An `InputError`: not an image, truncated, damaged, or larger than `max_pixels`.
+    """
+    where = where or ("picture" if isinstance(source, bytes) else str(source))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return decode_frames(source, max_pixels=max_pixels, where=where)[0]
+
+
+def decode_frames(
+    source: bytes | str | PathLike[str], *, frames: int = 1, max_pixels: int = MAX_PIXELS, reduce_to: int = 0, where: str = ""
+) -> list[Image]:
+    """At least one RGB picture: `frames` of an animation, evenly spaced from its first to its last, else the picture itself.
+
+    Parameters
+    ----------
+    source, max_pixels, where : as for `decode_image`
+    frames : most frames; those that cannot be read, or lie beyond `MOST_WALKED` pixels, are left out, but never the first
+    reduce_to : where the shorter side is at least twice as long, average blocks of pixels so that it keeps at least this
+        length (0: never); a JPEG is then unpacked at the smaller size at once
+
+    Notes
+    -----
+    Safe to call from several threads, which the warnings of Python are not: it leaves them alone.
     """
     import PIL.Image
-    from PIL import ImageOps, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
-    where = where or ("picture" if isinstance(source, bytes) else str(source))
     try:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with PIL.Image.open(io.BytesIO(content)) as picture:
-                width, height = picture.size
-                if width * height > max_pixels:
-                    raise InputError(
-                        f"{where}: {width} x {height} pixels exceed the limit of {max_pixels:,}; leave it out or raise it"
-                    )
-                picture.seek(0)
-                picture.load()
-                return _over_white(ImageOps.exif_transpose(picture))
+        if not content:
+            raise PictureError(f"{where}: an empty file; leave it out", EMPTY)
+        with PIL.Image.open(io.BytesIO(content)) as picture:
+            _check_size(picture, max_pixels, where)
+            if reduce_to and picture.format == "JPEG":
+                picture.draft(None, (reduce_to, reduce_to))
+            found = [_upright(picture, reduce_to)]
+            if frames > 1:
+                found += _later_frames(picture, frames, max_pixels, reduce_to, where)
+            return found
     except UnidentifiedImageError:
-        raise InputError(f"{where}: not an image that can be decoded; leave it out") from None
+        raise PictureError(f"{where}: not an image that can be decoded; leave it out", NOT_AN_IMAGE) from None
     except PIL.Image.DecompressionBombError:
-        raise InputError(f"{where}: more pixels than the limit of {max_pixels:,}; leave it out or raise it") from None
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
-        raise InputError(
+        raise PictureError(
+            f"{where}: more pixels than the limit of {max_pixels:,}; leave it out or raise it", TOO_MANY_PIXELS
+        ) from None
+    except PictureError:
+        raise
+    except (
+        Exception
+    ) as error:  # decoders of hostile bytes raise whatever they stumble over, from struct.error to AttributeError
+        raise PictureError(
             f"{where}: damaged or truncated image ({str(error)[:120] or type(error).__name__}); leave it out"
         ) from None
+
+
+def _check_size(picture: Any, max_pixels: int, where: str) -> None:
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise PictureError(
+            f"{where}: {width} x {height} pixels exceed the limit of {max_pixels:,}; leave it out or raise it", TOO_MANY_PIXELS
+        )
+
+
+def _upright(picture: Any, reduce_to: int) -> Image:
+    from PIL import ImageOps
+
+    picture.load()
+    upright = _over_white(ImageOps.exif_transpose(picture))
+    factor = min(upright.size) // reduce_to if reduce_to else 1
+    return upright.reduce(factor) if factor > 1 else upright
+
+
+def _later_frames(picture: Any, frames: int, max_pixels: int, reduce_to: int, where: str) -> list[Image]:
+    found: list[Image] = []
+    try:
+        reached = min(int(getattr(picture, "n_frames", 1)), max(1, MOST_WALKED // (picture.width * picture.height)))
+        for place in sorted(set(np.linspace(0, reached - 1, frames).round().astype(int).tolist()) - {0}):
+            picture.seek(place)
+            _check_size(picture, max_pixels, where)  # pages of a TIFF differ in size
+            found.append(_upright(picture, reduce_to))
+    except Exception:  # the first frame stands for an animation whose later ones are damaged
+        return found
+    return found
 
 
 def _over_white(picture: Any) -> Image:

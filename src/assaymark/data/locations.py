@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from assaymark.data.array_files import shard_number
+from assaymark.data.readers.arrays import ARRAY_SUFFIXES, ArrayReader, tables_beside
 from assaymark.data.readers.base import Reader, locate
 from assaymark.data.readers.delimited import CsvReader, TsvReader
 from assaymark.data.readers.jsonlines import JsonLinesReader
@@ -167,6 +169,8 @@ def _format(path: str) -> str | None:
 
 
 def _choose(source: str, files: list[File], folder: str | None, kind: str, name: str, schema: str | Mapping[str, str]) -> Found:
+    if kind == "images" and (arrays := _arrays(files)):
+        return _choose_arrays(source, files, arrays, name)
     formats = Counter(form for path, _, _ in files if (form := _format(path)))
     pickles = [path for path, _, _ in files if path.lower().endswith(_PICKLES)]
     if not formats and pickles:
@@ -184,6 +188,36 @@ def _choose(source: str, files: list[File], folder: str | None, kind: str, name:
     if form == "images":
         chosen = _blocks(chosen, folder)
     return Found(source, _reader(form, schema), chosen, tuple(notes))
+
+
+def _arrays(files: Sequence[File]) -> list[File]:
+    """Stored embeddings, where nothing else is there that could be meant: no pictures, and no tables but those beside them.
+
+    Of a folder that holds embeddings of the pictures and of their texts, those of the pictures.
+    """
+    arrays = [file for file in files if file[0].rpartition(".")[2].lower() in ARRAY_SUFFIXES]
+    tables = set(tables_beside(path for path, _, _ in arrays).values()) if arrays else set()
+    if any(_format(path) and path not in tables for path, _, _ in files):
+        return []
+    for prefix in ("img_emb_", "text_emb_"):
+        chosen = [file for file in arrays if os.path.basename(file[0]).startswith(prefix)]
+        if chosen:
+            return chosen
+    return arrays
+
+
+def _choose_arrays(source: str, files: Sequence[File], arrays: list[File], name: str) -> Found:
+    remote = next((path for path, _, _ in arrays if "://" in path), None)
+    if remote is not None:
+        raise InputError(f"input {name!r}: {remote}: arrays are mapped from local files; copy them here, or store Parquet")
+    kinds = Counter(path.rpartition(".")[2].lower() for path, _, _ in arrays)
+    if len(kinds) > 1:
+        raise InputError(f"input {name!r}: {source} mixes .npy and .npz files; name one kind with a glob: '*.npy'")
+    tables = tables_beside(path for path, _, _ in arrays)
+    others = len(files) - len(arrays) - len(set(tables.values()) & {path for path, _, _ in files})
+    notes = (f"{others} files of other kinds in {source} are not read",) if others else ()
+    ordered = sorted(arrays, key=lambda file: (shard_number(Path(file[0])), file[0]))
+    return Found(source, ArrayReader(tables), ordered, notes)
 
 
 def _one_format(formats: Counter[str], kind: str, source: str, name: str, notes: list[str]) -> str:

@@ -26,7 +26,7 @@ from assaymark.audits.image_text_dataset.probes.search import SearchProbe
 from assaymark.audits.image_text_dataset.probes.slice_test import SliceProbe
 from assaymark.audits.image_text_dataset.probes.tag_audit import FlagSource, TagProbe
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
-from assaymark.data.images import decode_image
+from assaymark.data.decoding import PictureScores
 from assaymark.data.lexicon import Lexicon, Normalisation, Term, load_lexicon, load_lexicons
 from assaymark.data.probe import Probe
 from assaymark.data.scan import Sample, ScanOutcome, Scorer, scan
@@ -163,7 +163,7 @@ def _scorers(source: FlagSource, text: Any, image: Any, probes: list[Probe], con
     if source.text_labels and not hasattr(text, "columns") and names & {"hate_content", "tag_audit"}:
         scorers.append(Scorer("text_toxicity", "text", source.text_labels, TextScores(text), context.batch_size))
     if source.image_labels and not hasattr(image, "columns") and "tag_audit" in names:
-        scorers.append(Scorer("image_unsafe", "image", source.image_labels, ImageScores(image), context.batch_size))
+        scorers.append(Scorer("image_unsafe", "image", source.image_labels, PictureScores(image), context.batch_size))
     return scorers
 
 
@@ -179,28 +179,6 @@ class TextScores:
         filled = [i for i, text in enumerate(texts) if text.strip()]
         if filled:
             scores[filled] = self.model.score_texts([texts[i] for i in filled])
-        return scores
-
-
-class ImageScores:
-    """Picklable scorer of an Arrow array of encoded pictures; one that cannot be decoded has no score."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-    def __call__(self, values: pa.Array) -> npt.NDArray[np.float32]:
-        scores = np.full((len(values), len(self.model.labels)), np.nan, dtype=np.float32)
-        pictures, readable = [], []
-        for i, data in enumerate(values.to_pylist()):
-            if data is None:
-                continue
-            try:
-                pictures.append(decode_image(data))
-                readable.append(i)
-            except InputError:  # the missing score is counted
-                continue
-        if pictures:
-            scores[readable] = self.model.score_images(pictures)
         return scores
 
 

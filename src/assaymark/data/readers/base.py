@@ -147,6 +147,10 @@ class Reader(ABC):
     def parts(self, shard: Shard) -> list[Part]:
         return [Part(shard)]
 
+    def beside(self, shard: Shard) -> tuple[str, ...]:
+        """Further local files that the rows of a shard are read from."""
+        return ()
+
     def notes(self) -> tuple[str, ...]:
         return ()
 

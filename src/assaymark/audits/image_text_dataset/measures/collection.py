@@ -11,7 +11,7 @@ import numpy.typing as npt
 from assaymark.audit import Context
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.method.near_duplicates import NearDuplicates, cosine_pairs, near_duplicates
-from assaymark.data.images import decode_image
+from assaymark.data.decoding import decode_batch
 from assaymark.errors import InputError
 
 __all__ = ["Collection", "embed_rows", "given_embeddings", "near_duplicate_images"]
@@ -87,16 +87,10 @@ def embed_rows(dataset: Any, encoder: Any, context: Context, *, most: int) -> Co
     with context.progress.task("embedding pictures", total=len(rows), unit="pictures") as task:
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]
-            pictures, good = [], []
-            for i, data in enumerate(dataset.fetch(block, ["image"]).column("image").to_pylist()):
-                try:
-                    pictures.append(decode_image(data))
-                    good.append(i)
-                except InputError:  # counted: see `unreadable`
-                    continue
-            if pictures:
-                parts.append(_unit_rows(encoder.embed_images(pictures)))
-                kept.append(block[good])
+            decoded = decode_batch(dataset.fetch(block, ["image"]).column("image"))
+            if decoded.pictures:
+                parts.append(_unit_rows(encoder.embed_images(decoded.pictures)))
+                kept.append(block[decoded.positions])
             task.advance(len(block))
     vectors = np.concatenate(parts) if parts else np.zeros((0, encoder.dimension), np.float32)
     places = np.concatenate(kept) if kept else np.zeros((0, 2), np.int64)

@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.probes.tag_audit import human_label
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
-from assaymark.data.images import decode_image
+from assaymark.data.decoding import decode_batch
 from assaymark.data.probe import Batch
-from assaymark.errors import InputError
 
 __all__ = ["RowLabels", "row_labels"]
 
@@ -78,16 +77,10 @@ def dataset_columns(dataset: Any, rows: Rows, columns: tuple[str, ...]) -> Float
 
 
 def _picture_scores(dataset: Any, rows: Rows, model: Any) -> Floats:
-    pictures, readable = [], np.zeros(len(rows), dtype=bool)
-    for i, data in enumerate(dataset.fetch(rows, ["image"]).column("image").to_pylist()):
-        try:
-            pictures.append(decode_image(data))
-            readable[i] = True
-        except InputError:  # counted by the caller as an unknown label
-            continue
+    decoded = decode_batch(dataset.fetch(rows, ["image"]).column("image"))  # the caller counts the others as unknown labels
     scores = np.full(len(rows), np.nan)
-    if pictures:
-        scores[readable] = np.asarray(model.score_images(pictures), float).max(axis=1)
+    if decoded.pictures:
+        scores[decoded.positions] = np.asarray(model.score_images(decoded.pictures), float).max(axis=1)
     return scores
 
 
