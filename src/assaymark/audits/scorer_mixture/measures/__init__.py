@@ -1,0 +1,1 @@
+"""Measurements that need a model or training: they run beside the tables, on images."""
