@@ -69,6 +69,12 @@ class TuningSettings(AuditConfig):
     duplicate_cosine: float = Field(
         0.985, gt=0, le=1, description="rated images at least this near stay on one side of a split; ours"
     )
+    fine_tuning_splits: int = Field(
+        0,
+        ge=0,
+        description="splits on which the models in the role features are fine-tuned whole ([1]: 10); 0 never, it is slow",
+    )
+    fine_tuning_epochs: int = Field(10, ge=1, description="passes of the fine-tuning; ours, the paper's are not on record")
     logit_scale: float | None = Field(
         None, gt=0, description="what cosines are multiplied by; none: what the prompts or the encoder say, else CLIP's 100"
     )
@@ -100,7 +106,10 @@ class ImageOffensivenessConfig(TuningSettings):
         {}, description="thresholds of single classes, for those that are known to mislead, as {'gas mask': 0.99}; ours"
     )
     nsfw_threshold: float | None = Field(
-        None, ge=0, le=1, description="score above which the model nsfw calls an image positive; none: the model's own, else 0.5"
+        None,
+        ge=0,
+        le=1,
+        description="score above which the model nsfw calls an image positive; none: the model's own, else 0.5",
     )
     nsfw_label: str = Field("", description="which label of the model nsfw counts; empty: its only one, or the largest")
 
@@ -116,6 +125,10 @@ class ImageOffensivenessConfig(TuningSettings):
         True, description="show blurred, grey pictures of the strata; rows that may concern a minor never"
     )
     max_images: int = Field(1_000, ge=0, description="pictures read a second time, for contact sheets and for captions")
+
+    write_scores: int = Field(
+        1_000_000, ge=0, description="rows of the data set up to which the scores of all rows are written to a file; 0 never"
+    )
 
     # -- documentation of what is flagged ([2], section 4) -----------------------------------------------------------------
     caption_prompt: str = Field("A picture of", description="what the captioner continues")

@@ -1,4 +1,4 @@
-"""What goes into the audit and its cure, and inputs with a planted answer."""
+"""What goes into the audit and its cure: inputs and models. Inputs with a planted answer are made in `planting`."""
 
 from __future__ import annotations
 

@@ -121,7 +121,9 @@ def _detector(model: Any, content: str, config: ImageOffensivenessConfig) -> _De
     threshold = own if config.nsfw_threshold is None else config.nsfw_threshold
     labels = tuple(model.labels)
     if config.nsfw_label and config.nsfw_label not in labels:
-        raise ConfigError(f"setting 'nsfw_label': the model nsfw has no label {config.nsfw_label!r}; it has {', '.join(labels)}")
+        raise ConfigError(
+            f"setting 'nsfw_label': the model nsfw has no label {config.nsfw_label!r}; it has {', '.join(labels)}"
+        )
     if not config.nsfw_label and len(labels) > 1 and not model.multi_label:
         raise ConfigError(
             f"the labels of the model nsfw sum to 1 ({', '.join(labels)}): say which one counts with --set nsfw_label=LABEL"
@@ -153,7 +155,12 @@ def _probes(
 
 
 def _reading(
-    outcome: ScanOutcome, dataset: Dataset, detector: _Detector | None, threshold: float, rule: FlagRule, edges: tuple[float, ...]
+    outcome: ScanOutcome,
+    dataset: Dataset,
+    detector: _Detector | None,
+    threshold: float,
+    rule: FlagRule,
+    edges: tuple[float, ...],
 ) -> Reading:
     found = outcome.answers
     scores: ScoreCounts = found["scores"]

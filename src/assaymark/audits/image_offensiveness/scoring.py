@@ -14,10 +14,10 @@ from scipy.special import logsumexp
 from assaymark.audits.image_offensiveness.method.official_decision import official_decision
 from assaymark.audits.image_offensiveness.method.scoring import UNIT_TOLERANCE, logits
 from assaymark.audits.image_offensiveness.probes.rule import LABELS
-from assaymark.data.images import decode_image
-from assaymark.errors import InputError
+from assaymark.data.decoding import MISSING, Views, decode_batch
+from assaymark.data.images import DAMAGED, EMPTY, NOT_AN_IMAGE, TOO_MANY_PIXELS
 
-__all__ = ["REASONS", "SCALED", "Embedded", "OffensivenessScores", "embed_values", "reason_of", "three_way_log_odds"]
+__all__ = ["REASONS", "SCALED", "Embedded", "OffensivenessScores", "embed_values", "three_way_log_odds"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -27,13 +27,14 @@ REASONS = {
     3: "an embedding with a number that is not finite",
     4: "no embedding or picture",
     5: "an embedding of another width",
-    6: "not an image",
-    7: "a damaged or truncated picture",
-    8: "a picture of too many pixels",
-    9: "an empty file",
+    6: NOT_AN_IMAGE,
+    7: DAMAGED,
+    8: TOO_MANY_PIXELS,
+    9: EMPTY,
 }
 """Code of a row without a score to the reason; 0 is a scored row, `SCALED` one whose embedding had to be normalised."""
 
+_CODES = {reason: code for code, reason in REASONS.items()} | {MISSING: 4}
 _KEY_PART = 1 << 24
 
 
@@ -72,35 +73,21 @@ def _stored(values: pa.Array, dimension: int) -> Embedded:
 
 
 def _encoded(values: pa.Array, dimension: int, encoder: Any) -> Embedded:
+    decoded = decode_batch(values, views=Views(reduce_to=0))
     states = np.zeros(len(values), np.int64)
-    pictures, contents, positions = [], [], []
-    for i, content in enumerate(values.to_pylist()):
-        if content is None:
-            states[i] = 4
-            continue
-        try:
-            pictures.append(decode_image(content))
-        except InputError as error:
-            states[i] = reason_of(str(error), content)
-            continue
-        contents.append(content)
-        positions.append(i)
-    vectors = np.asarray(encoder.embed_images(pictures), np.float32) if pictures else np.zeros((0, dimension), np.float32)
+    for position, reason in decoded.skipped.items():
+        states[position] = _CODES.get(reason, _CODES[DAMAGED])
+    vectors = (
+        np.asarray(encoder.embed_images(decoded.pictures), np.float32)
+        if decoded.pictures
+        else np.zeros((0, dimension), np.float32)
+    )
     usable = np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1)
-    at = np.array(positions, dtype=np.int64)
-    states[at[~usable]] = 3
+    states[decoded.positions[~usable]] = 3
     kept = np.flatnonzero(usable)
-    keys = _keys([contents[i] for i in kept])
-    return Embedded(vectors[kept], at[kept], states, keys, [pictures[i] for i in kept])
-
-
-def reason_of(message: str, content: bytes) -> int:
-    """Code of `REASONS` for a picture that could not be decoded."""
-    if not content:
-        return 9
-    if "exceed the limit" in message or "more pixels" in message:
-        return 8
-    return 7 if "damaged" in message else 6
+    positions = decoded.positions[kept]
+    keys = _keys([values[int(i)].as_py() for i in positions])
+    return Embedded(vectors[kept], positions, states, keys, [decoded.pictures[i] for i in kept])
 
 
 def _keys(contents: list[bytes]) -> npt.NDArray[np.uint64]:

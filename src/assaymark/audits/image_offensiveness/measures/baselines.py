@@ -15,7 +15,7 @@ import numpy.typing as npt
 from assaymark.audits.image_offensiveness.method.evaluation import MetricSummary, metric_values, summarise_splits
 from assaymark.audits.image_offensiveness.method.splits import Split, nested_fractions
 
-__all__ = ["BASELINES", "BaselineCurve", "baseline_curve"]
+__all__ = ["BASELINES", "LOWEST", "BaselineCurve", "baseline_curve"]
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,7 +13,13 @@ from assaymark.audits.image_offensiveness.measures.baselines import BASELINES, B
 from assaymark.audits.image_offensiveness.measures.cross_tuning import ErrorCounts, cross_tuned, error_counts
 from assaymark.audits.image_offensiveness.measures.prompts import Start, rank_on_ratings, tuning_setting
 from assaymark.audits.image_offensiveness.measures.rated import RatedImages, labelled_only
-from assaymark.audits.image_offensiveness.method.evaluation import Agreement, Confusion, agreement_with_ratings, confusion, score_metrics
+from assaymark.audits.image_offensiveness.method.evaluation import (
+    Agreement,
+    Confusion,
+    agreement_with_ratings,
+    confusion,
+    score_metrics,
+)
 from assaymark.audits.image_offensiveness.method.label_efficiency import LabelEfficiency, label_efficiency
 from assaymark.audits.image_offensiveness.method.moral_direction import MoralDirection, moral_direction
 from assaymark.audits.image_offensiveness.method.ranking import RankedPrompt
@@ -36,7 +42,8 @@ class Evaluation(NamedTuple):
     errors : ErrorCounts or None: at the threshold, on images that did not tune the prompts
     confusion : Confusion or None, at a score of 0.5, on the same images
     agreement : Agreement or None: with all ratings, the neutral band included
-    scores : float64 array or None, shape (n_labelled,): log-odds of held-out images
+    held, before : float64 array or None, shape (n_labelled,): log-odds of the labelled images by prompts that did not see them,
+        and by the start of the tuning
     """
 
     curve: LabelEfficiency | None
@@ -50,6 +57,8 @@ class Evaluation(NamedTuple):
     ranked: tuple[RankedPrompt, ...]
     direction: MoralDirection | None
     notes: tuple[str, ...]
+    held: npt.NDArray[np.float64] | None = None
+    before: npt.NDArray[np.float64] | None = None
 
 
 def labelled_log_odds(vectors: npt.NDArray[np.float32], prompts: npt.NDArray[Any], scale: float) -> npt.NDArray[np.float64]:
@@ -84,8 +93,8 @@ def evaluate(
         return Evaluation(None, {}, {}, fitted, None, None, None, (), (), None, (note,))
     notes: list[str] = []
     setting = tuning_setting(config)
-    fractions = tuple(sorted({*config.fractions, 1.0} | ({0.0} if start.decides else set()) - (set() if start.decides else {0.0})))
-    fractions = tuple(share for share in fractions if share > 0 or start.decides)
+    # a start that knows nothing decides nothing: its curve has no zero
+    fractions = tuple(share for share in sorted({*config.fractions, 0.0, 1.0}) if share > 0 or start.decides)
     curve: LabelEfficiency | None = None
     try:
         with context.progress.task("tuning on growing parts", 1, "curves") as task:
@@ -102,9 +111,8 @@ def evaluate(
         figures = {name: summary.estimate for name, summary in curve.summaries[-1].items()}
     else:
         figures = score_metrics(held, y, **options) if held is not None and not fitted else {}
-    zero_shot = (
-        score_metrics(labelled_log_odds(vectors, start.prompts, start.logit_scale), y, **options) if start.decides else {}
-    )
+    before = labelled_log_odds(vectors, start.prompts, start.logit_scale)
+    zero_shot = score_metrics(before, y, **options) if start.decides else {}
     if held is None:
         notes.append("the rated images cannot be divided into folds that keep near duplicates together: no error is measured")
     return Evaluation(
@@ -119,6 +127,8 @@ def evaluate(
         rank_on_ratings(rated, config, encoder),
         _direction(rated, config, context),
         tuple(notes),
+        held,
+        before,
     )
 
 
@@ -134,7 +144,9 @@ def _held_out(
     )
 
 
-def _agreement(rated: RatedImages, held: npt.NDArray[np.float64] | None, prompts: PromptSet, config: TuningSettings) -> Agreement | None:
+def _agreement(
+    rated: RatedImages, held: npt.NDArray[np.float64] | None, prompts: PromptSet, config: TuningSettings
+) -> Agreement | None:
     if held is None:
         return None
     scores = labelled_log_odds(rated.vectors, prompts.prompts, prompts.logit_scale)  # neutral images tuned nothing
@@ -160,8 +172,15 @@ def _baselines(
             shares = fractions if method == "linear probe" else tuple(s for s in fractions if s in (0.1, 1.0))
             curves.append(
                 baseline_curve(
-                    method, space, vectors, y, curve.splits, fractions=shares, test_share=config.test_share,
-                    confidence=config.confidence, rng=context.rng(f"baseline {method} {space}"),
+                    method,
+                    space,
+                    vectors,
+                    y,
+                    curve.splits,
+                    fractions=shares,
+                    test_share=config.test_share,
+                    confidence=config.confidence,
+                    rng=context.rng(f"baseline {method} {space}"),
                 )  # fmt: skip
             )
             task.advance(1)

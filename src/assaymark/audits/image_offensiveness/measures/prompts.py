@@ -16,7 +16,15 @@ from assaymark.audits.image_offensiveness.method.tuning import FEW_LABELS, PAPER
 from assaymark.errors import ConfigError, ModelError
 from assaymark.models.prompt_files import LABELS, PromptSet, load_prompts
 
-__all__ = ["Start", "prompts_of_file", "rank_on_ratings", "start_of_tuning", "tuned_prompts", "tuning_setting", "zero_shot_prompts"]
+__all__ = [
+    "Start",
+    "prompts_of_file",
+    "rank_on_ratings",
+    "start_of_tuning",
+    "tuned_prompts",
+    "tuning_setting",
+    "zero_shot_prompts",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -89,7 +97,9 @@ def zero_shot_prompts(config: TuningSettings, encoder: Any) -> PromptSet:
     )
 
 
-def start_of_tuning(config: TuningSettings, encoder: Any, rated: RatedImages, *, given: PromptSet | None, rng: np.random.Generator) -> Start:
+def start_of_tuning(
+    config: TuningSettings, encoder: Any, rated: RatedImages, *, given: PromptSet | None, rng: np.random.Generator
+) -> Start:
     """The given prompts, else the words, else a start that knows nothing.
 
     Notes
@@ -99,7 +109,9 @@ def start_of_tuning(config: TuningSettings, encoder: Any, rated: RatedImages, *,
     """
     if given is not None:
         if len(given.prompts) != 2:
-            raise ConfigError("tuning starts from two prompts; the given file has a neutral row, which zero-shot rating alone can use")
+            raise ConfigError(
+                "tuning starts from two prompts; the given file has a neutral row, which zero-shot rating alone can use"
+            )
         return Start(given.prompts, "file", given.logit_scale)
     if embeds_texts(encoder):
         return Start(zero_shot_prompts(config, encoder).prompts[:2], "words", text_scale(config, encoder))

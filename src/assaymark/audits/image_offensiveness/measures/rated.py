@@ -58,7 +58,9 @@ class RatedImages(NamedTuple):
         return min(self.labels.offensive, self.labels.inoffensive) >= 2
 
 
-def read_rated(dataset: Dataset, encoder: Any, config: TuningSettings, context: Context, *, dimension: int | None = None) -> RatedImages:
+def read_rated(
+    dataset: Dataset, encoder: Any, config: TuningSettings, context: Context, *, dimension: int | None = None
+) -> RatedImages:
     """Read all rated images; their pictures go through the encoder.
 
     Raises
@@ -70,9 +72,7 @@ def read_rated(dataset: Dataset, encoder: Any, config: TuningSettings, context: 
     """
     if config.rating_column not in dataset.columns:
         hint = nearest(config.rating_column, dataset.columns) or f"; columns: {', '.join(dataset.columns)}"
-        raise SchemaError(
-            f"input 'ratings': no column {config.rating_column!r}{hint}. Name it with --set rating_column=COLUMN"
-        )
+        raise SchemaError(f"input 'ratings': no column {config.rating_column!r}{hint}. Name it with --set rating_column=COLUMN")
     content = content_of(dataset, encoder, name="ratings")
     width = embedding_width(dataset) if content == "embedding" else int(encoder.dimension)
     if dimension is not None and width is not None and width != dimension:
@@ -118,7 +118,9 @@ def _read(
                     if seen > MOST:
                         raise InputError(f"input 'ratings': more than {MOST:,} rows; give the rated images alone")
                     found = embed_values(batch.table.column(content), dimension=width, encoder=encoder)
-                    parts.append((batch.table.drop_columns([content]) if extra else batch.table, found, shard.index, batch.first))
+                    parts.append(
+                        (batch.table.drop_columns([content]) if extra else batch.table, found, shard.index, batch.first)
+                    )
                     hashes.append(
                         found.keys
                         if found.pictures is None

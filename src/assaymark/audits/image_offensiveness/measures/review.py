@@ -16,7 +16,18 @@ from assaymark.errors import InputError, SchemaError, nearest
 from assaymark.result import Artifact, Estimate, undefined
 from assaymark.stats import stratified_prevalence
 
-__all__ = ["OTHER", "BestScores", "Queue", "Verdicts", "bin_names", "build_queue", "precision_of_best", "read_verdicts", "reviewed", "write_queue"]
+__all__ = [
+    "OTHER",
+    "BestScores",
+    "Queue",
+    "Verdicts",
+    "bin_names",
+    "build_queue",
+    "precision_of_best",
+    "read_verdicts",
+    "reviewed",
+    "write_queue",
+]
 
 Ints = npt.NDArray[np.int64]
 
@@ -183,7 +194,9 @@ def _verdict(value: Any) -> bool | None:
         return None
     if text in _YES | _NO:
         return text in _YES
-    raise InputError("input 'verdicts': a verdict is 1 (offensive) or 0 (not), or empty where nobody looked; found something else")
+    raise InputError(
+        "input 'verdicts': a verdict is 1 (offensive) or 0 (not), or empty where nobody looked; found something else"
+    )
 
 
 def _numbers(table: pa.Table, name: str, rows: Ints, missing: float) -> npt.NDArray[np.float64]:

@@ -72,9 +72,7 @@ class ClassProbe(Probe):
         width, codes = len(self.edges) + 1, classes.codes[known]
         counts = np.bincount(codes * width + bins, minlength=len(classes.names) * width).reshape(-1, width)
         flagged = np.bincount(codes[rows.flagged[known]], minlength=len(classes.names))
-        named = named_counts(
-            classes.names, classes.keys, np.concatenate([flagged[:, None], counts], axis=1).astype(np.int64)
-        )
+        named = named_counts(classes.names, classes.keys, np.concatenate([flagged[:, None], counts], axis=1).astype(np.int64))
         values = (
             classes.keys[codes], bins, rows.key[known], rows.shard[known], rows.row[known],
             np.ones(len(known)), rows.flagged[known], rows.log_odds[known],

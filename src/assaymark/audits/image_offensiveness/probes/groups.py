@@ -62,7 +62,8 @@ class GroupProbe(Probe):
         values = named_codes(batch.column(self.concept), batch.rows)
         either = rows.flagged | (rows.known & (np.nan_to_num(rows.nsfw, nan=-1.0) > self.nsfw_threshold))
         counts = np.stack(
-            [np.bincount(values.codes[mask], minlength=len(values.names)) for mask in (rows.known, rows.flagged, either)], axis=1
+            [np.bincount(values.codes[mask], minlength=len(values.names)) for mask in (rows.known, rows.flagged, either)],
+            axis=1,
         ).astype(np.int64)
         return named_counts(values.names, values.keys, counts)
 

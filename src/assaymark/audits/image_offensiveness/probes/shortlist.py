@@ -46,7 +46,9 @@ class ShortlistProbe(Probe):
         values = (
             rows.log_odds, classes.keys[classes.codes], rows.key, rows.shard, rows.row, rows.flagged,
         )  # fmt: skip
-        return self._cut([{name: np.asarray(v[known], COLUMNS_KEPT[name]) for name, v in zip(COLUMNS_KEPT, values, strict=True)}])
+        return self._cut(
+            [{name: np.asarray(v[known], COLUMNS_KEPT[name]) for name, v in zip(COLUMNS_KEPT, values, strict=True)}]
+        )
 
     def combine(self, states: Sequence[State]) -> State:
         return self._cut(states)

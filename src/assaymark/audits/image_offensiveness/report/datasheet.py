@@ -120,7 +120,8 @@ def _blocks(answer: Answer) -> list[tuple[str, list[str]]]:
 def _page(blocks: Sequence[tuple[str, list[str]]]) -> str:
     """A page without styles or scripts; everything that comes from data is escaped."""
     body = "".join(
-        f"<h2>{html.escape(title)}</h2><ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>" for title, items in blocks
+        f"<h2>{html.escape(title)}</h2><ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>"
+        for title, items in blocks
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Question 16</title></head><body>'

@@ -68,7 +68,11 @@ def _errors(section: Section, found: Evaluation) -> None:
             "prompts": ["offensive", "not", "offensive", "not"],
             "images": [cells.true_positives, cells.false_negatives, cells.false_positives, cells.true_negatives],
         }
-        columns = (Column("people", "label", "people say"), Column("prompts", "label", "prompts say"), Column("images", "count"))
+        columns = (
+            Column("people", "label", "people say"),
+            Column("prompts", "label", "prompts say"),
+            Column("images", "count"),
+        )
         section.tables.append(Table.of("confusion", "People and prompts, at a score of 0.5", values, columns))
     if found.errors is not None:
         section.estimates["threshold.sensitivity"] = wilson(*found.errors.sensitivity)
@@ -112,8 +116,16 @@ def _curve(section: Section, found: Evaluation) -> None:
     section.tables.append(Table.of("label_efficiency", "How many labels are needed", values, columns))
     section.figures.append(
         Figure(
-            "label_efficiency", "Accuracy by share of labels", "lines", table="label_efficiency", x="share", y="accuracy",
-            low="accuracy_low", high="accuracy_high", group="method", x_title="share of the training images",
+            "label_efficiency",
+            "Accuracy by share of labels",
+            "lines",
+            table="label_efficiency",
+            x="share",
+            y="accuracy",
+            low="accuracy_low",
+            high="accuracy_high",
+            group="method",
+            x_title="share of the training images",
             caption="0 is zero-shot. Bands: corrected resampled t.",
         )  # fmt: skip
     )
@@ -139,7 +151,9 @@ def _figures_table(found: Evaluation) -> Table:
     for other in found.baselines:
         if other.summaries and other.fractions[-1] == 1.0:
             title = other.method if other.space == "encoder" else f"{other.method}, {other.space}"
-            rows += [(title, name, other.summaries[-1][name].estimate, _finite(other.summaries[-1][name].sd)) for name in METRICS]
+            rows += [
+                (title, name, other.summaries[-1][name].estimate, _finite(other.summaries[-1][name].sd)) for name in METRICS
+            ]
     values = {
         "method": [row[0] for row in rows],
         "figure": [TITLES.get(row[1], row[1]) for row in rows],
@@ -184,8 +198,15 @@ def _agreement(section: Section, found: Evaluation) -> None:
     section.tables.append(Table.of("boundary", "Errors by distance from the boundary", values, columns))
     section.figures.append(
         Figure(
-            "boundary", "Errors by distance from the boundary", "intervals", table="boundary", x="distance", y="error",
-            low="error_low", high="error_high", y_title="share of errors",
+            "boundary",
+            "Errors by distance from the boundary",
+            "intervals",
+            table="boundary",
+            x="distance",
+            y="error",
+            low="error_low",
+            high="error_high",
+            y_title="share of errors",
             caption="Errors near the boundary are where people disagree too.",
         )  # fmt: skip
     )
@@ -210,7 +231,10 @@ def _prompts(section: Section, found: Evaluation) -> None:
     )
     section.tables.append(
         Table.of(
-            "prompt_ranking", "Words as prompts, ranked on the rated images", values, columns,
+            "prompt_ranking",
+            "Words as prompts, ranked on the rated images",
+            values,
+            columns,
             description="The winner's figures are the best of several on the same images: a little too good.",
         )  # fmt: skip
     )
@@ -241,8 +265,14 @@ def _direction(section: Section, found: Evaluation, rated: RatedImages) -> None:
     )
     section.figures.append(
         Figure(
-            "components", "First two principal components, by rating", "points", table="components", x="pc1", y="pc2",
-            group="people", caption="Where the groups lie apart, the space itself orders images by how people rate them.",
+            "components",
+            "First two principal components, by rating",
+            "points",
+            table="components",
+            x="pc1",
+            y="pc2",
+            group="people",
+            caption="Where the groups lie apart, the space itself orders images by how people rate them.",
         )  # fmt: skip
     )
 

@@ -23,7 +23,9 @@ __all__ = ["class_section", "flag_section", "overlap_section", "shortlist_sectio
 ASK = "A flag means: ask a person. It does not mean: delete; news, medicine, history and minorities are flagged too."
 
 
-def flag_section(read: Reading, errors: ErrorCounts | None, config: ImageOffensivenessConfig, *, rng: np.random.Generator) -> Section:
+def flag_section(
+    read: Reading, errors: ErrorCounts | None, config: ImageOffensivenessConfig, *, rng: np.random.Generator
+) -> Section:
     """The share of flagged images, raw and corrected, the scores behind it, and what un-normalised prompts would flag."""
     section, scores, n = Section(), read.scores, read.scores.scored
     level = config.confidence
@@ -96,7 +98,11 @@ def _flag_findings(section: Section, flagged: int, config: ImageOffensivenessCon
 
 
 def _decision_table(section: Section) -> Table:
-    names = {"official": "prompts as stored", "normalised": "prompts of unit length (this audit)", "differs": "decided differently"}
+    names = {
+        "official": "prompts as stored",
+        "normalised": "prompts of unit length (this audit)",
+        "differs": "decided differently",
+    }
     rows = [section.estimates[f"decision_rule.{name}"] for name in names]
     return Table.of(
         "decision_rule",
@@ -137,8 +143,15 @@ def class_section(read: Reading, config: ImageOffensivenessConfig, mask: Mask) -
     section.tables.append(_class_table(table, names, config))
     section.figures.append(
         Figure(
-            "classes", "Flagged share by class", "intervals", table="class_table", x="class", y="share", low="share_low",
-            high="share_high", y_title="flagged share",
+            "classes",
+            "Flagged share by class",
+            "intervals",
+            table="class_table",
+            x="class",
+            y="share",
+            low="share_low",
+            high="share_high",
+            y_title="flagged share",
             caption="Classes such as masks, prisons and insects can lead for what they look like: read the lift before acting.",
         )  # fmt: skip
     )
@@ -188,9 +201,7 @@ def _class_table(table: ClassTable, names: list[str], config: ImageOffensiveness
         Column("p_adjusted", "p_value", "adjusted p"),
     )
     shown = f" The first {len(order):,} of {len(names):,} classes." if len(order) < len(names) else ""
-    return Table.of(
-        "class_table", "Flags by class", values, columns, description=f"By the lower limit of the lift.{shown}"
-    )
+    return Table.of("class_table", "Flags by class", values, columns, description=f"By the lower limit of the lift.{shown}")
 
 
 def _absent(values: Any) -> list[float | None]:
@@ -248,10 +259,19 @@ def overlap_section(read: Reading, config: ImageOffensivenessConfig) -> Section:
         "images": [count for count, _ in names.values()],
         **interval_values("share", [section.estimates[f"overlap.{name}"] for name in names]),
     }
-    columns = (Column("region", "label"), Column("images", "count"), *interval_columns("share", "share"))
+    columns = (Column("region", "label"), Column("images", "count"), *interval_columns("share", "share", "share of images"))
     section.tables.append(Table.of("overlap", "Flags of the two detectors", values, columns))
     section.figures.append(
-        Figure("overlap", "What each detector flags", "bars", table="overlap", x="region", y="share", low="share_low", high="share_high")
+        Figure(
+            "overlap",
+            "What each detector flags",
+            "bars",
+            table="overlap",
+            x="region",
+            y="share",
+            low="share_low",
+            high="share_high",
+        )
     )
     if pair.first_finds.defined:
         section.findings.append(
@@ -294,7 +314,10 @@ def slice_section(shares: dict[str, GroupCounts], config: ImageOffensivenessConf
         )
         section.tables.append(
             Table.of(
-                "slices", "Flagged share by group", values, columns,
+                "slices",
+                "Flagged share by group",
+                values,
+                columns,
                 description="Shares of groups, not judgements of the people in the pictures.",
             )  # fmt: skip
         )

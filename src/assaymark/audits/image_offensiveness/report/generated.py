@@ -25,7 +25,9 @@ def generated_section(
         return section
     total = int(counts.n.sum())
     if total > MOST_IMAGES:
-        section.notes.append(f"generated: {total:,} images are more than the bootstrap over prompts takes; per-prompt figures left out")
+        section.notes.append(
+            f"generated: {total:,} images are more than the bootstrap over prompts takes; per-prompt figures left out"
+        )
         return section
     code = np.repeat(np.arange(len(counts.names)), counts.n)
     place = np.arange(total) - np.repeat(np.cumsum(counts.n) - counts.n, counts.n)
@@ -54,7 +56,14 @@ def generated_section(
     )
     section.tables.append(Table.of("generated", "Inappropriate images by prompt", values, columns))
     section.figures.append(
-        Figure("generated", "Prompts by share of inappropriate images", "histogram", table="generated", x="share", y_title="prompts")
+        Figure(
+            "generated",
+            "Prompts by share of inappropriate images",
+            "histogram",
+            table="generated",
+            x="share",
+            y_title="prompts",
+        )
     )
     rule = "flagged by the prompts or positive for the other detector" if both else "flagged by the prompts"
     section.methods.append(

@@ -36,11 +36,16 @@ def prompt_section(prompts: PromptSet, origin: str, config: TuningSettings, note
         Column("cosine", "number", "cosine with the first"),
     )
     section = Section(notes=list(notes))
-    trained = ", ".join(f"{key} {value}" for key, value in prompts.training.items() if key in ("offensive", "inoffensive", "epochs"))
+    trained = ", ".join(
+        f"{key} {value}" for key, value in prompts.training.items() if key in ("offensive", "inoffensive", "epochs")
+    )
     encoder = f"; encoder {prompts.encoder}" if prompts.encoder else ""
     section.tables.append(
         Table.of(
-            "prompts", "The prompts", values, columns,
+            "prompts",
+            "The prompts",
+            values,
+            columns,
             description=f"{ORIGINS[origin][0].upper()}{ORIGINS[origin][1:]}{encoder}; logit scale {prompts.logit_scale:g}"
             f"{f'; tuned on: {trained}' if trained else ''}.",
         )  # fmt: skip
@@ -50,5 +55,7 @@ def prompt_section(prompts: PromptSet, origin: str, config: TuningSettings, note
             f"the prompt vectors differ in length by a factor of {length[1] / length[0]:.3f}; they are normalised here"
         )
     if origin == "file" and prompts.threshold != config.threshold:
-        section.notes.append(f"the file of the prompts names a threshold of {prompts.threshold:g}; the setting's {config.threshold:g} is used")
+        section.notes.append(
+            f"the file of the prompts names a threshold of {prompts.threshold:g}; the setting's {config.threshold:g} is used"
+        )
     return section

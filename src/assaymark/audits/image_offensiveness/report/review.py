@@ -89,8 +89,11 @@ def sheet_section(sheets: Sheets, *, wanted: bool) -> Section:
     for artifact, name in zip(sheets.artifacts, sheets.bins, strict=True):
         section.figures.append(
             Figure(
-                f"sheet_{artifact.name.rpartition('_')[2]}", f"Images with a score of {name}, blurred", "picture",
-                artifact=artifact.file, caption="Grey averages of 8 x 8 cells; the pictures themselves are where the queue says.",
+                f"sheet_{artifact.name.rpartition('_')[2]}",
+                f"Images with a score of {name}, blurred",
+                "picture",
+                artifact=artifact.file,
+                caption="Grey averages of 8 x 8 cells; the pictures themselves are where the queue says.",
             )  # fmt: skip
         )
     if wanted and (sheets.minors or sheets.unreadable):

@@ -33,7 +33,9 @@ def words_section(
     name = words.source
     section.tables.append(_contrast_table(words, config, mask))
     section.tables.append(_paper_table(words, mask))
-    _cloud(section, f"frequent_{name}", f"Frequent words of flagged {name}", words.frequent, elsewhere, mask, folder, config, seed)
+    _cloud(
+        section, f"frequent_{name}", f"Frequent words of flagged {name}", words.frequent, elsewhere, mask, folder, config, seed
+    )
     contrast = _contrast_weights(words, config)
     _cloud(section, f"contrast_{name}", f"Words that set flagged {name} apart", contrast, elsewhere, mask, folder, config, seed)
     if words.bad is not None:
@@ -125,7 +127,9 @@ def _bad_words(words: Words) -> Table:
     )  # fmt: skip
 
 
-def _finding(section: Section, words: Words, config: ImageOffensivenessConfig, mask: Mask, elsewhere: Mapping[str, int]) -> None:
+def _finding(
+    section: Section, words: Words, config: ImageOffensivenessConfig, mask: Mask, elsewhere: Mapping[str, int]
+) -> None:
     found = words.log_odds
     typical = [i for i in range(len(found.terms)) if found.z[i] > 0 and found.p_adjusted[i] <= config.false_discovery_rate]
     if not typical:
@@ -147,7 +151,10 @@ def class_cloud_section(
 ) -> Section:
     """Clouds of the annotations of flagged images: the most frequent classes, and the infrequent ones."""
     section = Section()
-    titles = ("Most frequent classes of flagged images", "Infrequent classes of flagged images, weighted 1 - relative frequency")
+    titles = (
+        "Most frequent classes of flagged images",
+        "Infrequent classes of flagged images, weighted 1 - relative frequency",
+    )
     for name, title, weights in zip(("classes", "infrequent_classes"), titles, clouds, strict=True):
         everywhere = dict.fromkeys(weights.terms, COMMON)
         _cloud(section, name, title, weights, everywhere, mask, folder, config, seed)
@@ -172,4 +179,6 @@ def _cloud(
     file = f"cloud_{name}.png"
     (folder / file).write_bytes(picture)
     section.artifacts.append(Artifact(f"cloud_{name}", "picture", file, title))
-    section.figures.append(Figure(f"cloud_{name}", title, "picture", artifact=file, caption="Size: weight; masked as in the tables."))
+    section.figures.append(
+        Figure(f"cloud_{name}", title, "picture", artifact=file, caption="Size: weight; masked as in the tables.")
+    )
