@@ -1,7 +1,7 @@
 """Synthetic embeddings, ratings and captions whose answer is known: the planted experiments of the image-offensiveness audit.
 
-A a rated set to tune on, B encoders of falling quality (A with less signal), C a data set to audit, D captions to contrast, E two
-independent kinds of harm. All words are made up. Each can be planted empty.
+A a rated set to tune on, B encoders of falling quality (A with less signal), C a data set to audit, D captions to contrast, E
+two independent kinds of harm. All words are made up. Each can be planted empty.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def planted_captions(
 ) -> PlantedCaptions:
     """Experiment D: two unigram models that share nine tenths of their words; `null` draws both from one model.
 
-    Marker words make up a tenth of flagged tokens and a 200th of the others; a tenth of the other tokens are words of their own.
+    Marker words make up a tenth of flagged tokens and a 200th of the others, of which another tenth are words of their own.
     The most frequent shared word is a tenth of all tokens.
     """
     rng = np.random.default_rng([seed, 0xD])

@@ -5,7 +5,8 @@
 | `scoring` | how offensive is an image: one dot product with the direction between two prompts |
 | `official_decision` | what un-normalised prompts do to the decision |
 | `ratings`, `splits` | which rated images are training data, and which of them are held out |
-| `tuning`, `prompt_loss`, `optimisers`, `calibration` | the two prompt vectors, tuned in embedding space; when a score is a probability |
+| `tuning`, `prompt_loss`, `optimisers` | the two prompt vectors, tuned in embedding space |
+| `calibration` | when a score is a probability |
 | `ranking` | which natural-language prompt starts best |
 | `evaluation`, `label_efficiency` | how right the prompts are, and how many labels that takes |
 | `rank_correlation`, `moral_direction` | does the embedding space order images by their rating at all |

@@ -2,15 +2,17 @@
 
 The queue is a stratified random sample: bins of the score times classes. Looking at the top alone measures precision there and
 nothing else; a few images of every stratum make the prevalence of the whole data set estimable without bias, as sum_h W_h p_h
-with variance sum_h W_h^2 p_h (1 - p_h) / n_h.
+with variance sum_h W_h^2 p_h (1 - p_h) / (n_h - 1).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from assaymark.result import Estimate, undefined
 from assaymark.stats import stratified_prevalence
@@ -27,6 +29,7 @@ __all__ = [
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Variance = Literal["unbiased", "paper"]
 
 SCORE_EDGES = (0.0, 0.1, 0.5, 0.9, 0.99, 1.0)
 
@@ -124,13 +127,34 @@ def draw_review(stratum: Any, allocation: Any, *, rng: np.random.Generator) -> C
     return np.sort(rows[rank < wanted[code[rows]]])
 
 
-def reviewed_prevalence(sizes: Any, stratum: Any, verdicts: Any, *, confidence: float = 0.95) -> Estimate:
+def _stratified(sizes: Counts, positive: Counts, examined: Counts, *, variance: Variance, confidence: float) -> Estimate:
+    """`stratified_prevalence`, with the interval of the unbiased variance where that is asked for and above 0."""
+    plain = stratified_prevalence(sizes, positive, examined, confidence=confidence)
+    if variance == "paper" or plain.value is None:
+        return plain
+    kept = sizes > 0
+    W, n = sizes[kept] / sizes.sum(), examined[kept]
+    p = positive[kept] / n
+    spread = float(np.sum(W**2 * p * (1 - p) / np.maximum(n - 1, 1)))
+    if spread == 0.0:
+        return plain
+    half = float(ndtri(0.5 + confidence / 2)) * math.sqrt(spread)
+    low, high = max(plain.value - half, 0.0), min(plain.value + half, 1.0)
+    return Estimate(plain.value, low, high, plain.n, f"stratified normal {100 * confidence:g} %, n_h - 1", "share")
+
+
+def reviewed_prevalence(
+    sizes: Any, stratum: Any, verdicts: Any, *, variance: Variance = "unbiased", confidence: float = 0.95
+) -> Estimate:
     """Share of offensive images in the whole data set from the verdicts on a stratified sample.
 
     Parameters
     ----------
     sizes : int array, shape (strata,): images of each stratum in the data set
     stratum, verdicts : arrays, shape (reviewed,): stratum of each reviewed image, and whether a person found it offensive
+    variance : "unbiased" or "paper"
+        p_h (1 - p_h) / n_h is too small on average, by (n_h - 1) / n_h. In strata of a few images that is a lot: with 50 strata
+        and 200 to 300 reviewed images its 95 % interval covers 86 to 90 % of the time, with n_h - 1 it covers 92 to 95 %.
 
     Returns
     -------
@@ -141,10 +165,19 @@ def reviewed_prevalence(sizes: Any, stratum: Any, verdicts: Any, *, confidence: 
     size = np.asarray(sizes, dtype=np.int64)
     trials = np.bincount(code, minlength=size.size)
     successes = np.bincount(code[positive], minlength=size.size)
-    return stratified_prevalence(size, successes, trials, confidence=confidence)
+    return _stratified(size, successes, trials, variance=variance, confidence=confidence)
 
 
-def precision_at_k(scores: Any, stratum: Any, reviewed: Any, verdicts: Any, *, k: int, confidence: float = 0.95) -> Estimate:
+def precision_at_k(
+    scores: Any,
+    stratum: Any,
+    reviewed: Any,
+    verdicts: Any,
+    *,
+    k: int,
+    variance: Variance = "unbiased",
+    confidence: float = 0.95,
+) -> Estimate:
     """Share of offensive images among the k highest scores, from the reviewed ones among them.
 
     Parameters
@@ -162,15 +195,16 @@ def precision_at_k(scores: Any, stratum: Any, reviewed: Any, verdicts: Any, *, k
     """
     s, code, rows = np.asarray(scores, np.float64), np.asarray(stratum, np.int64), np.asarray(reviewed, np.int64)
     positive = np.asarray(verdicts) == 1
-    known = np.flatnonzero(np.isfinite(s))
+    known = np.flatnonzero(np.isfinite(s) & (code >= 0))
     if k < 1 or known.size < k:
         return undefined(f"there are {known.size} scored images, fewer than k = {k}", method="stratified normal", unit="share")
     top = known[np.argsort(-s[known], kind="stable")[:k]]
     strata = int(code.max(initial=-1)) + 1
     inside = np.isin(rows, top)
-    return stratified_prevalence(
+    return _stratified(
         np.bincount(code[top], minlength=strata),
         np.bincount(code[rows[inside & positive]], minlength=strata),
         np.bincount(code[rows[inside]], minlength=strata),
+        variance=variance,
         confidence=confidence,
     )

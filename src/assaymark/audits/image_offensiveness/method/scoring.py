@@ -91,7 +91,8 @@ def _matrix(X: Any, width: int | None = None) -> npt.NDArray[Any]:
 
 def _lengths(block: Floats32, original: Rows) -> Floats32:
     """Length of each row; NaN for a row without a direction. Squares that leave the range of float32 are taken in float64."""
-    square = np.vecdot(block, block)
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = np.vecdot(block, block)
     odd = np.flatnonzero(~((square > _SAFE_SQUARE[0]) & (square < _SAFE_SQUARE[1])))
     length = np.sqrt(square)
     if odd.size:

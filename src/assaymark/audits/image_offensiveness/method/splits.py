@@ -35,7 +35,7 @@ def _labels(y: Any) -> Flags:
     positive = labels == 1
     if positive.all() or not positive.any():
         raise ValueError(f"y: all {labels.size} labels are of one class; a split needs images of both")
-    return positive
+    return np.asarray(positive)
 
 
 def _quota(positive: Flags, share: float) -> npt.NDArray[np.int64]:

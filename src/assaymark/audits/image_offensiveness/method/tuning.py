@@ -175,6 +175,30 @@ def _columns(job: Job, used: npt.NDArray[np.int64], class_weights: ClassWeights)
     return y, weights[0], weights[1]
 
 
+class _Products:
+    """Products with the embeddings from either side.
+
+    For one problem they are vector products, row by row: threads of a linear algebra library cost more than they save there,
+    and the sums do not depend on how many there are.
+    """
+
+    def __init__(self, a: Floats, jobs: int) -> None:
+        self.a = a
+        self.transposed = np.ascontiguousarray(a.T) if jobs == 1 else None
+
+    def scores(self, w: Floats) -> Floats:
+        """Log-odds, shape (n, J), of directions w, shape (d, J)."""
+        if self.transposed is None:
+            return np.asarray(self.a @ w)
+        return np.asarray(np.vecdot(self.a, w[:, 0])[:, None])
+
+    def sums(self, residual: Floats) -> Floats:
+        """Sum of the rows weighted by `residual`, shape (n, J): shape (J, d)."""
+        if self.transposed is None:
+            return np.asarray(residual.T @ self.a)
+        return np.asarray(np.vecdot(self.transposed, residual[:, 0])[None])
+
+
 class _Run(NamedTuple):
     P: Floats  # (J, 2, d)
     loss: Floats  # (epochs, J)
@@ -193,13 +217,13 @@ def _descend(
     lowest, best_epoch = np.full(jobs, np.inf), np.zeros(jobs, dtype=np.int64)
     learns, watched = np.asarray(train.any(axis=0)), np.asarray(held.any(axis=0))
     ran = np.where(learns, epochs, 0)
-    loss, checked, transposed = np.zeros((epochs, jobs)), np.zeros((epochs, jobs)), np.ascontiguousarray(a.T)
-    running = learns.copy()
+    loss, checked = np.zeros((epochs, jobs)), np.zeros((epochs, jobs))
+    running, products = learns.copy(), _Products(a, jobs)
     for epoch in range(epochs):
         if not running.any():
             break
         state = prompt_state(P, logit_scale)
-        z = a @ state.w
+        z = products.scores(state.w)
         residual, loss[epoch] = residual_and_loss(z, y, train)
         if watched.any():
             checked[epoch] = residual_and_loss(z, y, held)[1]
@@ -208,7 +232,7 @@ def _descend(
             best[better] = P[better]
             stops = running & watched & (epoch - best_epoch >= setting.patience)
             ran[stops], running = epoch + 1, running & ~stops
-        gradient = row_gradient(state, logit_scale * (transposed @ residual).T)
+        gradient = row_gradient(state, logit_scale * products.sums(residual))
         gradient += setting.weight_decay * P + setting.l2_init * (P - start)
         P = np.where(running[:, None, None], P - step(gradient), P)
     early = watched & learns
@@ -310,7 +334,7 @@ def _descend_in_batches(
             state = prompt_state(P, logit_scale)
             residual, batch_loss = residual_and_loss(a[part] @ state.w, y[part, None], weight)
             loss[epoch] += batch_loss * part.size / order.size
-            gradient = row_gradient(state, logit_scale * (a[part].T @ residual).T)
+            gradient = row_gradient(state, logit_scale * (residual.T @ a[part]))
             P = P - step(gradient + setting.weight_decay * P + setting.l2_init * (P - start))
         if watched and epoch - best_epoch >= setting.patience:
             break
