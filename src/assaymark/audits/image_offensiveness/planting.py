@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from assaymark.audit import Planting
 from assaymark.audits.image_offensiveness.measures.review import bin_names
 from assaymark.audits.image_offensiveness.method.review import SCORE_EDGES, draw_review
-from assaymark.audits.image_offensiveness.planted import PlantedAudit, planted_audit, planted_captions, planted_ratings
+from assaymark.audits.image_offensiveness.planted import PlantedAudit, PlantedRatings, planted_audit, planted_captions, planted_ratings
 from assaymark.models.prompt_files import PromptSet
 
-__all__ = ["PlantedScores", "planted_prompts", "planted_scores", "planting"]
+__all__ = ["planted_prompts", "planted_scores", "planting"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,20 +24,20 @@ THRESHOLD = 0.9
 OTHER_DETECTOR = 0.05
 """Share of the images, drawn without regard to anything else, that the other detector calls positive."""
 PER_STRATUM = 15
+LEAN, ALONG = 0.30, 0.55
+NEUTRAL = 40
 
 
-class PlantedScores(NamedTuple):
-    """Scores of planted images, computed here and not by the audit's own code."""
+def planted_prompts(planted: PlantedAudit, rng: np.random.Generator) -> PromptSet:
+    """Prompts that lean along the planted direction, and as much along another one: right often, not always.
 
-    score: Floats
-    flagged: npt.NDArray[np.bool_]
-
-
-def planted_prompts(planted: PlantedAudit) -> PromptSet:
-    """Prompts that lean along the planted direction: right as often as the direction lets them be."""
+    Their rows differ in length by a fiftieth, as released prompts do by one to four.
+    """
     common, moral = planted.rated.common, planted.rated.moral
-    rows = np.stack([1.3 * (common - 0.18 * moral), common + 0.18 * moral])  # of different length, as released prompts are
-    return PromptSet(rows.astype(np.float32))
+    aside = rng.standard_normal(common.size)
+    aside -= (aside @ common) * common + (aside @ moral) * moral
+    lean = LEAN * (ALONG * moral + np.sqrt(1 - ALONG**2) * aside / np.linalg.norm(aside))
+    return PromptSet(np.stack([1.02 * (common - lean), common + lean]).astype(np.float32))
 
 
 def planted_scores(vectors: Any, prompts: Any) -> Floats:
@@ -51,25 +51,24 @@ def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
     """Everything as files. In the null no class differs, and flagged and other captions come from one model of words."""
     n = 20_000 if full else 2_400
     planted = planted_audit(seed, n=n, null=null)
-    prompts = planted_prompts(planted)
+    rng = np.random.default_rng([seed, 0x16])
+    prompts = planted_prompts(planted, rng)
     prompts.save(folder / "prompts.safetensors")
     score = planted_scores(planted.V, prompts.prompts)
-    rng = np.random.default_rng([seed, 0x16])
     other = rng.random(n) < OTHER_DETECTOR
     table = _images(planted, _captions(seed, planted.offensive, null=null), other, rng)
     pq.write_table(table, folder / "images.parquet", row_group_size=max(1, n // 3))
     rated = planted.rated if full else planted_ratings(seed, inoffensive=170, offensive=130)
-    pq.write_table(_ratings(rated), folder / "ratings.parquet")
+    pq.write_table(_ratings(rated, rng), folder / "ratings.parquet")
     pq.write_table(_verdicts(planted, score, rng), folder / "verdicts.parquet")
     flagged = score >= THRESHOLD
     large = planted_ratings(seed, inoffensive=11_000, offensive=8_143)  # the same directions: they are drawn first
-    right = (planted_scores(large.V, prompts.prompts) > 0.5) == large.y
     truth = {
         "flagged.share": float(flagged.mean()),
         "flagged.share.corrected": planted.prevalence,
         "prevalence.reviewed": planted.prevalence,
         "precision.flagged": float(planted.offensive[flagged].mean()),
-        "accuracy": float(right[large.ratings != 3].mean()) if full else _clear_accuracy(large, prompts.prompts),
+        "accuracy": float(((planted_scores(large.V, prompts.prompts) > 0.5) == large.y).mean()),
         "overlap.only_nsfw": float((other & ~flagged).mean()),
         "overlap.both": float((other & flagged).mean()),
     }
@@ -85,13 +84,6 @@ def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
     return Planting(inputs, truth, settings, {"nsfw": "column:nsfw_score"}, null)
 
 
-def _clear_accuracy(rated: Any, prompts: Any) -> float:
-    """Accuracy on images outside the neutral band, which are the ones that are measured."""
-    clear = (rated.ratings < 2.5) | (rated.ratings > 3.5)
-    called = planted_scores(rated.V, prompts) > 0.5
-    return float((called == (rated.ratings < 2.5))[clear].mean())
-
-
 def _captions(seed: int, offensive: npt.NDArray[np.bool_], *, null: bool) -> list[str]:
     """Captions by what the image is, not by how it scores."""
     count = int(offensive.sum())
@@ -101,13 +93,10 @@ def _captions(seed: int, offensive: npt.NDArray[np.bool_], *, null: bool) -> lis
 
 
 def _images(planted: PlantedAudit, captions: list[str], other: npt.NDArray[np.bool_], rng: np.random.Generator) -> pa.Table:
-    vectors = planted.V.astype(np.float32)
-    flat = pa.array(vectors.ravel())
-    embeddings = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]).cast(pa.list_(pa.float32()))
     spread = rng.uniform(0.0, 0.5, size=len(other))
     return pa.table(
         {
-            "embedding": embeddings,
+            "embedding": _lists(planted.V),
             "label": [f"class {code}" for code in planted.codes],
             "caption": captions,
             "nsfw_score": np.where(other, 1.0 - spread / 2, spread / 2),
@@ -115,10 +104,21 @@ def _images(planted: PlantedAudit, captions: list[str], other: npt.NDArray[np.bo
     )
 
 
-def _ratings(rated: Any) -> pa.Table:
-    vectors = rated.V.astype(np.float32)
-    embeddings = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]).cast(pa.list_(pa.float32()))
-    return pa.table({"embedding": embeddings, "rating": rated.ratings})
+def _ratings(rated: PlantedRatings, rng: np.random.Generator) -> pa.Table:
+    """Ratings by what an image is, clear of the neutral band whatever it looks like; and some neutral ones.
+
+    Were ratings to follow how an image looks, as in experiment A, the error on clear cases would be smaller than on the data set,
+    and correcting by it would leave a bias.
+    """
+    n = len(rated.y)
+    ratings = np.where(rated.y, 1.8, 4.2) + rng.uniform(-0.6, 0.6, size=n)
+    ratings[rng.choice(n, size=min(NEUTRAL, n // 5), replace=False)] = 3.0
+    return pa.table({"embedding": _lists(rated.V), "rating": ratings})
+
+
+def _lists(vectors: npt.NDArray[Any]) -> pa.Array:
+    rows = vectors.astype(np.float32)
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1]).cast(pa.list_(pa.float32()))
 
 
 def _verdicts(planted: PlantedAudit, score: Floats, rng: np.random.Generator) -> pa.Table:

@@ -1,1 +1,1 @@
-"""What needs a model or an input of its own: ratings, baselines, captions, verdicts."""
+"""Measurements that need a model or training: they run beside the tables, on images."""

@@ -125,7 +125,7 @@ def train_network(
         device=recipe.device,
         precision=recipe.precision,
         checkpoints=work,
-        data_id=_data_id(job, pixels, labels) if work is not None else "",
+        data_id=_data_id(job, pixels, labels, held_out) if work is not None else "",
         task=task,
     )
     return TrainedNetwork(spec, module, mean, std, outcome, None)
@@ -210,9 +210,10 @@ def _normaliser(mean: Sequence[float], std: Sequence[float]) -> Any:
     return normalise
 
 
-def _data_id(job: Job, pixels: Any, labels: Labels) -> str:
+def _data_id(job: Job, pixels: Any, labels: Labels, held_out: npt.NDArray[np.bool_]) -> str:
     """Hash of all that decides the network besides the loop's own settings."""
     state = blake2b(repr((asdict(job.spec), asdict(job.recipe))).encode(), digest_size=8)
-    state.update(pixels.numpy().tobytes())
+    state.update(np.ascontiguousarray(pixels.numpy()).data)
+    state.update(held_out.tobytes())
     state.update(np.ascontiguousarray(labels).tobytes())
     return state.hexdigest()
