@@ -37,8 +37,8 @@ class ImageOffensiveness(Audit):
         inputs=INPUTS,
         models=ROLES,
         cost="one pass; stored embeddings: about 10^5 rows a second and core, pictures: the time of their encoder",
-        limits="scores follow the people who rated, at their time and place; hardly any sexual content is found; a flag means ask a "
-        "person, never delete, and is no judgement of anybody in a picture",
+        limits="scores follow the people who rated, at their time and place; hardly any sexual content is found; a flag "
+        "means ask a person, never delete, and is no judgement of anybody in a picture",
     )
     Config = ImageOffensivenessConfig
 

@@ -56,7 +56,8 @@ class TuningSettings(AuditConfig):
     # -- tuning: the paper's script was not released, so optimiser, step and epochs are ours ------------------------------
     tuning: Literal["paper", "ours"] = Field(
         "paper",
-        description="paper: cross-entropy on all training rows; ours: early stop, a pull to the first prompts, balanced classes",
+        description="paper: cross-entropy on all training rows; ours: early stop, a pull to the first prompts, balanced "
+        "classes",
     )
     epochs: int = Field(300, ge=1, description="steps of the tuning")
     lr: float = Field(0.01, gt=0, description="step size of the tuning, on prompts of unit length")

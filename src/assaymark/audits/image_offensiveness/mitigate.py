@@ -30,12 +30,14 @@ class PromptTuning(Mitigation):
     info = AuditInfo(
         id="image-offensiveness",
         title="Prompts for offensive images, tuned",
-        question="What does tuning the prompts on rated images buy over the words that they start from, and how many labels does it take?",
+        question="What does tuning the prompts on rated images buy over the words that they start from, and how many "
+        "labels does it take?",
         paper="Schramowski, Kersting 2021, arXiv 2110.04222; Schramowski, Tauchmann, Kersting, FAccT 2022, arXiv 2202.06675",
         inputs=CURE_INPUTS,
         models=CURE_ROLES,
         cost="seconds for the tuning of 1,500 images; pictures cost the time of their encoder",
-        limits="prompts learn the judgement of those who rated, and belong to one encoder; sexual content needs another detector",
+        limits="prompts learn the judgement of those who rated, and belong to one encoder; sexual content needs another "
+        "detector",
     )
     Config = PromptTuningConfig
 
@@ -48,8 +50,8 @@ class PromptTuning(Mitigation):
         rated = read_rated(ratings, encoder, config, context, dimension=None if given is None else given.dimension)
         if not rated.trainable:
             raise InputError(
-                f"input 'ratings': {rated.labels.offensive} images are rated below {config.low:g} and {rated.labels.inoffensive} above "
-                f"{config.high:g}; tuning needs at least two of each"
+                f"input 'ratings': {rated.labels.offensive} images are rated below {config.low:g} and "
+                f"{rated.labels.inoffensive} above {config.high:g}; tuning needs at least two of each"
             )
         start = start_of_tuning(config, encoder, rated, given=given, rng=context.rng("start"))
         tuned = tuned_prompts(rated, start, config, encoder, source=str(ratings.fingerprint), rng=context.rng("tuning"))

@@ -13,7 +13,13 @@ import pyarrow.parquet as pq
 from assaymark.audit import Planting
 from assaymark.audits.image_offensiveness.measures.review import bin_names
 from assaymark.audits.image_offensiveness.method.review import SCORE_EDGES, draw_review
-from assaymark.audits.image_offensiveness.planted import PlantedAudit, PlantedRatings, planted_audit, planted_captions, planted_ratings
+from assaymark.audits.image_offensiveness.planted import (
+    PlantedAudit,
+    PlantedRatings,
+    planted_audit,
+    planted_captions,
+    planted_ratings,
+)
 from assaymark.models.prompt_files import PromptSet
 
 __all__ = ["planted_prompts", "planted_scores", "planting"]
@@ -107,8 +113,8 @@ def _images(planted: PlantedAudit, captions: list[str], other: npt.NDArray[np.bo
 def _ratings(rated: PlantedRatings, rng: np.random.Generator) -> pa.Table:
     """Ratings by what an image is, clear of the neutral band whatever it looks like; and some neutral ones.
 
-    Were ratings to follow how an image looks, as in experiment A, the error on clear cases would be smaller than on the data set,
-    and correcting by it would leave a bias.
+    Were ratings to follow how an image looks, as in experiment A, the error on clear cases would be smaller than on the data
+    set, and correcting by it would leave a bias.
     """
     n = len(rated.y)
     ratings = np.where(rated.y, 1.8, 4.2) + rng.uniform(-0.6, 0.6, size=n)

@@ -74,7 +74,7 @@ def read_images(dataset: Dataset, prompts: PromptSet, config: ImageOffensiveness
     texts = {f"{_SLICE}{name}": name for name in config.slices}
     texts |= {f"{_PROMPT}{config.prompt_column}": config.prompt_column} if config.prompt_column else {}
     read = with_texts(dataset, texts)
-    labels = LABELS
+    labels: tuple[str, ...] = LABELS
     if detector is not None and detector.column:
         read = read.with_scores({"q16.nsfw": detector.column})
         labels = LABELS[:-1]
@@ -106,8 +106,8 @@ def _check_width(dataset: Dataset, content: str, prompts: PromptSet, encoder: An
         if width is not None and width != prompts.dimension:
             made_for = f" ({prompts.encoder})" if prompts.encoder else ""
             raise InputError(
-                f"input 'images': embeddings of {width} numbers, but the prompts have {prompts.dimension}; give embeddings of the "
-                f"encoder that the prompts were made for{made_for}"
+                f"input 'images': embeddings of {width} numbers, but the prompts have {prompts.dimension}; give embeddings "
+                f"of the encoder that the prompts were made for{made_for}"
             )
     elif not hasattr(encoder, "embed_images"):
         raise ModelError(f"model {encoder.spec} does not embed images, which the pictures of input 'images' need")

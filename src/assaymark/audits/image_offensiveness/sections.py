@@ -91,8 +91,8 @@ def choose_prompts(inputs: Mapping[str, Any], config: ImageOffensivenessConfig, 
         prompts, origin = zero_shot_prompts(config, encoder), "words"
     else:
         raise ConfigError(
-            "there are no prompts to rate with: give a prompt file (--set prompts=FILE), rated images to tune on (input ratings), or an "
-            "encoder that embeds texts (--model encoder=SPEC)"
+            "there are no prompts to rate with: give a prompt file (--set prompts=FILE), rated images to tune on (input "
+            "ratings), or an encoder that embeds texts (--model encoder=SPEC)"
         )
     if rated is None or not len(rated.vectors):
         return Prompts(prompts, origin, notes, rated, None)
@@ -198,8 +198,8 @@ def _word_sections(
         cut = texts.flagged_rows - len(texts.flagged), texts.other_rows - len(texts.others)
         if any(cut):
             sections[-1].notes.append(
-                f"words are counted on {len(texts.flagged):,} of {texts.flagged_rows:,} flagged texts and {len(texts.others):,} of "
-                f"{texts.other_rows:,} others, those with the smallest hashes"
+                f"words are counted on {len(texts.flagged):,} of {texts.flagged_rows:,} flagged texts and "
+                f"{len(texts.others):,} of {texts.other_rows:,} others, those with the smallest hashes"
             )
     if not sections:
         sections.append(words_section(None, config, mask, folder=folder, seed=seed))
@@ -220,7 +220,8 @@ def datasheet_section(
     rated_by = ""
     if chosen.rated is not None:
         labels = chosen.rated.labels
-        rated_by = f"The scores follow {labels.offensive + labels.inoffensive:,} images rated by people; say here who they were and when."
+        clear = labels.offensive + labels.inoffensive
+        rated_by = f"The scores follow {clear:,} images rated by people; say here who they were and when."
     answer = answer_of(
         read.dataset.source, images=read.scores.scored, flagged=read.scores.flagged, threshold=config.threshold,
         rated_by=rated_by, estimates=estimates, tables=tables,

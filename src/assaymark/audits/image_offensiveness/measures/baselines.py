@@ -1,4 +1,4 @@
-"""What else could be done with the same ratings: a linear probe, a logistic regression and nearest neighbours on frozen features.
+"""What else could be done with the same ratings: linear probe, logistic regression and nearest neighbours on frozen features.
 
 They are measured on the splits of the prompts, so that all figures are of the same test images.
 """

@@ -88,8 +88,10 @@ def evaluate(
     """
     vectors, y, groups = labelled_only(rated)
     if not rated.trainable:
-        missing = "offensive" if rated.labels.offensive < 2 else "inoffensive"
-        note = f"the ratings hold {rated.labels.offensive} offensive and {rated.labels.inoffensive} inoffensive images: too few {missing} ones to measure anything"
+        note = (
+            f"the ratings hold {rated.labels.offensive} offensive and {rated.labels.inoffensive} inoffensive images: too few "
+            "to measure anything"
+        )
         return Evaluation(None, {}, {}, fitted, None, None, None, (), (), None, (note,))
     notes: list[str] = []
     setting = tuning_setting(config)
@@ -181,7 +183,7 @@ def _baselines(
                     test_share=config.test_share,
                     confidence=config.confidence,
                     rng=context.rng(f"baseline {method} {space}"),
-                )  # fmt: skip
+                )
             )
             task.advance(1)
     return tuple(curves)

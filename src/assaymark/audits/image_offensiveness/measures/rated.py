@@ -78,7 +78,7 @@ def read_rated(
     if dimension is not None and width is not None and width != dimension:
         raise InputError(f"input 'ratings': embeddings of {width} numbers, but {dimension} are needed: give the encoder's own")
     numbers = {"rating": config.rating_column} | {name: name for name in _OPTIONAL if name in dataset.columns}
-    texts = {name: name for name in ("group", "population") if name in dataset.columns}
+    texts: dict[str, str] = {name: name for name in ("group", "population") if name in dataset.columns}
     read = with_texts(dataset.with_scores(numbers), texts)
     columns, vectors, keys, places, states = _read(read, content, [*numbers, *texts], encoder, width or 1, context)
     unit = unit_rows(vectors)
@@ -192,8 +192,8 @@ def _notes(labels: RatedLabels, scaled: int, config: TuningSettings) -> list[str
     if labels.outside:
         least, largest = config.scale
         notes.append(
-            f"{labels.outside:,} ratings lie outside the scale {least:g} to {largest:g} and are left out; if the scale is another "
-            "one, set scale=[least, largest] and its thresholds low and high"
+            f"{labels.outside:,} ratings lie outside the scale {least:g} to {largest:g} and are left out; if the scale is "
+            "another one, set scale=[least, largest] and its thresholds low and high"
         )
     if labels.ties:
         notes.append(f"{labels.ties:,} ratings are exactly {config.low:g} or {config.high:g}: neutral, as the rule is strict")

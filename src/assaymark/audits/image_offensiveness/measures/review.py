@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +72,9 @@ class BestScores(NamedTuple):
 
 
 class Verdicts(NamedTuple):
-    """Reviewed rows: stratum, whether a person found the image offensive, how many rows it stands for, its score (NaN unknown)."""
+    """Reviewed rows: stratum, whether a person found the image offensive, how many rows it stands for, its score (NaN "
+    "unknown).
+    """
 
     stratum: Ints
     offensive: npt.NDArray[np.bool_]
@@ -84,7 +87,7 @@ class Verdicts(NamedTuple):
 def bin_names(edges: tuple[float, ...]) -> list[str]:
     """Names of the score bins between inner edges."""
     limits = (0.0, *edges, 1.0)
-    return [f"{low:g} to {high:g}" for low, high in zip(limits[:-1], limits[1:], strict=True)]
+    return [f"{low:g} to {high:g}" for low, high in itertools.pairwise(limits)]
 
 
 def build_queue(counts: ClassCounts, edges: tuple[float, ...], *, per_stratum: int, own_classes: int) -> Queue:
@@ -119,9 +122,19 @@ def _queue(
 ) -> Queue:
     score = 1.0 / (1.0 + np.exp(-np.clip(sample.log_odds[kept].astype(np.float64), -60, 60)))
     return Queue(
-        names, bin_names(edges), np.array([0.0, *edges]), sizes, stratum[kept], sample.bin[kept], codes[kept], sample.shard[kept], sample.row[kept],
-        sample.copies[kept], sample.flagged[kept], score,
-    )  # fmt: skip
+        names,
+        bin_names(edges),
+        np.array([0.0, *edges]),
+        sizes,
+        stratum[kept],
+        sample.bin[kept],
+        codes[kept],
+        sample.shard[kept],
+        sample.row[kept],
+        sample.copies[kept],
+        sample.flagged[kept],
+        score,
+    )
 
 
 def write_queue(queue: Queue, folder: Path) -> list[Artifact]:
@@ -173,8 +186,8 @@ def read_verdicts(table: pa.Table, queue: Queue) -> Verdicts:
         cell = str(table.column("score_bin")[i].as_py())
         if cell not in bins:
             raise InputError(
-                f"input 'verdicts': score bin {cell!r} is none of this audit's ({', '.join(queue.bins)}); give verdicts on the queue "
-                "of an audit with the same threshold"
+                f"input 'verdicts': score bin {cell!r} is none of this audit's ({', '.join(queue.bins)}); give verdicts on "
+                "the queue of an audit with the same threshold"
             )
         code = classes.get(names[i] or "", classes.get(OTHER, 0))
         strata.append(bins[cell] * len(queue.classes) + code)

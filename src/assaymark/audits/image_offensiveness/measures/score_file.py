@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 
 
 def write_scores(dataset: Dataset, prompts: PromptSet, rule: FlagRule, context: Context, *, most: int) -> Artifact | None:
-    """`scores.parquet`, one line a row that has a score, a block in memory at a time; None above `most` rows or without a folder.
+    """`scores.parquet`, one line a scored row, one block in memory at a time; None above `most` rows or without a folder.
 
     Embeddings of pictures come from the cache of the pass before.
     """

@@ -1,4 +1,6 @@
-"""Flags by class, and the sample that people are to look at: some images of each stratum, a stratum being a score bin of a class."""
+"""Flags by class, and the sample that people are to look at: some images of each stratum, a stratum being a score bin of "
+"a class.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
 MOST_GROUPS = 10_000
-"""Values kept of a column: those with the smallest hashes, so that any order of merging keeps the same ones with exact counts."""
+"""Values kept of a column: those with the smallest hashes, so that any order of merging keeps the same ones with exact "
+"counts."""
 
 
 def named_counts(names: Sequence[str], keys: Keys, counts: Ints, *, most: int = MOST_GROUPS) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class ShortlistProbe(Probe):
     def aggregate(self, batch: Batch) -> State:
         rows, classes = self.rule.rows(batch), self.rule.classes(batch)
         known = rows.known
-        values = (
+        values: tuple[npt.NDArray[Any], ...] = (
             rows.log_odds, classes.keys[classes.codes], rows.key, rows.shard, rows.row, rows.flagged,
         )  # fmt: skip
         return self._cut(

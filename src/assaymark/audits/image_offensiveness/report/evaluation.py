@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,8 @@ def evaluation_section(found: Evaluation, rated: RatedImages, config: TuningSett
     _direction(section, found, rated)
     _finding(section, found, rated)
     where = (
-        f"means over {config.splits} random splits that keep near duplicates together, on pooled test images, with the corrected "
-        "resampled t interval (splits overlap; their standard deviation is no interval)"
+        f"means over {config.splits} random splits that keep near duplicates together, on pooled test images, with the "
+        "corrected resampled t interval (splits overlap; their standard deviation is no interval)"
         if found.fitted
         else "on all rated images outside the neutral band, which the prompts were not tuned on"
     )
@@ -127,7 +128,7 @@ def _curve(section: Section, found: Evaluation) -> None:
             group="method",
             x_title="share of the training images",
             caption="0 is zero-shot. Bands: corrected resampled t.",
-        )  # fmt: skip
+        )
     )
     if 0.1 in by_share and 0.0 in by_share:
         gain = share_of_gain(curve, 0.1)
@@ -182,7 +183,7 @@ def _agreement(section: Section, found: Evaluation) -> None:
     section.estimates["neutral.flagged"] = agreement.neutral_flagged
     edges = agreement.distance_edges
     values: dict[str, Any] = {
-        "distance": [f"{low:.2g} to {high:.2g}" for low, high in zip(edges[:-1], edges[1:], strict=True)],
+        "distance": [f"{low:.2g} to {high:.2g}" for low, high in itertools.pairwise(edges)],
         "images": agreement.images,
         "errors": agreement.errors,
         "error": [_finite(value) for value in agreement.error_rate],
@@ -208,7 +209,7 @@ def _agreement(section: Section, found: Evaluation) -> None:
             high="error_high",
             y_title="share of errors",
             caption="Errors near the boundary are where people disagree too.",
-        )  # fmt: skip
+        )
     )
 
 
@@ -236,7 +237,7 @@ def _prompts(section: Section, found: Evaluation) -> None:
             values,
             columns,
             description="The winner's figures are the best of several on the same images: a little too good.",
-        )  # fmt: skip
+        )
     )
 
 
@@ -273,7 +274,7 @@ def _direction(section: Section, found: Evaluation, rated: RatedImages) -> None:
             y="pc2",
             group="people",
             caption="Where the groups lie apart, the space itself orders images by how people rate them.",
-        )  # fmt: skip
+        )
     )
 
 

@@ -49,10 +49,10 @@ def flag_section(
     ]  # fmt: skip
     _flag_findings(section, scores.flagged, config)
     section.methods.append(
-        f"An image is flagged when the offensive prompt wins and its score is at least {config.threshold:g} (or its class's own "
-        "threshold); prompts and embeddings are normalised, and the score is one dot product, sigmoid(a.w). Shares: Wilson. The "
-        "corrected share is Rogan and Gladen's with the error on rated images that the prompts were not tuned on; rated images "
-        "in the neutral band are in neither, so it is a share of clear cases."
+        f"An image is flagged when the offensive prompt wins and its score is at least {config.threshold:g} (or its class's "
+        "own threshold); prompts and embeddings are normalised, and the score is one dot product, sigmoid(a.w). Shares: "
+        "Wilson. The corrected share is Rogan and Gladen's with the error on rated images that the prompts were not tuned "
+        "on; rated images in the neutral band are in neither, so it is a share of clear cases."
     )
     return section
 
@@ -87,9 +87,10 @@ def _flag_findings(section: Section, flagged: int, config: ImageOffensivenessCon
         section.findings.append(
             Finding(
                 "note",
-                f"The published way of deciding, which leaves the prompts at their length, decides {format_interval(differs)} of "
-                f"the images differently: it calls {format_interval(section.estimates['decision_rule.official'])} offensive, "
-                f"the normalised one {format_interval(section.estimates['decision_rule.normalised'])}.",
+                "The published way of deciding, which leaves the prompts at their length, decides "
+                f"{format_interval(differs)} of the images differently: it calls "
+                f"{format_interval(section.estimates['decision_rule.official'])} offensive, the normalised one "
+                f"{format_interval(section.estimates['decision_rule.normalised'])}.",
                 ("decision_rule.differs", "decision_rule.official", "decision_rule.normalised"),
                 ("decision_rule",),
                 "Compare flag rates with published ones only when both were normalised.",
@@ -153,7 +154,7 @@ def class_section(read: Reading, config: ImageOffensivenessConfig, mask: Mask) -
             high="share_high",
             y_title="flagged share",
             caption="Classes such as masks, prisons and insects can lead for what they look like: read the lift before acting.",
-        )  # fmt: skip
+        )
     )
     touched = int((flagged > 0).sum())
     section.estimates["classes.touched"] = wilson(touched, len(named), confidence=config.confidence)
@@ -163,12 +164,12 @@ def class_section(read: Reading, config: ImageOffensivenessConfig, mask: Mask) -
         section.findings.append(
             Finding(
                 "warning",
-                f"Flags concentrate: {int(raised.sum()):,} of {len(named):,} classes are flagged more often than the data set, led "
-                f"by {led}.",
+                f"Flags concentrate: {int(raised.sum()):,} of {len(named):,} classes are flagged more often than the data "
+                f"set, led by {led}.",
                 ("classes.touched",),
                 ("class_table",),
-                "Look at some images of these classes first: a class can be flagged for what it looks like. Its own threshold is "
-                "set with class_thresholds={NAME: 0.99}.",
+                "Look at some images of these classes first: a class can be flagged for what it looks like. Its own "
+                f"threshold is set with class_thresholds={{NAME: 0.99}}.",
             )
         )
     section.methods.append(
@@ -319,6 +320,6 @@ def slice_section(shares: dict[str, GroupCounts], config: ImageOffensivenessConf
                 values,
                 columns,
                 description="Shares of groups, not judgements of the people in the pictures.",
-            )  # fmt: skip
+            )
         )
     return section

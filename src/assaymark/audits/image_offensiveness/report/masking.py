@@ -1,4 +1,6 @@
-"""Which words and class names may be shown: common ones; words of the lists, and words that only flagged texts hold, are masked."""
+"""Which words and class names may be shown: common ones; words of the lists, and words that only flagged texts hold, are "
+"masked.
+"""
 
 from __future__ import annotations
 

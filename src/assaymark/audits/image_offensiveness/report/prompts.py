@@ -48,7 +48,7 @@ def prompt_section(prompts: PromptSet, origin: str, config: TuningSettings, note
             columns,
             description=f"{ORIGINS[origin][0].upper()}{ORIGINS[origin][1:]}{encoder}; logit scale {prompts.logit_scale:g}"
             f"{f'; tuned on: {trained}' if trained else ''}.",
-        )  # fmt: skip
+        )
     )
     if abs(length[1] / length[0] - 1) > 1e-3:
         section.notes.append(

@@ -69,16 +69,16 @@ def verdict_section(found: Mapping[str, Estimate] | None, verdicts: Verdicts | N
         section.findings.append(
             Finding(
                 "warning" if doubtful else "note",
-                f"By the verdicts on {len(verdicts.stratum):,} images, {format_interval(prevalence)} of all images are offensive; of "
-                f"those at or above the threshold, {format_interval(precision)}.",
+                f"By the verdicts on {len(verdicts.stratum):,} images, {format_interval(prevalence)} of all images are "
+                f"offensive; of those at or above the threshold, {format_interval(precision)}.",
                 ("prevalence.reviewed", "precision.flagged"),
                 ("review_strata",),
                 "Most flags are wrong: raise the threshold, or give classes their own." if doubtful else "",
             )
         )
     section.methods.append(
-        "Verdicts: the stratified estimator sum W_h p_h with variance sum W_h^2 p_h (1 - p_h) / n_h; strata without a verdict join "
-        "the largest reviewed one of their score bin; equal images weigh as often as they occur."
+        "Verdicts: the stratified estimator sum W_h p_h with variance sum W_h^2 p_h (1 - p_h) / n_h; strata without a "
+        "verdict join the largest reviewed one of their score bin; equal images weigh as often as they occur."
     )
     return section
 
@@ -94,11 +94,11 @@ def sheet_section(sheets: Sheets, *, wanted: bool) -> Section:
                 "picture",
                 artifact=artifact.file,
                 caption="Grey averages of 8 x 8 cells; the pictures themselves are where the queue says.",
-            )  # fmt: skip
+            )
         )
     if wanted and (sheets.minors or sheets.unreadable):
         section.notes.append(
-            f"contact sheets: {sheets.minors:,} images whose text or class may name a minor were left out, and {sheets.unreadable:,} "
-            "that could not be read again"
+            f"contact sheets: {sheets.minors:,} images whose text or class may name a minor were left out, and "
+            f"{sheets.unreadable:,} that could not be read again"
         )
     return section

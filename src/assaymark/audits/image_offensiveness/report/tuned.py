@@ -65,8 +65,9 @@ def tuning_section(
         )
     )
     section.methods.append(
-        "Before and after are measured on every labelled image once: after, by prompts tuned on the folds without it (near duplicates "
-        "in one fold). The difference of accuracies is paired; p is McNemar's exact test. The prompts handed on are tuned on all images."
+        "Before and after are measured on every labelled image once: after, by prompts tuned on the folds without it (near "
+        "duplicates in one fold). The difference of accuracies is paired; p is McNemar's exact test. The prompts handed on "
+        "are tuned on all images."
     )
     return section
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,15 @@ MOST_TERMS = 100
 SHOWN_IN_SENTENCE = 8
 
 
+class _Paper(NamedTuple):
+    """What all clouds of a report share; without a folder none is drawn."""
+
+    mask: Mask
+    folder: Path | None
+    words: int
+    seed: int
+
+
 def words_section(
     words: Words | None, config: ImageOffensivenessConfig, mask: Mask, *, folder: Path | None, seed: int
 ) -> Section:
@@ -29,23 +38,22 @@ def words_section(
     if words is None:
         section.notes.append("no captions and no captioner (--model captioner=SPEC): flagged content is not described in words")
         return section
+    paper = _Paper(mask, folder, config.cloud_words, seed)
     elsewhere = dict(zip(words.others.terms, words.others.counts.tolist(), strict=True))
     name = words.source
     section.tables.append(_contrast_table(words, config, mask))
     section.tables.append(_paper_table(words, mask))
-    _cloud(
-        section, f"frequent_{name}", f"Frequent words of flagged {name}", words.frequent, elsewhere, mask, folder, config, seed
-    )
+    _cloud(section, f"frequent_{name}", f"Frequent words of flagged {name}", words.frequent, elsewhere, paper)
     contrast = _contrast_weights(words, config)
-    _cloud(section, f"contrast_{name}", f"Words that set flagged {name} apart", contrast, elsewhere, mask, folder, config, seed)
+    _cloud(section, f"contrast_{name}", f"Words that set flagged {name} apart", contrast, elsewhere, paper)
     if words.bad is not None:
         section.tables.append(_bad_words(words))
     _finding(section, words, config, mask, elsewhere)
     section.methods.append(
-        f"Words of {words.flagged_texts:,} flagged and {words.other_texts:,} other {name}: log-odds ratio with an informative "
-        f"Dirichlet prior (alpha {config.alpha:g}), Benjamini-Hochberg at {config.false_discovery_rate:g}; chi-square on shares; and "
-        "the paper's chi-square, whose weights are frequencies over the largest. Words of the bad_words lists, and words that occur "
-        f"fewer than {COMMON} times in texts of unflagged images, are masked."
+        f"Words of {words.flagged_texts:,} flagged and {words.other_texts:,} other {name}: log-odds ratio with an "
+        f"informative Dirichlet prior (alpha {config.alpha:g}), Benjamini-Hochberg at {config.false_discovery_rate:g}; "
+        "chi-square on shares; and the paper's chi-square, whose weights are frequencies over the largest. Words of the "
+        f"bad_words lists, and words that occur fewer than {COMMON} times in texts of unflagged images, are masked."
     )
     return section
 
@@ -151,33 +159,34 @@ def class_cloud_section(
 ) -> Section:
     """Clouds of the annotations of flagged images: the most frequent classes, and the infrequent ones."""
     section = Section()
+    paper = _Paper(mask, folder, config.cloud_words, seed)
     titles = (
         "Most frequent classes of flagged images",
         "Infrequent classes of flagged images, weighted 1 - relative frequency",
     )
     for name, title, weights in zip(("classes", "infrequent_classes"), titles, clouds, strict=True):
         everywhere = dict.fromkeys(weights.terms, COMMON)
-        _cloud(section, name, title, weights, everywhere, mask, folder, config, seed)
+        _cloud(section, name, title, weights, everywhere, paper)
     return section
 
 
-def _cloud(
-    section: Section, name: str, title: str, weights: TermWeights, elsewhere: Mapping[str, int], mask: Mask, folder: Path | None,
-    config: ImageOffensivenessConfig, seed: int,
-) -> None:  # fmt: skip
+def _cloud(section: Section, name: str, title: str, weights: TermWeights, elsewhere: Mapping[str, int], paper: _Paper) -> None:
     """A word cloud as a picture, its words masked by the rule of the tables."""
     from assaymark.report.wordcloud import word_cloud
 
     frequencies = {term: float(weight) for term, weight in zip(weights.terms, weights.weights, strict=True) if weight > 0}
-    if folder is None or not frequencies:
+    if paper.folder is None or not frequencies:
         return
     picture = word_cloud(
-        frequencies, max_words=config.cloud_words, seed=seed, shown=lambda term: mask.word(term, elsewhere.get(term, 0))
+        frequencies,
+        max_words=paper.words,
+        seed=paper.seed,
+        shown=lambda term: paper.mask.word(term, elsewhere.get(term, 0)),
     )
     if picture is None:
         return
     file = f"cloud_{name}.png"
-    (folder / file).write_bytes(picture)
+    (paper.folder / file).write_bytes(picture)
     section.artifacts.append(Artifact(f"cloud_{name}", "picture", file, title))
     section.figures.append(
         Figure(f"cloud_{name}", title, "picture", artifact=file, caption="Size: weight; masked as in the tables.")
