@@ -164,14 +164,15 @@ def execute(
     result = _redacted(_impersonal(result, base), context)
     if info.limits:
         result = result.replace(notes=(*result.notes, f"limits: {info.limits}"))
+    homes = [home for home in (base, None if folder is None else folder.resolve()) if home is not None]
     return result.replace(
         provenance=Provenance(
             audit=info.id,
             version=version(),
             seed=seed,
-            settings=_portable(_shown_settings(config, context), base),
-            inputs={name: _portable(_describe_input(value), base) for name, value in opened.items()},
-            models={role: _describe_model(adapter) for role, adapter in adapters.items()},
+            settings=_portable(_shown_settings(config, context), *homes),
+            inputs={name: _portable(_describe_input(value), *homes) for name, value in opened.items()},
+            models={role: _portable(_describe_model(adapter), *homes) for role, adapter in adapters.items()},
             libraries=_libraries(),
             engine=_CREDENTIALS.sub("", engine),
             started=started.isoformat(timespec="seconds"),
@@ -239,15 +240,25 @@ def _shown_settings(config: AuditConfig, context: Context) -> dict[str, Any]:
     return config.model_dump(mode="json") if context.reveal else config.shown(hashed=partial(hash_content, salt=context.salt))
 
 
-def _portable(value: Any, base: Path | None) -> Any:
-    """Settings with paths below `base` made relative again: the report tells nothing about the user's folders."""
-    if isinstance(value, str) and base is not None and value.startswith(f"{base}{os.sep}"):
-        return value[len(str(base)) + 1 :]
+def _portable(value: Any, *homes: Path) -> Any:
+    """Settings and specs with paths below one of `homes` made relative: the report tells nothing about the user's folders."""
+    if isinstance(value, str):
+        for home in homes:
+            value = _below(value, f"{home}{os.sep}")
+        return value
     if isinstance(value, Mapping):
-        return {key: _portable(item, base) for key, item in value.items()}
+        return {key: _portable(item, *homes) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_portable(item, base) for item in value]
+        return [_portable(item, *homes) for item in value]
     return value
+
+
+def _below(text: str, home: str) -> str:
+    """`text` without `home` where it is a path below it, or a model spec whose target is."""
+    scheme, colon, rest = text.partition(":")
+    if text.startswith(home):
+        return text[len(home) :]
+    return f"{scheme}:{rest[len(home) :]}" if colon and scheme.isalnum() and rest.startswith(home) else text
 
 
 def _impersonal(result: Result, base: Path | None) -> Result:

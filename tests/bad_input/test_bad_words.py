@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from outcomes import refused, survived
 
+from assaymark.models.spec import ADAPTERS
+
 
 @pytest.mark.parametrize(
     ("setting", "says"),
@@ -56,7 +58,7 @@ def test_settings_given_oddly_but_well(audit) -> None:
         ("scorr=fake:text-keywords", "unknown model role 'scorr'; known: dual_encoder, image_unsafe, text_toxicity"),
         ("text_toxicity", "write it as ROLE=SPEC"),
         ("text_toxicity=", "write it as ROLE=SPEC"),
-        ("text_toxicity=foo:bar", "unknown model scheme 'foo'; known: column, fake, hf, onnx, openclip, py"),
+        ("text_toxicity=foo:bar", f"unknown model scheme 'foo'; known: {', '.join(sorted(ADAPTERS))}"),
         ("text_toxicity=hf:", "says nothing after the colon"),
         ("text_toxicity=nobody/nothing", "for a hub model write hf:nobody/nothing"),
         ("text_toxicity=./nofolder", "has no scheme and is neither a model folder nor a model file"),

@@ -110,6 +110,72 @@ def dual_encoder(tmp_path: Path, torch: Any) -> Callable[..., Path]:
     return save
 
 
+@pytest.fixture
+def vision_model(tmp_path: Path, torch: Any) -> Callable[..., Path]:
+    """Save a tiny vision model by the name of its class, with its image processor; further settings go to its config."""
+
+    def save(class_name: str, name: str = "vision", *, seed: int = 0, **settings: Any) -> Path:
+        import transformers
+
+        sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+        if class_name.startswith("ResNet"):
+            sizes = {"embedding_size": 8, "hidden_sizes": [8, 12], "depths": [1, 1], "layer_type": "basic"}
+        elif class_name.startswith("CLIP"):
+            sizes = {"vision_config": {**sizes, "image_size": 16, "patch_size": 8}}
+        else:
+            sizes |= {"image_size": 16, "patch_size": 8}
+        torch.manual_seed(seed)
+        model_class = getattr(transformers, class_name)
+        model = model_class(model_class.config_class(**sizes, **settings))
+        with torch.no_grad():  # published statistics of batches are not 0 and 1 either
+            for part in model.modules():
+                if isinstance(part, torch.nn.BatchNorm2d):
+                    part.running_mean.normal_(0, 0.1)
+        folder = tmp_path / name
+        model.save_pretrained(folder)
+        square = {"height": 16, "width": 16}
+        transformers.ViTImageProcessorPil(size=square).save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture
+def captioner(tmp_path: Path, torch: Any) -> Callable[..., Path]:
+    """Save a tiny captioner of a family, its weights large enough that pictures matter."""
+
+    def save(family: str, *, seed: int = 0) -> Path:
+        import transformers
+
+        size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+        vision = {**size, "image_size": 16, "patch_size": 8}
+        words = {**size, "vocab_size": 26, "max_position_embeddings": 40, "initializer_range": 1.0}
+        special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+        torch.manual_seed(seed)
+        if family == "blip":
+            text = {**words, **special, "sep_token_id": 3, "encoder_hidden_size": 16}
+            model = transformers.BlipForConditionalGeneration(
+                transformers.BlipConfig(text_config=text, vision_config={**vision, "initializer_range": 1.0}, projection_dim=16)
+            )
+        elif family == "git":
+            config = transformers.GitConfig(vision_config=vision, num_image_with_embedding=None, **words, **special)
+            model = transformers.GitForCausalLM(config)
+        else:
+            decoder = transformers.BertConfig(**words, **special, is_decoder=True, add_cross_attention=True)
+            pair = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+                transformers.ViTConfig(**vision, initializer_range=1.0), decoder
+            )
+            pair.decoder_start_token_id, pair.pad_token_id, pair.eos_token_id = 2, 0, 3
+            model = transformers.VisionEncoderDecoderModel(config=pair)
+        folder = tmp_path / f"{family}{seed}"
+        model.save_pretrained(folder)
+        transformers.ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(folder)
+        save_tokenizer(folder, longest=40)
+        return folder
+
+    return save
+
+
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
     rng = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from PIL import Image
 from assaymark.audit import ModelRole
 from assaymark.errors import ModelError
 from assaymark.models import capabilities_of, open_model, open_role
-from assaymark.models.guard import METHODS
+from assaymark.models.guard import capability_methods
 from assaymark.models.protocols import CAPABILITIES, EmbedsTexts, ScoresTexts
 from assaymark.store.cache import ModelCache
 
@@ -153,7 +153,7 @@ def test_a_model_that_answers_with_another_shape_is_named() -> None:
 def test_every_capability_that_answers_can_be_guarded() -> None:
     for name, protocol in CAPABILITIES.items():
         methods = [member for member in vars(protocol) if callable(vars(protocol)[member]) and not member.startswith("_")]
-        assert methods == ([METHODS[name].name] if name in METHODS else []), name
+        assert tuple(methods) == capability_methods(name), name
 
 
 def test_transformers_roles_cache_count_and_pickle(classifier: Any, texts: list[str], tmp_path: Path) -> None:
@@ -173,3 +173,86 @@ def test_loading_settings_are_checked(setting: str, value: Any) -> None:
 
     with pytest.raises(ConfigError, match=f"{setting} is {value!r}"):
         open_model("fake:text-keywords", **{setting: value})
+
+
+CAPTION_ROLE = ModelRole("captioner", "says what a picture shows", all_of=("captions-images",))
+
+
+class Scripted:
+    """Captions that count how often they were asked for."""
+
+    spec, fingerprint = "test:captions", "captions-1"
+
+    def __init__(self, *, breaks_at: int | None = None) -> None:
+        self.asked, self.breaks_at = 0, breaks_at
+
+    def caption_images(self, images: Any, *, prompt: str = "A picture of", samples: int = 2, seed: int = 0) -> list[list[str]]:
+        if self.breaks_at is not None and self.asked >= self.breaks_at:
+            raise RuntimeError("interrupted")
+        self.asked += len(images)
+        return [[f"{prompt} {image.size[0]} wide \u00e4 \ud83d {seed}"] * samples for image in images]
+
+
+def squares(n: int) -> list[Image.Image]:
+    return [Image.new("RGB", (width + 1, 2)) for width in range(n)]
+
+
+def test_captions_are_cached_by_content_and_parameters(tmp_path: Path) -> None:
+    cache = ModelCache(tmp_path / "c.sqlite")
+    model = open_role(CAPTION_ROLE, Scripted(), cache=cache)
+    images = squares(3)
+    expected = Scripted().caption_images([*images, images[0]], samples=3)
+    assert model.caption_images([*images, images[0]], samples=3) == expected
+    assert (model.calls, model.cached) == (3, 1)
+    assert model.caption_images(images[::-1], samples=3) == expected[2::-1]
+    assert (model.calls, model.cached) == (3, 4)
+    for other in ({"samples": 2}, {"samples": 3, "seed": 1}, {"samples": 3, "prompt": "Here is"}):
+        assert model.caption_images(images, **other) == Scripted().caption_images(images, **other)
+    assert model.calls == 12
+    again = open_role(CAPTION_ROLE, Scripted(breaks_at=0), cache=ModelCache(tmp_path / "c.sqlite"))
+    assert again.caption_images(images, seed=1, samples=3) == Scripted().caption_images(images, seed=1, samples=3)
+    assert again.calls == 0
+    assert model.caption_images([]) == []
+
+
+def test_an_interrupted_captioning_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    cache, images = ModelCache(tmp_path / "c.sqlite"), squares(20)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        open_role(CAPTION_ROLE, Scripted(breaks_at=8), cache=cache).caption_images(images)
+    resumed = open_role(CAPTION_ROLE, Scripted(), cache=cache)
+    assert resumed.caption_images(images) == Scripted().caption_images(images)
+    assert (resumed.calls, resumed.cached) == (12, 8)
+
+
+def test_answers_are_not_shared_between_callers(tmp_path: Path) -> None:
+    model = open_role(CAPTION_ROLE, Scripted())
+    first, second = model.caption_images([squares(1)[0]] * 2)
+    first.append("changed")
+    assert len(second) == 2
+
+
+def test_captions_of_another_form_are_named() -> None:
+    class Flat(Scripted):
+        def caption_images(self, images: Any, **parameters: Any) -> Any:
+            return [["one"]]
+
+    with pytest.raises(ModelError, match="caption_images must answer with a list of texts for each of 2 items"):
+        open_role(CAPTION_ROLE, Flat()).caption_images(squares(2))
+
+
+def test_methods_that_give_no_answers_are_handed_through() -> None:
+    class Trainable:
+        spec, fingerprint, dimension = "test:trainable", "trainable-1", 3
+
+        def feature_module(self) -> str:
+            return "module"
+
+        def prepare_images(self, images: Any) -> int:
+            return len(images)
+
+    role = ModelRole("backbone", "is trained further", all_of=("trains-images",))
+    model = open_role(role, Trainable())
+    assert (model.feature_module(), model.prepare_images(squares(2)), model.dimension) == ("module", 2, 3)
+    assert (model.calls, model.cached) == (0, 0)
+    copy = pickle.loads(pickle.dumps(open_role(CAPTION_ROLE, "fake:captioner")))
+    assert copy.caption_images(squares(2)) == open_model("fake:captioner").caption_images(squares(2))

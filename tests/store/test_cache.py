@@ -156,3 +156,59 @@ def test_prune_deletes_the_oldest_first(tmp_path: Path) -> None:
 def test_rows_must_match_keys(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="2 keys"):
         ModelCache(tmp_path / "c.sqlite").put_many("m", "c", keys(2), np.ones((3, 1), np.float32))
+
+
+def test_texts_come_back_in_order(tmp_path: Path) -> None:
+    cache = ModelCache(tmp_path / "c.sqlite")
+    texts = [["a b", "\u00e9\u4e2d"], [], ["lone \ud83d surrogate"]]
+    cache.put_texts("m", "captions", keys(3), texts)
+    assert cache.get_texts("m", "captions", [*keys(3)[::-1], b"unknown"]) == [*texts[::-1], None]
+    assert cache.get_texts("m", "other", keys(1)) == [None]
+    assert not cache.get_many("m", "captions", keys(3)).found.any()
+    cache.put_texts("m", "captions", keys(1), [["later"]])
+    assert cache.get_texts("m", "captions", keys(1)) == [texts[0]]
+    with pytest.raises(ValueError, match="2 keys"):
+        cache.put_texts("m", "captions", keys(2), [["one"]])
+
+
+def test_a_cache_from_before_texts_keeps_its_answers(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    cache = ModelCache(path)
+    cache.put_many("m", "c", keys(2), np.ones((2, 1), np.float32))
+    cache.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE texts")
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    connection.close()
+    later = ModelCache(path)
+    assert later.get_many("m", "c", keys(2)).found.all()
+    later.put_texts("m", "c", keys(1), [["a"]])
+    assert later.get_texts("m", "c", keys(1)) == [["a"]]
+    later.close()
+    with sqlite3.connect(path) as connection:  # what an Assaymark without texts looks at
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    connection.close()
+
+
+def test_a_damaged_text_counts_as_absent(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    cache = ModelCache(path)
+    cache.put_texts("m", "c", keys(3), [["a"], ["b"], ["c"]])
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE texts SET value = ? WHERE key = ?", (b'["a', keys(3)[0]))
+        connection.execute("UPDATE texts SET value = ? WHERE key = ?", (b"[1]", keys(3)[1]))
+    connection.close()
+    assert cache.get_texts("m", "c", keys(3)) == [None, None, ["c"]]
+
+
+def test_prune_keeps_texts_longest(tmp_path: Path) -> None:
+    cache = ModelCache(tmp_path / "c.sqlite")
+    cache.put_texts("m", "c", keys(10), [["abcd"]] * 10)  # 8 bytes of JSON and 16 of key each
+    cache.put_many("m", "c", keys(10), np.ones((10, 2), np.float32))  # 24 bytes each
+    assert cache.size() == (20, 20 * 24)
+    assert cache.prune(keep_bytes=12 * 24) == 8
+    assert all(cache.get_texts("m", "c", keys(10)))
+    assert cache.get_many("m", "c", keys(10)).found.sum() == 2
+    assert cache.prune(keep_bytes=4 * 24) == 8
+    assert [said is not None for said in cache.get_texts("m", "c", keys(10))] == [False] * 6 + [True] * 4
+    assert cache.size() == (4, 4 * 24)

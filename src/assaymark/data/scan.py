@@ -145,7 +145,8 @@ def _prepare(
         raise ValueError("two probes of one scan have the same name")
     scored = {column for scorer in scorers for column in scorer.columns}
     given = scored | {"shard", "row", "sampled"}
-    required = {c for probe in probes for c in probe.columns if c not in given} | {scorer.concept for scorer in scorers}
+    needed = {c for probe in probes for c in probe.columns if c not in given}
+    required = needed | {concept for scorer in scorers for concept in scorer.concepts}
     optional = {c for probe in probes for c in probe.optional if c in dataset} - given
     dataset.require(*sorted(required))
     daft = choose_engine(engine)
@@ -272,11 +273,11 @@ def _scoring(run: _Pass, scorer: Scorer) -> Any:
 
     class Score:
         @daft.method.batch(return_dtype=kind)  # type: ignore[untyped-decorator]
-        def __call__(self, values: Any, sampled: Any) -> Any:
-            return score_column(scorer, values.to_arrow(), sampled.to_arrow() if sampling else None)
+        def __call__(self, sampled: Any, *values: Any) -> Any:
+            return score_column(scorer, [column.to_arrow() for column in values], sampled.to_arrow() if sampling else None)
 
     score = daft.cls(Score, use_process=False)()
-    return score(daft.col(scorer.concept), daft.col("sampled" if sampling else "row"))
+    return score(daft.col("sampled" if sampling else "row"), *(daft.col(concept) for concept in scorer.concepts))
 
 
 def _aggregate(run: _Pass, names: list[str]) -> tuple[Any, Callable[[], None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +24,22 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model that scores a concept; adds the float32 columns `NAME.LABEL` to every batch.
+    """A model that scores a concept, or several together; adds the float32 columns `NAME.LABEL` to every batch.
 
-    `score` takes an Arrow array and returns float32 of shape (n, n_labels), NaN where a value could not be scored. It is
-    pickled to workers, so it carries settings and loads its model on first use. Rows that are not sampled are null.
+    `score` takes an Arrow array for each concept and returns float32 of shape (n, n_labels), NaN where a value could not be
+    scored. It is pickled to workers, so it carries settings and loads its model on first use. Rows that are not sampled are
+    null.
     """
 
     name: str
-    concept: str
+    concept: str | tuple[str, ...]
     labels: tuple[str, ...]
-    score: Callable[[pa.Array], npt.NDArray[np.float32]]
+    score: Callable[..., npt.NDArray[np.float32]]
     batch_size: int = 256
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        return (self.concept,) if isinstance(self.concept, str) else self.concept
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -67,15 +72,15 @@ def draw(sample: Sample, dataset: Dataset) -> dict[int, npt.NDArray[np.int64]]:
     return drawn
 
 
-def score_column(scorer: Scorer, values: pa.Array, sampled: pa.Array | None) -> pa.Array:
-    """fixed_size_list<float32>[n_labels]: the scores of the sampled rows, null elsewhere."""
-    rows, width = len(values), len(scorer.labels)
+def score_column(scorer: Scorer, values: Sequence[pa.Array], sampled: pa.Array | None) -> pa.Array:
+    """fixed_size_list<float32>[n_labels]: the scores of the sampled rows, null elsewhere. One array for each concept."""
+    rows, width = len(values[0]), len(scorer.labels)
     chosen = np.arange(rows) if sampled is None else np.flatnonzero(sampled.to_numpy(zero_copy_only=False))
     scores = np.full((rows, width), np.nan, np.float32)
     for start in range(0, len(chosen), scorer.batch_size):
         block = chosen[start : start + scorer.batch_size]
         with _ONE_AT_A_TIME:
-            answer = np.asarray(scorer.score(values.take(pa.array(block))), np.float32)
+            answer = np.asarray(scorer.score(*(column.take(pa.array(block)) for column in values)), np.float32)
         if answer.shape != (len(block), width):
             raise ValueError(
                 f"scorer {scorer.name!r} answered with shape {answer.shape} for {len(block)} values and {width} labels"

@@ -26,6 +26,19 @@ __all__ = ["Checkpoint", "find_checkpoint", "open_checkpoint", "prepare_environm
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 _PREPROCESSING = ("*token*.json", "*processor*.json", "special_tokens_map.json", "*.txt", "*.model", "vocab.json")
+_BY_ARCHITECTURE = {
+    "ForSequenceClassification": "text_classifier:TextClassifier",
+    "ForImageClassification": "image_classifier:ImageClassifier",
+    "BlipForConditionalGeneration": "captioner:Captioner",
+    "GitForCausalLM": "captioner:Captioner",
+    "VisionEncoderDecoderModel": "captioner:Captioner",
+    "StableDiffusionSafetyChecker": "safety_checker:open_safety_checker",
+}
+"""Ending of an architecture to the adapter; the first that fits."""
+_SUPPORTED = (
+    "...ForSequenceClassification, ...ForImageClassification, vision models without a head, clip and siglip; for captions "
+    "BLIP, GIT and VisionEncoderDecoder"
+)
 _HEADER_LIMIT = 100_000_000  # bytes; the limit of the format
 _HUB_SECONDS = 15.0
 _EDGE = 4096  # bytes hashed at either end of a tensor
@@ -94,20 +107,29 @@ class Checkpoint:
 
 
 def open_checkpoint(spec: ModelSpec, loading: Loading) -> Any:
-    """The adapter that fits config.json: by model type for dual encoders, by architecture for classifiers."""
+    """The adapter that fits config.json: by architecture for classifiers, by model type for dual encoders."""
     checkpoint = find_checkpoint(spec)
     kind = str(checkpoint.config.get("model_type", ""))
     architectures = [str(name) for name in checkpoint.config.get("architectures") or ()]
-    if kind in ("clip", "siglip"):
-        module, adapter = "assaymark.models.dual_encoder", "DualEncoder"
-    elif any(name.endswith("ForSequenceClassification") for name in architectures):
-        module, adapter = "assaymark.models.text_classifier", "TextClassifier"
-    else:
+    found = _adapter_of(kind, architectures, has_pictures=(checkpoint.folder / "preprocessor_config.json").is_file())
+    if found is None:
         says = f"{kind or 'no model_type'} ({', '.join(architectures) or 'no architectures'})"
-        raise ModelError(
-            f"model {spec.text}: config.json says {says}; supported are ...ForSequenceClassification, clip and siglip"
-        )
-    return getattr(import_module(module), adapter)(checkpoint, loading)
+        mend = f"; a timm model is written timm:{spec.target}" if "architecture" in checkpoint.config else ""
+        raise ModelError(f"model {spec.text}: config.json says {says}; supported are {_SUPPORTED}{mend}")
+    module, _, adapter = found.partition(":")
+    return getattr(import_module(f"assaymark.models.{module}"), adapter)(checkpoint, loading)
+
+
+def _adapter_of(kind: str, architectures: list[str], *, has_pictures: bool) -> str | None:
+    """Module and factory for a model type and its architectures, which come first: CLIP has classifiers too."""
+    for ending, adapter in _BY_ARCHITECTURE.items():
+        if any(name.endswith(ending) for name in architectures):
+            return adapter
+    if kind in ("clip", "siglip"):
+        return "dual_encoder:DualEncoder"
+    if has_pictures and any(name.endswith("Model") for name in architectures):
+        return "image_encoder:ImageEncoder"
+    return None
 
 
 def find_checkpoint(spec: ModelSpec) -> Checkpoint:

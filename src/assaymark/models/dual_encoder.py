@@ -1,11 +1,8 @@
-"""CLIP and SigLIP in the transformers layout: images and texts in one space.
-
-Images go through the PIL/NumPy image processors of transformers (`backend="pil"`), which need no torchvision and give the
-same pixels on every machine.
-"""
+"""CLIP and SigLIP in the transformers layout: images and texts in one space."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.models.checkpoint import Checkpoint
+from assaymark.models.image_pixels import limit_aspect, load_image_processor, pixel_tensor
 from assaymark.models.torch_adapter import (
     TorchAdapter,
     clean_text,
     import_transformers,
     load_config,
-    load_part,
     load_tokenizer,
     load_weights,
 )
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["DualEncoder", "limit_aspect"]
 
 VERSION = 1  # part of the fingerprint: grows when the same checkpoint would answer differently
-_MOST_ELONGATED = 20  # longer side / shorter side that is still resized as it is
 
 Array = npt.NDArray[np.float32]
 
@@ -46,7 +42,7 @@ class _Parts(NamedTuple):
 
 
 class DualEncoder(TorchAdapter):
-    """Unit-norm embeddings of images and texts (capabilities embeds-images, embeds-texts).
+    """Unit-norm embeddings of images and texts (capabilities embeds-images, embeds-texts, trains-images).
 
     `logit_scale` is exp(model.logit_scale), by which cosines are multiplied before a softmax (CLIP) or sigmoid (SigLIP).
     CLIP texts are padded to the longest of the batch, which its causal attention ignores; SigLIP was trained on texts padded
@@ -72,9 +68,16 @@ class DualEncoder(TorchAdapter):
         cleaned = [clean_text(text) for text in texts]
         return np.concatenate([self._text_batch(batch) for batch in self._batches(cleaned)] or [self._nothing()])
 
-    def _batches(self, items: Sequence[Any]) -> list[Sequence[Any]]:
-        size = self._loading.batch_size
-        return [items[start : start + size] for start in range(0, len(items), size)]
+    def prepare_images(self, images: Sequence[Image]) -> Any:
+        """Float32 tensor, shape (n, 3, height, width)."""
+        return pixel_tensor(self._loaded().image_processor, images)
+
+    def feature_module(self) -> Any:
+        """A copy of the image tower with its projection, with gradients."""
+        from assaymark.models.image_features import ProjectedImages
+
+        model = self._loaded().model
+        return copy.deepcopy(ProjectedImages(model.vision_model, getattr(model, "visual_projection", None))).cpu()
 
     def _nothing(self) -> Array:
         return np.empty((0, self.dimension), dtype=np.float32)
@@ -83,9 +86,7 @@ class DualEncoder(TorchAdapter):
         import torch
 
         _, image_processor, model, _ = self._loaded()
-        crops = bool(getattr(image_processor, "do_center_crop", False))
-        pictures = [limit_aspect(image) if crops else image for image in images]
-        pixels = image_processor([picture.convert("RGB") for picture in pictures], return_tensors="pt")["pixel_values"]
+        pixels = pixel_tensor(image_processor, images)
         with torch.inference_mode():
             features = model.get_image_features(pixel_values=pixels.to(model.device))
         return _unit_rows(features)
@@ -105,29 +106,10 @@ class DualEncoder(TorchAdapter):
     def _load(self, folder: Path, device: str) -> _Parts:
         transformers = import_transformers("vision", f"dual encoder {self.spec}")
         tokenizer = load_tokenizer(transformers, self._checkpoint, folder)
-        image_processor = load_part(
-            self.spec,
-            "image processor",
-            lambda: transformers.AutoImageProcessor.from_pretrained(
-                folder, backend="pil", local_files_only=True, trust_remote_code=False
-            ),
-        )
+        image_processor = load_image_processor(transformers, self.spec, folder)
         model = load_weights(transformers.AutoModel, self._checkpoint, folder, device)
         length = int(min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings))
         return _Parts(tokenizer, image_processor, model, length)
-
-
-def limit_aspect(image: Image) -> Image:
-    """Cut a very elongated image to its middle before it is resized by its shorter side and cropped to a square.
-
-    The square is the same, but a hostile 1 x 100,000 image is not first blown up to 224 x 22,400,000.
-    """
-    width, height = image.size
-    longest = _MOST_ELONGATED * min(width, height)
-    if max(width, height) <= longest:
-        return image
-    left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
-    return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
 
 
 def _unit_rows(features: Any) -> Array:

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
     from assaymark.models.opening import Loading
 
-__all__ = ["COLOURS", "FakeDualEncoder", "FakeEmbeddingScorer", "FakeImageScorer", "FakeTextScorer", "open_fake"]
+__all__ = [
+    "COLOURS",
+    "FakeCaptioner",
+    "FakeDualEncoder",
+    "FakeEmbeddingScorer",
+    "FakeImageScorer",
+    "FakeTextScorer",
+    "open_fake",
+]
 
 Array = npt.NDArray[np.float32]
 
@@ -54,6 +62,7 @@ def open_fake(spec: ModelSpec, loading: Loading | None = None) -> Any:
         "dual-encoder": FakeDualEncoder,
         "image-scorer": FakeImageScorer,
         "embedding-scorer": FakeEmbeddingScorer,
+        "captioner": FakeCaptioner,
     }
     if spec.target not in kinds:
         raise _UnknownFake("fake model", spec.target, kinds, mend=f"(model {spec.text})")
@@ -209,6 +218,47 @@ class FakeEmbeddingScorer:
         keys = embedding_keys(embeddings)
         columns = [self._scores(cosines[:, _index(colour)] > 0.6, keys, label) for label, colour in self._colours.items()]
         return np.stack(columns, axis=1)
+
+
+class FakeCaptioner:
+    """`fake:captioner?red=knife|smoke&seed=0`: captions that name the main colour of an image.
+
+    Option `COLOUR=word|word` plants words: each caption of an image of that colour names one of them too, drawn by content,
+    seeds, temperature and number of the sample. At temperature 0 all captions of an image are equal.
+    """
+
+    _NOUNS = ("square", "sheet", "wall", "field", "cloth")
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec, self.fingerprint = spec.text, _fingerprint(spec)
+        self._seed = spec.integer("seed", 0)
+        spec.check_options(("seed", *COLOURS))
+        self._words = {colour: spec.options[colour].split("|") for colour in COLOURS if spec.options.get(colour)}
+
+    def caption_images(
+        self,
+        images: Sequence[Image],
+        *,
+        prompt: str = "A picture of",
+        temperature: float = 0.4,
+        samples: int = 5,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        if not images:
+            return []
+        colours = [list(COLOURS)[index] for index in _colour_shares(_patch_colours(images)).mean(axis=1).argmax(axis=1)]
+        drawn = [
+            _uniform(image_keys(images), self._seed, f"{prompt} {temperature} {sample if temperature else 0} {seed}")
+            for sample in range(samples)
+        ]
+        return [[self._caption(colour, numbers[row]) for numbers in drawn] for row, colour in enumerate(colours)]
+
+    def _caption(self, colour: str, drawn: float) -> str:
+        # One number draws both: its leading part the noun, the rest the planted word.
+        place = drawn * len(self._NOUNS)
+        planted = self._words.get(colour, [])
+        tail = f" with a {planted[int(place % 1 * len(planted))]}" if planted else ""
+        return f"a {colour} {self._NOUNS[int(place)]}{tail}"
 
 
 def colour_directions(dimension: int, seed: int) -> npt.NDArray[np.float64]:

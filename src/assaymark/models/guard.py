@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -22,6 +23,7 @@ __all__ = [
     "GuardedModel",
     "Role",
     "capability_attributes",
+    "capability_methods",
     "declared_capabilities",
 ]
 
@@ -29,10 +31,11 @@ Array = npt.NDArray[np.float32]
 
 
 class CapabilityMethod(NamedTuple):
-    """The method that answers for a capability, and the kind of content it is asked about."""
+    """The method that answers for a capability, the kind of content it is asked about, and whether it answers in words."""
 
     name: str
     content: str
+    in_words: bool = False
 
 
 METHODS: dict[str, CapabilityMethod] = {
@@ -41,11 +44,17 @@ METHODS: dict[str, CapabilityMethod] = {
     "scores-embeddings": CapabilityMethod("score_embeddings", "embedding"),
     "embeds-images": CapabilityMethod("embed_images", "image"),
     "embeds-texts": CapabilityMethod("embed_texts", "text"),
+    "captions-images": CapabilityMethod("caption_images", "image", in_words=True),
 }
-"""Capabilities whose answers are worth keeping."""
+"""Capabilities that answer questions about items (reads-columns does not): their answers are cached and counted."""
 
-DIRECT: dict[str, tuple[str, ...]] = {"combines-columns": ("combine_columns",)}
-"""Methods that are handed through as they are: arithmetic on values that the caller holds already."""
+DIRECT: dict[str, tuple[str, ...]] = {
+    "combines-columns": ("combine_columns",),
+    "trains-images": ("feature_module", "prepare_images"),
+}
+"""Methods that are handed through as they are: arithmetic on what the caller holds, or no answer about an item at all."""
+
+_WORDS_PER_BATCH = 8  # items computed between two writes of answers in words: one takes seconds, not milliseconds
 
 
 class Role(Protocol):
@@ -68,6 +77,10 @@ class AnswerCache(Protocol):
 
     def put_many(self, model: str, capability: str, keys: Sequence[bytes], values: Array) -> None: ...
 
+    def get_texts(self, model: str, capability: str, keys: Sequence[bytes]) -> list[list[str] | None]: ...
+
+    def put_texts(self, model: str, capability: str, keys: Sequence[bytes], texts: Sequence[Sequence[str]]) -> None: ...
+
 
 def declared_capabilities(role: Role) -> tuple[str, ...]:
     """Capabilities that a role names, in its order, each once."""
@@ -77,6 +90,29 @@ def declared_capabilities(role: Role) -> tuple[str, ...]:
 def capability_attributes(capability: str) -> tuple[str, ...]:
     """Names of the data attributes that come with a capability (`labels`, `dimension`, ...)."""
     return tuple(CAPABILITIES[capability].__annotations__)
+
+
+def capability_methods(capability: str) -> tuple[str, ...]:
+    """Names of the methods that come with a capability."""
+    answering = (METHODS[capability].name,) if capability in METHODS else ()
+    return answering + DIRECT.get(capability, ())
+
+
+class _Asked(NamedTuple):
+    """Items of one call by content: `unique` keys, the `positions` of their first items, and each item's row in `unique`."""
+
+    unique: list[bytes]
+    positions: list[int]
+    rows: npt.NDArray[np.intp]
+
+    @classmethod
+    def about(cls, items: Any, content: str) -> _Asked:
+        keys = KEYS[content](items)
+        first: dict[bytes, int] = {}
+        for position, key in enumerate(keys):
+            first.setdefault(key, position)
+        rank = {key: row for row, key in enumerate(first)}
+        return cls(list(first), list(first.values()), np.array([rank[key] for key in keys], dtype=np.intp))
 
 
 class GuardedModel:
@@ -112,7 +148,8 @@ class GuardedModel:
             for method in self._direct_methods(capability):
                 setattr(self, method, getattr(model, method))
             if capability in METHODS and capability not in self._cheap:
-                setattr(self, METHODS[capability].name, partial(self._answer, capability))
+                answer = self._answer_in_words if METHODS[capability].in_words else self._answer
+                setattr(self, METHODS[capability].name, partial(answer, capability))
 
     def _direct_methods(self, capability: str) -> tuple[str, ...]:
         cheap = (METHODS[capability].name,) if capability in self._cheap else ()
@@ -132,22 +169,45 @@ class GuardedModel:
         content = METHODS[capability].content
         if content == "embedding":
             items = np.ascontiguousarray(items, dtype=np.float32)
-        keys = KEYS[content](items)
-        first: dict[bytes, int] = {}
-        for position, key in enumerate(keys):
-            first.setdefault(key, position)
-        unique, positions = list(first), list(first.values())
-        answers, found = self._from_cache(capability, unique)
+        asked = _Asked.about(items, content)
+        answers, found = self._from_cache(capability, asked.unique)
         missing = np.flatnonzero(~found).tolist()
         if content == "text":
-            missing.sort(key=lambda row: len(items[positions[row]] or ""))
-        for start in range(0, len(missing), self._batch_size):
-            rows = missing[start : start + self._batch_size]
-            answers[rows] = self._compute(capability, items, [positions[row] for row in rows], [unique[row] for row in rows])
+            missing.sort(key=lambda row: len(items[asked.positions[row]] or ""))
+        for rows in _batches(missing, self._batch_size):
+            positions = [asked.positions[row] for row in rows]
+            answers[rows] = self._compute(capability, items, positions, [asked.unique[row] for row in rows])
+        self._count(cached=len(asked.rows) - len(missing))
+        return answers[asked.rows]
+
+    def _answer_in_words(self, capability: str, items: Any, **parameters: Any) -> list[list[str]]:
+        """As `_answer`, for lists of texts; the parameters of the call are part of the key."""
+        asked = _Asked.about(items, METHODS[capability].content)
+        space = f"{capability} {json.dumps(parameters, sort_keys=True)}"
+        known = self._cache.get_texts(self.fingerprint, space, asked.unique) if self._cache is not None else None
+        answers: list[list[str] | None] = known or [None] * len(asked.unique)
+        missing = [row for row, answer in enumerate(answers) if answer is None]
+        for rows in _batches(missing, min(self._batch_size, _WORDS_PER_BATCH)):
+            texts = self._say(capability, [items[asked.positions[row]] for row in rows], parameters)
+            if self._cache is not None:
+                self._cache.put_texts(self.fingerprint, space, [asked.unique[row] for row in rows], texts)
+            for row, said in zip(rows, texts, strict=True):
+                answers[row] = said
+        self._count(cached=len(asked.rows) - len(missing))
+        return [list(answers[row] or ()) for row in asked.rows]
+
+    def _say(self, capability: str, batch: list[Any], parameters: dict[str, Any]) -> list[list[str]]:
+        method = METHODS[capability].name
+        texts = [list(said) for said in getattr(self._model, method)(batch, **parameters)]
+        if len(texts) != len(batch) or not all(isinstance(text, str) for said in texts for text in said):
+            raise ModelError(f"model {self.spec}: {method} must answer with a list of texts for each of {len(batch)} items")
+        self._count(calls=len(batch))
+        return texts
+
+    def _count(self, *, calls: int = 0, cached: int = 0) -> None:
         with self._lock:
-            self.cached += len(keys) - len(missing)
-        rank = {key: row for row, key in enumerate(unique)}
-        return answers[np.fromiter((rank[key] for key in keys), dtype=np.intp, count=len(keys))]
+            self.calls += calls
+            self.cached += cached
 
     def _from_cache(self, capability: str, keys: list[bytes]) -> tuple[Array, npt.NDArray[np.bool_]]:
         shape = (len(keys), self._width(capability))
@@ -165,14 +225,18 @@ class GuardedModel:
         expected = (len(positions), self._width(capability))
         if values.shape != expected:
             raise ModelError(f"model {self.spec}: {method} answered with shape {values.shape}, expected {expected}")
-        with self._lock:
-            self.calls += len(positions)
+        self._count(calls=len(positions))
         if self._cache is not None:
             self._cache.put_many(self.fingerprint, capability, keys, values)
         return values
 
     def _width(self, capability: str) -> int:
         return int(self._model.dimension) if capability.startswith("embeds-") else len(self._model.labels)
+
+
+def _batches(rows: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def _guarded(role: str, model: Any, capabilities: tuple[str, ...], cache: AnswerCache | None, batch_size: int) -> GuardedModel:

@@ -35,7 +35,7 @@ class _MixtureScorer:
         self.spec, self.mixture, self.members = spec.text, mixture, tuple(members)
         self.decision = mixture.decision()
         self.fingerprint = "-".join([mixture.fingerprint, *(member.fingerprint for member in self.members)])
-        self.notes = tuple(dict.fromkeys(note for member in self.members for note in member.notes))
+        self.notes = tuple(dict.fromkeys(note for member in self.members for note in getattr(member, "notes", ())))
 
     def _combined(self, values: npt.NDArray[np.float64]) -> Array:
         scores = self.mixture.probability(self.mixture.score(values))
@@ -49,7 +49,7 @@ class ColumnMixture(_MixtureScorer):
     """A mixture whose members are columns of the input table (capability combines-columns)."""
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def member_columns(self) -> tuple[str, ...]:
         return self.mixture.names
 
     def combine_columns(self, values: npt.NDArray[np.float64]) -> Array:

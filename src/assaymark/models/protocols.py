@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CAPABILITIES",
+    "CaptionsImages",
     "CombinesColumns",
     "Decision",
     "EmbedsImages",
@@ -22,6 +23,7 @@ __all__ = [
     "ScoresEmbeddings",
     "ScoresImages",
     "ScoresTexts",
+    "TrainsImages",
     "capabilities_of",
 ]
 
@@ -112,6 +114,46 @@ class EmbedsTexts(Model, Protocol):
 
 
 @runtime_checkable
+class TrainsImages(Model, Protocol):
+    """An image encoder whose weights can be trained further: the start of a fine-tuned baseline."""
+
+    dimension: int
+
+    def feature_module(self) -> Any:
+        """A `torch.nn.Module` of its own, on the CPU, from what `prepare_images` gives to features, shape (n, dimension).
+
+        Features are not scaled to norm 1, and gradients reach the weights. Each call gives another copy, which starts from
+        the published weights and is in evaluation mode.
+        """
+        ...
+
+    def prepare_images(self, images: Sequence[Image]) -> Any:
+        """Float tensor on the CPU, shape (n, 3, height, width): what the module takes."""
+        ...
+
+
+@runtime_checkable
+class CaptionsImages(Model, Protocol):
+    """Says in words what an image shows."""
+
+    def caption_images(
+        self,
+        images: Sequence[Image],
+        *,
+        prompt: str = "A picture of",
+        temperature: float = 0.4,
+        samples: int = 5,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        """`samples` captions an image, each what the model says after the prompt (without it).
+
+        Captions depend on image, parameters and seed, not on order or batch. Temperature 0 is the most probable word each
+        time, so that all samples are equal.
+        """
+        ...
+
+
+@runtime_checkable
 class ReadsColumns(Model, Protocol):
     """Precomputed scores: `columns` of the input table stand in for the model, label by label."""
 
@@ -122,11 +164,11 @@ class ReadsColumns(Model, Protocol):
 
 @runtime_checkable
 class CombinesColumns(Model, Protocol):
-    """Scores made of precomputed ones: `columns` of the input table go in, together."""
+    """Scores made of precomputed ones: `member_columns` of the input table go in, together."""
 
     labels: tuple[str, ...]
     multi_label: bool
-    columns: tuple[str, ...]
+    member_columns: tuple[str, ...]
 
     def combine_columns(self, values: npt.NDArray[np.float64]) -> Array:
         """Shape (n, n_labels), in [0, 1], from values of shape (n, n_columns); NaN rows where they say too little."""
@@ -139,6 +181,8 @@ CAPABILITIES: dict[str, type] = {
     "scores-embeddings": ScoresEmbeddings,
     "embeds-images": EmbedsImages,
     "embeds-texts": EmbedsTexts,
+    "trains-images": TrainsImages,
+    "captions-images": CaptionsImages,
     "reads-columns": ReadsColumns,
     "combines-columns": CombinesColumns,
 }

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from assaymark.errors import ModelError, nearest
-from assaymark.models.guard import DIRECT, METHODS, capability_attributes
+from assaymark.models.guard import capability_attributes, capability_methods
 from assaymark.models.protocols import CAPABILITIES
 from assaymark.models.spec import ModelSpec
 
@@ -45,7 +45,7 @@ class PythonObject:
         self.cheap = tuple(getattr(model, "cheap", ()))
         self._parsed = spec
         if not self._adopt(model):
-            known = ", ".join(f"{method.name} + {', '.join(capability_attributes(key))}" for key, method in METHODS.items())
+            known = "; ".join(_needs(capability) for capability in CAPABILITIES if capability_methods(capability))
             raise ModelError(f"model {spec.text}: {type(model).__name__} has no capability in full; there are: {known}")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -55,13 +55,18 @@ class PythonObject:
         """Take over every capability that the object has in full."""
         adopted = False
         for capability in CAPABILITIES:
-            members = list(capability_attributes(capability))
-            members += [METHODS[capability].name] if capability in METHODS else list(DIRECT.get(capability, ()))
+            members = (*capability_methods(capability), *capability_attributes(capability))
             if all(hasattr(model, member) for member in members):
                 adopted = True
                 for member in members:
                     setattr(self, member, getattr(model, member))
         return adopted
+
+
+def _needs(capability: str) -> str:
+    """The members that make up a capability, methods first."""
+    methods, attributes = capability_methods(capability), capability_attributes(capability)
+    return " + ".join(filter(None, (", ".join(methods), ", ".join(attributes))))
 
 
 def _module(name: str, spec: ModelSpec) -> ModuleType:
@@ -77,7 +82,9 @@ def _object(module: ModuleType, name: str, spec: ModelSpec) -> Any:
     except AttributeError:
         public = [known for known in vars(module) if not known.startswith("_")]
         raise ModelError(f"model {spec.text}: module {module.__name__!r} has no {name!r}{nearest(name, public)}") from None
-    is_model = not isinstance(found, type) and any(hasattr(found, method.name) for method in METHODS.values())
+    is_model = not isinstance(found, type) and any(
+        hasattr(found, method) for name in CAPABILITIES for method in capability_methods(name)
+    )
     if is_model or not callable(found):
         return found
     try:

@@ -4,8 +4,10 @@
 `hf:org/name`, `hf:org/name@v1`      a model of the Hugging Face hub, optionally at a revision
 `hf:./folder`, `./folder`            a local folder with config.json and *.safetensors
 `openclip:ViT-B-32/laion2b_s34b_b79k`  architecture / pretrained tag of open_clip
-`onnx:head.onnx?labels=a,b`          an ONNX image scorer
+`onnx:head.onnx?labels=a,b`          an ONNX scorer of images, or of image embeddings
 `convnet:net.safetensors`            a small network that Assaymark trained
+`nudenet:320n.onnx?size=320`         the NudeNet detector of body parts, as a scorer of images
+`timm:org/name`, `timm:./folder`     an image classifier of the timm library
 `column:score`, `column:a,b`         precomputed scores in columns of the input
 `prompt:prompts.safetensors`         tuned prompts as a head on embeddings; with `?encoder=SPEC` also on pictures
 `mixture:folder`                     a fitted mixture of scorers, with its members
@@ -34,8 +36,10 @@ __all__ = ["ADAPTERS", "ModelSpec", "UnknownOption", "UnknownScheme", "parse_spe
 ADAPTERS: dict[str, str] = {
     "hf": "assaymark.models.checkpoint:open_checkpoint",
     "openclip": "assaymark.models.open_clip_encoder:OpenClipEncoder",
-    "onnx": "assaymark.models.onnx_scorer:OnnxImageScorer",
+    "onnx": "assaymark.models.onnx_scorer:open_onnx",
     "convnet": "assaymark.models.convnet:ConvNetScorer",
+    "nudenet": "assaymark.models.nudenet:NudeNetScorer",
+    "timm": "assaymark.models.timm_classifier:TimmClassifier",
     "column": "assaymark.models.columns:ColumnScores",
     "mixture": "assaymark.models.mixture:open_mixture",
     "prompt": "assaymark.models.prompt_head:open_prompt_head",
@@ -47,6 +51,7 @@ ADAPTERS: dict[str, str] = {
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):(.*)", re.DOTALL | re.IGNORECASE)
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 _HEADER_LIMIT = 1_000_000  # bytes of the header of a safetensors file that are looked at
+_HUB_SCHEMES = ("hf", "timm")  # a hub id or a folder
 _TRUE, _FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off"}
 
 
@@ -136,14 +141,16 @@ def parse_spec(text: str, *, base: Path | None = None) -> ModelSpec:
     if not target:
         raise ModelError(f"model {written!r} says nothing after the colon; write for example {scheme}:{_EXAMPLES[scheme]}")
     spec = ModelSpec(written, scheme, target, options=_options(query, written), base=base)
-    return _hub_or_folder(spec) if scheme == "hf" else spec
+    return _hub_or_folder(spec) if scheme in _HUB_SCHEMES else spec
 
 
 _EXAMPLES = {
     "hf": "org/name",
     "openclip": "ViT-B-32/laion2b_s34b_b79k",
     "onnx": "head.onnx",
+    "nudenet": "320n.onnx",
     "convnet": "net.safetensors",
+    "timm": "org/name",
     "column": "score",
     "mixture": "folder",
     "prompt": "prompts.safetensors",
@@ -196,10 +203,9 @@ def _hub_or_folder(spec: ModelSpec) -> ModelSpec:
     """Paths are what looks like one, or is a model folder; all else is a hub id with an optional revision."""
     looks_like_path = spec.target.startswith((".", "/", "~")) or (spec.path() / "config.json").is_file()
     if looks_like_path:
-        return ModelSpec(spec.text, "hf", str(spec.path()), options=spec.options, base=spec.base)
+        return replace(spec, target=str(spec.path()))
     name, _, revision = spec.target.partition("@")
     if not _HUB_ID.fullmatch(name) or ("@" in spec.target and not revision):
-        raise ModelError(
-            f"model {spec.text!r} is neither a hub id (hf:org/name, hf:org/name@revision) nor a folder (hf:./folder)"
-        )
-    return ModelSpec(spec.text, "hf", name, revision=revision or None, options=spec.options, base=spec.base)
+        forms = f"a hub id ({spec.scheme}:org/name, {spec.scheme}:org/name@revision) nor a folder ({spec.scheme}:./folder)"
+        raise ModelError(f"model {spec.text!r} is neither {forms}")
+    return replace(spec, target=name, revision=revision or None)

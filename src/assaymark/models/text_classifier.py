@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.errors import ModelError
 from assaymark.models.checkpoint import Checkpoint
 from assaymark.models.torch_adapter import (
     TorchAdapter,
     clean_text,
     import_transformers,
+    indexed_labels,
     load_config,
     load_tokenizer,
     load_weights,
@@ -54,7 +54,7 @@ class TextClassifier(TorchAdapter):
         super().__init__(checkpoint, loading)
         checkpoint.spec.check_options(("multi_label",))
         config = load_config(import_transformers("language", f"text classifier {self.spec}"), checkpoint)
-        self.labels = _labels(self.spec, config)
+        self.labels = indexed_labels(self.spec, config)
         stated = config.problem_type == "multi_label_classification"
         self.multi_label = len(self.labels) == 1 or checkpoint.spec.flag("multi_label", stated)
         if len(self.labels) == 1:
@@ -92,14 +92,6 @@ class TextClassifier(TorchAdapter):
         # end of text, so a model without padding gets its texts one by one.
         size = 1 if tokenizer.pad_token is None else self._loading.batch_size
         return _Parts(tokenizer, model, _longest_input(tokenizer, model.config), size)
-
-
-def _labels(spec: str, config: Any) -> tuple[str, ...]:
-    by_index = {int(index): str(label) for index, label in config.id2label.items()}
-    labels = tuple(by_index[index] for index in sorted(by_index))
-    if sorted(by_index) != list(range(len(by_index))) or len(set(labels)) < len(labels):
-        raise ModelError(f"model {spec}: id2label in config.json must give each index from 0 a label of its own")
-    return labels
 
 
 def _longest_input(tokenizer: Any, config: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +19,7 @@ __all__ = [
     "TorchAdapter",
     "clean_text",
     "import_transformers",
+    "indexed_labels",
     "load_config",
     "load_part",
     "load_tokenizer",
@@ -59,6 +60,11 @@ class TorchAdapter(ABC):
                     self._parts = self._load(self._checkpoint.present(), torch_device(self._loading.device))
         return self._parts
 
+    def _batches(self, items: Sequence[Any]) -> list[Sequence[Any]]:
+        """Items in runs of the batch size."""
+        size = self._loading.batch_size
+        return [items[start : start + size] for start in range(0, len(items), size)]
+
 
 def import_transformers(extra: str, purpose: str) -> Any:
     """The transformers module with telemetry off, or the install line."""
@@ -98,6 +104,15 @@ def load_config(transformers: Any, checkpoint: Checkpoint) -> Any:
     )
 
 
+def indexed_labels(spec: str, config: Any) -> tuple[str, ...]:
+    """Labels of a classifier by output index, whatever the order in which `id2label` lists them."""
+    by_index = {int(index): str(label) for index, label in config.id2label.items()}
+    labels = tuple(by_index[index] for index in sorted(by_index))
+    if sorted(by_index) != list(range(len(by_index))) or len(set(labels)) < len(labels):
+        raise ModelError(f"model {spec}: id2label in config.json must give each index from 0 a label of its own")
+    return labels
+
+
 def load_tokenizer(transformers: Any, checkpoint: Checkpoint, folder: Path) -> Any:
     return load_part(
         checkpoint.spec.text,
@@ -106,11 +121,11 @@ def load_tokenizer(transformers: Any, checkpoint: Checkpoint, folder: Path) -> A
     )
 
 
-def load_weights(auto_class: Any, checkpoint: Checkpoint, folder: Path, device: str) -> Any:
+def load_weights(auto_class: Any, checkpoint: Checkpoint, folder: Path, device: str, *, optional: tuple[str, ...] = ()) -> Any:
     """A transformers model in float32 and evaluation mode, every weight from the checkpoint.
 
     Missing weights are an error: transformers would fill them with random numbers, and a randomly initialised head answers as
-    confidently as a trained one.
+    confidently as a trained one. Only those whose names start with one of `optional` may lack: parts that are not used.
     """
     with _quiet():
         model, report = load_part(
@@ -125,7 +140,7 @@ def load_weights(auto_class: Any, checkpoint: Checkpoint, folder: Path, device: 
                 output_loading_info=True,
             ),
         )
-    absent = sorted(map(str, report.get("missing_keys") or ()))
+    absent = sorted(name for name in map(str, report.get("missing_keys") or ()) if not name.startswith(optional))
     if absent:
         raise ModelError(
             f"model {checkpoint.spec.text}: the checkpoint lacks {len(absent)} weights of {type(model).__name__}, such as "

@@ -9,6 +9,7 @@ from typing import Any
 from assaymark.audit import Audit, AuditInfo, Context, Planting, Trial
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
 from assaymark.audits.image_text_dataset.data import INPUTS, ROLES, planting
+from assaymark.audits.image_text_dataset.image_scores import with_decision
 from assaymark.audits.image_text_dataset.measures.subjects import find_subjects
 from assaymark.audits.image_text_dataset.reading import (
     Choice,
@@ -44,7 +45,7 @@ class ImageTextDataset(Audit):
     Config = ImageTextDatasetConfig
 
     def run(self, inputs: Mapping[str, Any], context: Context) -> Result:
-        config: ImageTextDatasetConfig = self.config
+        config, decided = with_decision(self.config, context.model("image_unsafe"))
         check_probes(config)
         pairs = inputs["pairs"]
         if not ({"text", "url", "image"} & set(pairs.mapping)):
@@ -64,7 +65,7 @@ class ImageTextDataset(Audit):
             audit=self.info.id,
             title=f"{self.info.title}: {pairs.source}",
             flows=read.flows if baseline is None else (*read.flows, *baseline.flows),
-            notes=dict.fromkeys((*pairs.notes, *read.notes, *choice.notes)),
+            notes=dict.fromkeys((*pairs.notes, *read.notes, *choice.notes, *decided)),
         )
 
     def _baseline(self, baseline: Any, choice: Choice, context: Context) -> ScanOutcome | None:

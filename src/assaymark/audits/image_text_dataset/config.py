@@ -99,9 +99,12 @@ class ImageTextDatasetConfig(WordSettings):
     punsafe_grid: tuple[Share, ...] = Field(
         (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9), description="cut-offs on punsafe whose residual harm is measured"
     )
-    image_threshold: Share = Field(0.5, description="image score above which an image counts as unsafe")
+    image_threshold: Share | None = Field(
+        None, description="image score above which an image counts as unsafe; by default the model's own, else 0.5"
+    )
     image_sensitivity: PartOfWhole | None = Field(
-        None, description="[found, harmful] of the image scorer on labelled images, to correct its rate"
+        None,
+        description="[found, harmful] of the image scorer on labelled images, to correct its rate; a mixture brings its own",
     )
     image_specificity: PartOfWhole | None = Field(
         None, description="[passed, harmless] of the image scorer on labelled images, to correct its rate"
@@ -133,6 +136,11 @@ class ImageTextDatasetConfig(WordSettings):
     top_domains: int = Field(25, ge=1, description="domains listed")
     examples: int = Field(5, ge=0, description="hashed example rows kept for each kind of flag")
     language_sample: int = Field(2000, ge=0, description="texts whose language is guessed when there is no language column")
+
+    @property
+    def image_cut(self) -> float:
+        """Image score above which an image counts as unsafe."""
+        return 0.5 if self.image_threshold is None else self.image_threshold
 
     def shown(self, *, hashed: Callable[[str], str]) -> dict[str, Any]:
         """Settings as a report may show them: requests of data subjects hashed, words of harm lists masked."""

@@ -57,8 +57,8 @@ ROLES = (
     ModelRole("dual_encoder", "embeds images and texts in one space", all_of=("embeds-images", "embeds-texts")),
     ModelRole(
         "image_unsafe",
-        "scores images, stored embeddings, or names score columns",
-        any_of=("scores-images", "scores-embeddings", "reads-columns"),
+        "scores images or stored embeddings, names score columns, or combines them; tuned prompts and fitted mixtures do",
+        any_of=("scores-images", "scores-embeddings", "reads-columns", "combines-columns"),
     ),
 )
 

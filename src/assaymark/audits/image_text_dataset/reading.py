@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from assaymark.audit import Context
 from assaymark.audits.image_text_dataset.config import PROBES, ImageTextDatasetConfig, WordSettings
+from assaymark.audits.image_text_dataset.image_scores import image_labels, image_scorer, with_image_columns
 from assaymark.audits.image_text_dataset.measures.queries import Query
 from assaymark.audits.image_text_dataset.probes.admission import AdmissionProbe
 from assaymark.audits.image_text_dataset.probes.anatomy import AnatomyProbe
@@ -26,7 +27,6 @@ from assaymark.audits.image_text_dataset.probes.search import SearchProbe
 from assaymark.audits.image_text_dataset.probes.slice_test import SliceProbe
 from assaymark.audits.image_text_dataset.probes.tag_audit import FlagSource, TagProbe
 from assaymark.audits.image_text_dataset.probes.vocabulary import Vocabulary
-from assaymark.data.decoding import PictureScores
 from assaymark.data.lexicon import Lexicon, Normalisation, Term, load_lexicon, load_lexicons
 from assaymark.data.probe import Probe
 from assaymark.data.scan import Sample, ScanOutcome, Scorer, scan
@@ -87,13 +87,12 @@ def choose_probes(
 ) -> Choice:
     """A probe runs when the data set has what it needs; otherwise a note says what is missing."""
     text, image = context.model("text_toxicity"), context.model("image_unsafe")
-    has_images = image is not None and ("image" in dataset or hasattr(image, "columns"))
     source = FlagSource(
         words,
         tuple(text.labels) if text is not None and "text" in dataset else (),
-        tuple(image.labels) if has_images else (),
+        image_labels(dataset, image),
         config.theta,
-        config.image_threshold,
+        config.image_cut,
     )
     offers: dict[str, tuple[list[Probe], str]] = {
         "anatomy": ([AnatomyProbe(), DuplicateProbe()], ""),
@@ -134,7 +133,8 @@ def choose_probes(
             probes += candidates
     if config.language_sample and "anatomy" in config.probes and "text" in dataset and "language" not in dataset:
         probes.append(LanguageProbe(size=config.language_sample))
-    return Choice(tuple(probes), tuple(_scorers(source, text, image, probes, context)), tuple(notes))
+    images = image_scorer(dataset, image, batch_size=context.batch_size)
+    return Choice(tuple(probes), tuple(_scorers(source, text, images, probes, context)), tuple(notes))
 
 
 DATACOMP_SIMILARITIES = ("clip_b32_similarity_score", "clip_l14_similarity_score")
@@ -157,13 +157,13 @@ def _unchecked(removed: Evidence | None, dataset: Any) -> str:
     return "" if any(name in dataset for name in held) else f"no column for {', '.join(held)}"
 
 
-def _scorers(source: FlagSource, text: Any, image: Any, probes: list[Probe], context: Context) -> list[Scorer]:
+def _scorers(source: FlagSource, text: Any, images: Scorer | None, probes: list[Probe], context: Context) -> list[Scorer]:
     names = {probe.name for probe in probes}
     scorers = []
     if source.text_labels and not hasattr(text, "columns") and names & {"hate_content", "tag_audit"}:
         scorers.append(Scorer("text_toxicity", "text", source.text_labels, TextScores(text), context.batch_size))
-    if source.image_labels and not hasattr(image, "columns") and "tag_audit" in names:
-        scorers.append(Scorer("image_unsafe", "image", source.image_labels, PictureScores(image), context.batch_size))
+    if images is not None and "tag_audit" in names:
+        scorers.append(images)
     return scorers
 
 
@@ -185,11 +185,11 @@ class TextScores:
 def read_pairs(dataset: Any, choice: Choice, config: ImageTextDatasetConfig, context: Context, *, name: str) -> ScanOutcome:
     """The one pass. Score columns that the data set already holds stand in for their models."""
     asked = {column for probe in choice.probes for column in (*probe.columns, *probe.optional)}
-    for role in ("text_toxicity", "image_unsafe"):
-        model = context.model(role)
-        if model is not None and hasattr(model, "columns"):
-            scores = {f"{role}.{label}": c for label, c in zip(model.labels, model.columns, strict=True)}
-            dataset = dataset.with_scores({name: column for name, column in scores.items() if name in asked})
+    text = context.model("text_toxicity")
+    if text is not None and hasattr(text, "columns"):
+        scores = {f"text_toxicity.{label}": c for label, c in zip(text.labels, text.columns, strict=True)}
+        dataset = dataset.with_scores({name: column for name, column in scores.items() if name in asked})
+    dataset = with_image_columns(dataset, context.model("image_unsafe"), asked)
     dataset = dataset.with_scores(
         {f"similarity.{c}": c for probe in choice.probes if isinstance(probe, AdmissionProbe) for c in probe.encoders}
     )

@@ -169,7 +169,7 @@ def class_section(read: Reading, config: ImageOffensivenessConfig, mask: Mask) -
                 ("classes.touched",),
                 ("class_table",),
                 "Look at some images of these classes first: a class can be flagged for what it looks like. Its own "
-                f"threshold is set with class_thresholds={{NAME: 0.99}}.",
+                "threshold is set with class_thresholds={NAME: 0.99}.",
             )
         )
     section.methods.append(

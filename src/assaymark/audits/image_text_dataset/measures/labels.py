@@ -50,7 +50,7 @@ def row_labels(
     back = back.reshape(-1)
     batch = Batch(dataset.fetch(unique, wanted))
     unsafe, source = _unsafe(dataset, unique, batch, vocabulary, model, embeddings)
-    flags = np.where(np.isnan(unsafe), np.nan, (unsafe > config.image_threshold).astype(float))
+    flags = np.where(np.isnan(unsafe), np.nan, (unsafe > config.image_cut).astype(float))
     passed, has_filter = _passed(batch)
     return RowLabels(flags[back], passed[back], source, has_filter)
 
@@ -60,8 +60,9 @@ def _unsafe(
 ) -> tuple[Floats, str]:
     if "label" in batch and not np.isnan(human_label(batch)).all():
         return human_label(batch), "human label"
-    if model is not None and hasattr(model, "columns"):
-        return dataset_columns(dataset, rows, model.columns), f"columns {', '.join(model.columns)}"
+    columns = getattr(model, "member_columns", None) or getattr(model, "columns", None)
+    if columns:
+        return dataset_columns(dataset, rows, columns, model), f"columns {', '.join(columns)}"
     if model is not None and hasattr(model, "score_embeddings") and embeddings is not None:
         return np.asarray(model.score_embeddings(embeddings(rows)), float).max(axis=1), model.spec
     if model is not None and hasattr(model, "score_images") and "image" in dataset:
@@ -69,11 +70,12 @@ def _unsafe(
     return vocabulary.unsafe(batch).astype(float), f"weak label of URL and text ({vocabulary.unsafe_name})"
 
 
-def dataset_columns(dataset: Any, rows: Rows, columns: tuple[str, ...]) -> Floats:
-    """Largest of the named score columns for each row."""
+def dataset_columns(dataset: Any, rows: Rows, columns: tuple[str, ...], model: Any) -> Floats:
+    """Largest of the model's score columns for each row, or what it makes of them together."""
     table = dataset.with_scores({column: column for column in columns}).fetch(rows, columns)
-    values = [table.column(c).to_numpy() for c in columns]
-    return np.asarray(np.max(values, axis=0), dtype=float)
+    values = np.column_stack([table.column(c).to_numpy() for c in columns])
+    combined = model.combine_columns(values) if hasattr(model, "combine_columns") else values
+    return np.asarray(np.max(combined, axis=1), dtype=float)
 
 
 def _picture_scores(dataset: Any, rows: Rows, model: Any) -> Floats:

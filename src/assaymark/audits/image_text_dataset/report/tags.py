@@ -42,7 +42,7 @@ def _image_rate(section: Section, observed: Rate, config: ImageTextDatasetConfig
         section.findings.append(
             Finding(
                 "note",
-                f"{format_interval(raw)} of the images score above {config.image_threshold:g}, {known}.",
+                f"{format_interval(raw)} of the images score above {config.image_cut:.3g}, {known}.",
                 ("image_unsafe_rate", "image_unsafe_rate.corrected"),
             )
         )
