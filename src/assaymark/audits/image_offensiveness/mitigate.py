@@ -11,14 +11,13 @@ from assaymark.audits.image_offensiveness.config import PromptTuningConfig
 from assaymark.audits.image_offensiveness.data import CURE_INPUTS, CURE_ROLES
 from assaymark.audits.image_offensiveness.measures.cross_tuning import ErrorCounts
 from assaymark.audits.image_offensiveness.measures.evaluation import evaluate
-from assaymark.audits.image_offensiveness.measures.prompts import prompts_of_file, start_of_tuning, tuned_prompts
+from assaymark.audits.image_offensiveness.measures.prompts import prompts_of_file, save_prompts, start_of_tuning, tuned_prompts
 from assaymark.audits.image_offensiveness.measures.rated import read_rated
 from assaymark.audits.image_offensiveness.report.evaluation import evaluation_section
 from assaymark.audits.image_offensiveness.report.prompts import prompt_section
 from assaymark.audits.image_offensiveness.report.tuned import tuning_section
 from assaymark.errors import InputError
-from assaymark.models.prompt_files import PromptSet
-from assaymark.result import Artifact, Result
+from assaymark.result import Result
 from assaymark.section import Section, assemble
 
 __all__ = ["PromptTuning"]
@@ -67,7 +66,7 @@ class PromptTuning(Mitigation):
             tuning_section(found.held, before, rated, start, tuned, config, rng=context.rng("paired")),
             prompt_section(tuned, "ratings", config, notes),
             evaluation_section(found, rated, config),
-            _handed_on(tuned, context),
+            Section(artifacts=save_prompts(tuned, context.artifacts)),
         ]
         return assemble(
             sections, audit=self.info.id, title=f"{self.info.title}: {ratings.source}", flows=(rated.flow,), notes=ratings.notes
@@ -84,11 +83,3 @@ def _measured(errors: ErrorCounts | None, threshold: float) -> dict[str, Any]:
         "measured_at": threshold,
         "measured_on": "held-out folds of the ratings",
     }
-
-
-def _handed_on(tuned: PromptSet, context: Context) -> Section:
-    if context.artifacts is None:
-        return Section()
-    tuned.save(context.artifacts / "prompts.safetensors")
-    text = "tuned prompts: the setting prompts of the audit, and a scorer of images or embeddings"
-    return Section(artifacts=[Artifact("prompts", "model", "prompts.safetensors", text)])

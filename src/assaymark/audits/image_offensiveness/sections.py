@@ -16,6 +16,7 @@ from assaymark.audits.image_offensiveness.measures.feature_spaces import feature
 from assaymark.audits.image_offensiveness.measures.pictures import Sheets, caption_pictures, contact_sheets
 from assaymark.audits.image_offensiveness.measures.prompts import (
     prompts_of_file,
+    save_prompts,
     start_of_tuning,
     tuned_prompts,
     zero_shot_prompts,
@@ -122,9 +123,11 @@ def _evaluated(
     return found._replace(baselines=(*found.baselines, *tuned.curves), notes=(*found.notes, *spaces.notes, *tuned.notes))
 
 
-def rating_sections(chosen: Prompts, config: ImageOffensivenessConfig) -> list[Section]:
+def rating_sections(chosen: Prompts, config: ImageOffensivenessConfig, context: Context) -> list[Section]:
     """The prompts, and how far they agree with people."""
     first = prompt_section(chosen.prompts, chosen.origin, config, chosen.notes)
+    if chosen.origin == "ratings":
+        first.artifacts += save_prompts(chosen.prompts, context.artifacts)
     if chosen.rated is None or chosen.evaluation is None:
         return [first, no_ratings()]
     return [first, evaluation_section(chosen.evaluation, chosen.rated, config)]
@@ -137,7 +140,7 @@ def flag_sections(
     mask = mask_of(listed_words(config.bad_words), reveal=context.reveal)
     errors = chosen.evaluation.errors if chosen.evaluation is not None else None
     sections = [
-        flag_section(read, errors, config, rng=context.rng("corrected share")),
+        flag_section(read, errors, config, rated=chosen.rated is not None, rng=context.rng("corrected share")),
         class_section(read, config, mask),
         shortlist_section(read, config, mask),
         overlap_section(read, config),
@@ -226,6 +229,7 @@ def datasheet_section(
         read.dataset.source, images=read.scores.scored, flagged=read.scores.flagged, threshold=config.threshold,
         rated_by=rated_by, estimates=estimates, tables=tables,
         findings=[finding for section in sections for finding in section.findings],
+        false_discovery_rate=config.false_discovery_rate,
     )  # fmt: skip
     return Section(artifacts=write_datasheet(context.artifacts, answer))
 

@@ -94,6 +94,10 @@ def evaluate(
         )
         return Evaluation(None, {}, {}, fitted, None, None, None, (), (), None, (note,))
     notes: list[str] = []
+    if not start.decides:
+        notes.append(
+            "no words were embedded and no prompts given, so tuning starts from the mean embedding, which decides nothing"
+        )
     setting = tuning_setting(config)
     # a start that knows nothing decides nothing: its curve has no zero
     fractions = tuple(share for share in sorted({*config.fractions, 0.0, 1.0}) if share > 0 or start.decides)
@@ -109,10 +113,8 @@ def evaluate(
         notes.append(f"label-efficiency curve: {error}")
     held = _held_out(vectors, y, groups, prompts, start, config, context, fitted=fitted)
     options: dict[str, Any] = {"rng": context.rng("metrics"), "resamples": config.resamples, "confidence": config.confidence}
-    if fitted and curve is not None:
-        figures = {name: summary.estimate for name, summary in curve.summaries[-1].items()}
-    else:
-        figures = score_metrics(held, y, **options) if held is not None and not fitted else {}
+    once = {} if held is None else score_metrics(held, y, **options)
+    figures = once if not fitted else _over_splits(curve, once)
     before = labelled_log_odds(vectors, start.prompts, start.logit_scale)
     zero_shot = score_metrics(before, y, **options) if start.decides else {}
     if held is None:
@@ -132,6 +134,17 @@ def evaluate(
         held,
         before,
     )
+
+
+def _over_splits(curve: LabelEfficiency | None, once: dict[str, Estimate]) -> dict[str, Estimate]:
+    """Means over splits; where all splits agree, which gives no interval, the figure of all images held out once."""
+    if curve is None:
+        return once
+    means = {name: summary.estimate for name, summary in curve.summaries[-1].items()}
+    return {
+        name: once[name] if name in once and (not mean.defined or mean.low == mean.high) else mean
+        for name, mean in means.items()
+    }
 
 
 def _held_out(

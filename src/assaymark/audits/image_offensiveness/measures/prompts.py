@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,11 +16,13 @@ from assaymark.audits.image_offensiveness.method.scoring import LOGIT_SCALE
 from assaymark.audits.image_offensiveness.method.tuning import FEW_LABELS, PAPER, TuningSetting, tune_prompts
 from assaymark.errors import ConfigError, ModelError
 from assaymark.models.prompt_files import LABELS, PromptSet, load_prompts
+from assaymark.result import Artifact
 
 __all__ = [
     "Start",
     "prompts_of_file",
     "rank_on_ratings",
+    "save_prompts",
     "start_of_tuning",
     "tuned_prompts",
     "tuning_setting",
@@ -148,6 +151,15 @@ def tuned_prompts(
         threshold=config.threshold,
         training=training,
     )
+
+
+def save_prompts(prompts: PromptSet, folder: Path | None) -> list[Artifact]:
+    """The artifact `prompts`; nothing without a folder to put it in."""
+    if folder is None:
+        return []
+    prompts.save(folder / "prompts.safetensors")
+    text = "tuned prompts: the setting prompts of the audit, and a scorer of images or embeddings"
+    return [Artifact("prompts", "model", "prompts.safetensors", text)]
 
 
 def rank_on_ratings(rated: RatedImages, config: TuningSettings, encoder: Any) -> tuple[RankedPrompt, ...]:

@@ -53,7 +53,7 @@ class Answer(NamedTuple):
 
 def answer_of(
     source: str, *, images: int, flagged: int, threshold: float, rated_by: str, estimates: Mapping[str, Estimate],
-    tables: Mapping[str, Table], findings: Sequence[Finding],
+    tables: Mapping[str, Table], findings: Sequence[Finding], false_discovery_rate: float,
 ) -> Answer:  # fmt: skip
     """The answer, its lists read off the tables of the result."""
     named = tables.get("class_table")
@@ -67,7 +67,7 @@ def answer_of(
         rated_by,
         {name: estimates[name] for name in ESTIMATES if name in estimates},
         [f"{row['class']} ({row['flagged']:,} of {row['images']:,}, lift {row['lift']:.2g})" for row in flags[:LISTED]],
-        [] if words is None else [row["term"] for row in words.rows()[:LISTED]],
+        [] if words is None else [row["term"] for row in words.rows() if row["p_adjusted"] <= false_discovery_rate][:LISTED],
         findings,
     )
 

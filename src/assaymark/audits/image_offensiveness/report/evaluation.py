@@ -29,8 +29,9 @@ def no_ratings() -> Section:
 def evaluation_section(found: Evaluation, rated: RatedImages, config: TuningSettings) -> Section:
     """All that the ratings say."""
     section = Section(notes=[*rated.notes, *found.notes])
+    missing = found.notes[-1] if found.notes else "too few rated images"
     for name in METRICS:
-        section.estimates[name] = found.figures.get(name) or undefined("too few rated images", unit="share")
+        section.estimates[name] = found.figures.get(name) or undefined(missing, unit="share")
     for name in ("accuracy", "auroc"):
         section.estimates[f"zero_shot.{name}"] = found.zero_shot.get(name) or undefined(
             "no words and no given prompts to rate with before tuning", unit="share"
@@ -60,7 +61,7 @@ def _errors(section: Section, found: Evaluation) -> None:
 
     if found.confusion is not None:
         cells = found.confusion
-        section.estimates["recall.offensive"], section.estimates["recall.inoffensive"] = (
+        section.estimates["class_recall.offensive"], section.estimates["class_recall.inoffensive"] = (
             cells.recall_offensive,
             cells.recall_inoffensive,
         )
@@ -176,7 +177,7 @@ def _figures_table(found: Evaluation) -> Table:
 
 def _agreement(section: Section, found: Evaluation) -> None:
     if found.agreement is None:
-        section.estimates["spearman"] = undefined("too few rated images")
+        section.estimates["spearman"] = undefined("no rated images were held out")
         return
     agreement = found.agreement
     section.estimates["spearman"] = agreement.rank_correlation

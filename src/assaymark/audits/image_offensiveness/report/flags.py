@@ -24,13 +24,18 @@ ASK = "A flag means: ask a person. It does not mean: delete; news, medicine, his
 
 
 def flag_section(
-    read: Reading, errors: ErrorCounts | None, config: ImageOffensivenessConfig, *, rng: np.random.Generator
+    read: Reading,
+    errors: ErrorCounts | None,
+    config: ImageOffensivenessConfig,
+    *,
+    rated: bool,
+    rng: np.random.Generator,
 ) -> Section:
     """The share of flagged images, raw and corrected, the scores behind it, and what un-normalised prompts would flag."""
     section, scores, n = Section(), read.scores, read.scores.scored
     level = config.confidence
     section.estimates["flagged.share"] = wilson(scores.flagged, n, confidence=level)
-    section.estimates["flagged.share.corrected"] = _corrected(scores.flagged, n, errors, level, rng)
+    section.estimates["flagged.share.corrected"] = _corrected(scores.flagged, n, errors, level, rng, rated=rated)
     section.estimates["flagged.very_sure"] = wilson(scores.very_sure, scores.flagged, confidence=level)
     section.estimates["decision_rule.official"] = wilson(scores.official, n, confidence=level)
     section.estimates["decision_rule.normalised"] = wilson(scores.decided, n, confidence=level)
@@ -57,9 +62,12 @@ def flag_section(
     return section
 
 
-def _corrected(flagged: int, n: int, errors: ErrorCounts | None, level: float, rng: np.random.Generator) -> Estimate:
+def _corrected(
+    flagged: int, n: int, errors: ErrorCounts | None, level: float, rng: np.random.Generator, *, rated: bool
+) -> Estimate:
     if errors is None:
-        return undefined("no rated images (input ratings) were given to measure the error of the flags", n=n, unit="share")
+        lacking = "the rated images do not suffice" if rated else "no rated images (input ratings) were given"
+        return undefined(f"{lacking} to measure the error of the flags", n=n, unit="share")
     return rogan_gladen(
         Rate(flagged, n), Rate(*errors.sensitivity), Rate(*errors.specificity), method="bootstrap", rng=rng, confidence=level
     )

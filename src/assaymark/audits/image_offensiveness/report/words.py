@@ -146,7 +146,8 @@ def _finding(
     section.findings.append(
         Finding(
             "note",
-            f"{len(typical):,} words set flagged {words.source} apart, most of all: {shown}.",
+            f"{len(typical):,} {'word sets' if len(typical) == 1 else 'words set'} flagged {words.source} apart, most of "
+            f"all: {shown}.",
             (),
             (f"terms_{words.source}",),
             "They say what the prompts react to; a neutral word among them is a sign of a spurious cue.",
