@@ -11,6 +11,12 @@ RATINGS = "rated images: pictures or embeddings, with a column rating (high = go
 INPUTS = (
     InputSpec("images", "images", "pictures or stored embeddings; optional label (class), text (caption), id"),
     InputSpec("ratings", "images", RATINGS, required=False),
+    InputSpec(
+        "annotations",
+        "table",
+        "labels of the images, several an image: id, label; for word clouds of what is annotated on flagged images",
+        required=False,
+    ),
     InputSpec("verdicts", "table", "the returned review queue: its columns, with verdict filled in", required=False),
 )
 

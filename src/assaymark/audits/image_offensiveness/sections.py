@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from assaymark.audit import Context
 from assaymark.audits.image_offensiveness.config import ImageOffensivenessConfig
+from assaymark.audits.image_offensiveness.measures.annotations import count_annotations
 from assaymark.audits.image_offensiveness.measures.documentation import class_clouds, compare_words, listed_words
 from assaymark.audits.image_offensiveness.measures.evaluation import Evaluation, evaluate
 from assaymark.audits.image_offensiveness.measures.feature_spaces import feature_spaces, fine_tuned_curves
@@ -22,19 +23,14 @@ from assaymark.audits.image_offensiveness.measures.prompts import (
     zero_shot_prompts,
 )
 from assaymark.audits.image_offensiveness.measures.rated import RatedImages, read_rated
-from assaymark.audits.image_offensiveness.measures.review import (
-    BestScores,
-    build_queue,
-    precision_of_best,
-    read_verdicts,
-    reviewed,
-    write_queue,
-)
+from assaymark.audits.image_offensiveness.measures.review import build_queue, write_queue
 from assaymark.audits.image_offensiveness.measures.score_file import write_scores
+from assaymark.audits.image_offensiveness.measures.verdicts import BestScores, precision_of_best, read_verdicts, reviewed
 from assaymark.audits.image_offensiveness.reading import Reading
 from assaymark.audits.image_offensiveness.report.datasheet import answer_of, write_datasheet
 from assaymark.audits.image_offensiveness.report.evaluation import evaluation_section, no_ratings
 from assaymark.audits.image_offensiveness.report.flags import (
+    annotation_section,
     class_section,
     flag_section,
     overlap_section,
@@ -49,6 +45,7 @@ from assaymark.audits.image_offensiveness.report.words import class_cloud_sectio
 from assaymark.calibrated import packaged_calibration
 from assaymark.errors import ConfigError
 from assaymark.models.prompt_files import PromptSet
+from assaymark.result import Artifact
 from assaymark.section import Section
 
 __all__ = ["Prompts", "calibration_section", "choose_prompts", "datasheet_section", "flag_sections", "rating_sections"]
@@ -149,7 +146,22 @@ def flag_sections(
         *_review_sections(read, inputs, config, context, mask),
     ]
     written = write_scores(read.dataset, chosen.prompts, read.rule, context, most=config.write_scores)
-    return [*sections, Section(artifacts=[written] if written is not None else [])]
+    sections.append(Section(artifacts=[written] if written is not None else []))
+    return sections + _annotation_sections(inputs.get("annotations"), read, written, config, context, mask)
+
+
+def _annotation_sections(
+    given: Any, read: Reading, written: Artifact | None, config: ImageOffensivenessConfig, context: Context, mask: Mask
+) -> list[Section]:
+    if given is None:
+        return []
+    if written is None or context.artifacts is None or "id" not in read.dataset:
+        lacking = "a column of ids" if "id" not in read.dataset else "the file of scores (a run folder, and write_scores)"
+        return [Section(notes=[f"annotations were given, but joining them with the images needs {lacking}"])]
+    found = count_annotations(given.read(), context.artifacts / written.file)
+    clouds = class_clouds(found.names, found.flagged, most=config.cloud_words)
+    drawn = class_cloud_section(clouds, config, mask, folder=context.artifacts, seed=context.seed, what="annotations")
+    return [annotation_section(found, config, mask), drawn]
 
 
 def _review_sections(
@@ -207,7 +219,7 @@ def _word_sections(
     if not sections:
         sections.append(words_section(None, config, mask, folder=folder, seed=seed))
     if any(read.classes.names):
-        clouds = class_clouds(read.classes, most=config.cloud_words)
+        clouds = class_clouds(read.classes.names, read.classes.flagged, most=config.cloud_words)
         sections.append(class_cloud_section(clouds, config, mask, folder=folder, seed=seed))
     return sections
 

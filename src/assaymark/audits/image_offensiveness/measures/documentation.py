@@ -27,7 +27,6 @@ from assaymark.audits.image_offensiveness.method.tokens import (
     count_tokens,
     term_counts,
 )
-from assaymark.audits.image_offensiveness.probes.classes import ClassCounts
 
 __all__ = ["Words", "class_clouds", "compare_words", "listed_words"]
 
@@ -84,9 +83,9 @@ def compare_words(
     )
 
 
-def class_clouds(counts: ClassCounts, *, most: int) -> tuple[TermWeights, TermWeights]:
+def class_clouds(names: list[str], flagged: npt.NDArray[np.int64], *, most: int) -> tuple[TermWeights, TermWeights]:
     """Most frequent classes among the flagged images, and the rare ones, weighted by 1 - relative frequency."""
-    named = [(name, int(k)) for name, k in zip(counts.names, counts.flagged, strict=True) if name and k]
+    named = [(name, int(k)) for name, k in zip(names, flagged, strict=True) if name and k]
     named.sort()
     terms = TermCounts(tuple(name for name, _ in named), np.array([k for _, k in named], dtype=np.int64))
     return most_frequent(terms, most=most), infrequent_classes(terms, most=most)

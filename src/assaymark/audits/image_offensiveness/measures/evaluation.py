@@ -44,6 +44,7 @@ class Evaluation(NamedTuple):
     agreement : Agreement or None: with all ratings, the neutral band included
     held, before : float64 array or None, shape (n_labelled,): log-odds of the labelled images by prompts that did not see them,
         and by the start of the tuning
+    by_population : (who rated, images on which the prompts agree with them, images)
     """
 
     curve: LabelEfficiency | None
@@ -59,6 +60,7 @@ class Evaluation(NamedTuple):
     notes: tuple[str, ...]
     held: npt.NDArray[np.float64] | None = None
     before: npt.NDArray[np.float64] | None = None
+    by_population: tuple[tuple[str, int, int], ...] = ()
 
 
 def labelled_log_odds(vectors: npt.NDArray[np.float32], prompts: npt.NDArray[Any], scale: float) -> npt.NDArray[np.float64]:
@@ -133,6 +135,18 @@ def evaluate(
         tuple(notes),
         held,
         before,
+        _by_population(rated, held),
+    )
+
+
+def _by_population(rated: RatedImages, held: npt.NDArray[np.float64] | None) -> tuple[tuple[str, int, int], ...]:
+    """(who rated, images on which the prompts agree with them, images) where the ratings say who rated."""
+    if rated.populations is None or held is None:
+        return ()
+    names = np.asarray(rated.populations, dtype=object)[rated.labels.rows]
+    right = (held > 0) == rated.labels.y
+    return tuple(
+        (str(name), int(right[names == name].sum()), int((names == name).sum())) for name in sorted(set(names.tolist())) if name
     )
 
 

@@ -40,6 +40,7 @@ def evaluation_section(found: Evaluation, rated: RatedImages, config: TuningSett
     _curve(section, found)
     section.tables.append(_figures_table(found))
     _agreement(section, found)
+    _populations(section, found, config)
     _prompts(section, found)
     _direction(section, found, rated)
     _finding(section, found, rated)
@@ -212,6 +213,25 @@ def _agreement(section: Section, found: Evaluation) -> None:
             caption="Errors near the boundary are where people disagree too.",
         )
     )
+
+
+def _populations(section: Section, found: Evaluation, config: TuningSettings) -> None:
+    from assaymark.stats import wilson
+
+    if not found.by_population:
+        return
+    rates = [wilson(right, n, confidence=config.confidence) for _, right, n in found.by_population]
+    values = {
+        "population": [name for name, _, _ in found.by_population],
+        "images": [n for _, _, n in found.by_population],
+        **interval_values("agreement", rates),
+    }
+    columns = (
+        Column("population", "label", "who rated"),
+        Column("images", "count"),
+        *interval_columns("agreement", "share", "prompts agree"),
+    )
+    section.tables.append(Table.of("populations", "Agreement by who rated", values, columns))
 
 
 def _prompts(section: Section, found: Evaluation) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from assaymark.audits.image_offensiveness.config import ImageOffensivenessConfig
+from assaymark.audits.image_offensiveness.measures.annotations import Annotations
 from assaymark.audits.image_offensiveness.measures.cross_tuning import ErrorCounts
 from assaymark.audits.image_offensiveness.method.classes import ClassTable, class_table
 from assaymark.audits.image_offensiveness.method.overlap import overlap
@@ -18,7 +19,7 @@ from assaymark.result import Column, Estimate, Figure, Finding, Table, format_in
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import Rate, rogan_gladen, wilson
 
-__all__ = ["class_section", "flag_section", "overlap_section", "shortlist_section", "slice_section"]
+__all__ = ["annotation_section", "class_section", "flag_section", "overlap_section", "shortlist_section", "slice_section"]
 
 ASK = "A flag means: ask a person. It does not mean: delete; news, medicine, history and minorities are flagged too."
 
@@ -294,6 +295,16 @@ def overlap_section(read: Reading, config: ImageOffensivenessConfig) -> Section:
             )
         )
     section.methods.append(f"The other detector is positive above {read.nsfw_threshold:g}; {n:,} images have both scores.")
+    return section
+
+
+def annotation_section(found: Annotations, config: ImageOffensivenessConfig, mask: Mask) -> Section:
+    """Labels of a table of annotations, an image counting once for each of its labels."""
+    table = class_table(found.n, found.flagged, confidence=config.confidence)
+    shown = _class_table(table, [mask.name(name) for name in found.names], config)
+    section = Section(notes=[f"{found.matched:,} of {found.images:,} scored images have annotations"])
+    description = "Lift is against all (image, label) pairs, since an image can have several labels."
+    section.tables.append(Table("annotations", "Flags by annotation", shown.data, shown.columns, description))
     return section
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from assaymark.audits.image_offensiveness.measures.pictures import Sheets
-from assaymark.audits.image_offensiveness.measures.review import Queue, Verdicts
+from assaymark.audits.image_offensiveness.measures.review import Queue
+from assaymark.audits.image_offensiveness.measures.verdicts import Verdicts
 from assaymark.audits.image_offensiveness.report.masking import Mask
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section

@@ -156,16 +156,22 @@ def _finding(
 
 
 def class_cloud_section(
-    clouds: tuple[TermWeights, TermWeights], config: ImageOffensivenessConfig, mask: Mask, *, folder: Path | None, seed: int
+    clouds: tuple[TermWeights, TermWeights],
+    config: ImageOffensivenessConfig,
+    mask: Mask,
+    *,
+    folder: Path | None,
+    seed: int,
+    what: str = "classes",
 ) -> Section:
     """Clouds of the annotations of flagged images: the most frequent classes, and the infrequent ones."""
     section = Section()
     paper = _Paper(mask, folder, config.cloud_words, seed)
     titles = (
-        "Most frequent classes of flagged images",
-        "Infrequent classes of flagged images, weighted 1 - relative frequency",
+        f"Most frequent {what} of flagged images",
+        f"Infrequent {what} of flagged images, weighted 1 - relative frequency",
     )
-    for name, title, weights in zip(("classes", "infrequent_classes"), titles, clouds, strict=True):
+    for name, title, weights in zip((what, f"infrequent_{what}"), titles, clouds, strict=True):
         everywhere = dict.fromkeys(weights.terms, COMMON)
         _cloud(section, name, title, weights, everywhere, paper)
     return section
