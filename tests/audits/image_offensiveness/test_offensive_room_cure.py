@@ -92,7 +92,11 @@ def test_without_words_or_prompts_nothing_is_claimed_of_zero_shot(tmp_path: Path
     assert not result["before.accuracy"].defined and not result["gain.accuracy"].defined
     assert result["after.accuracy"].value > 0.9  # type: ignore[operator]
     shares = result.tables["label_efficiency"].data
-    first = [share for share, method in zip(shares["share"].to_pylist(), shares["method"].to_pylist(), strict=True) if method == "prompt tuning"]
+    first = [
+        share
+        for share, method in zip(shares["share"].to_pylist(), shares["method"].to_pylist(), strict=True)
+        if method == "prompt tuning"
+    ]
     assert min(first) > 0
 
 

@@ -166,7 +166,12 @@ def test_pictures_of_the_sheet_are_blurred_and_never_of_a_minor(tmp_path: Path) 
 
 def test_words_and_annotations_by_id(tmp_path: Path) -> None:
     table = pictures()
-    labels = pa.table({"ImageID": [f"picture-number-{i}" for i in range(60)] * 2, "LabelName": ["thing"] * 60 + [f"k{i % 3}" for i in range(60)]})
+    labels = pa.table(
+        {
+            "ImageID": [f"picture-number-{i}" for i in range(60)] * 2,
+            "LabelName": ["thing"] * 60 + [f"k{i % 3}" for i in range(60)],
+        }
+    )
     result = audit(tmp_path, inputs={"images": table, "annotations": labels})
     rows = {row["class"]: (row["images"], row["flagged"]) for row in result.tables["annotations"].rows()}
     assert rows["k0"] == (20, 20) and rows["thing"] == (56, 20) and rows["k1"][1] == 0

@@ -120,13 +120,17 @@ def test_shortlist_is_the_sorted_head() -> None:
     columns = rows(500, seed=4)
     probe = ShortlistProbe(RULE, size=7, per_class=2)
     found = probe.finalize(probe.aggregate(batch_of(columns, np.arange(500))))
-    distinct = {(k, label or ""): o for k, label, o in zip(columns["key_a"], columns["label"], columns["log_odds"], strict=True)}
+    distinct = {
+        (k, label or ""): o for k, label, o in zip(columns["key_a"], columns["label"], columns["log_odds"], strict=True)
+    }
     best = sorted((o for (_, _), o in distinct.items() if np.isfinite(o)), reverse=True)[:7]
     assert found.log_odds[found.overall].tolist() == best
     for name in ("c0", "c1", "c2", "c3"):
         key = hash_strings(pa.array([name]))[0]
         of_class = found.log_odds[(found.class_key == key) & found.of_class]
-        assert of_class.tolist() == sorted((o for (_, c), o in distinct.items() if c == name and np.isfinite(o)), reverse=True)[:2]
+        assert (
+            of_class.tolist() == sorted((o for (_, c), o in distinct.items() if c == name and np.isfinite(o)), reverse=True)[:2]
+        )
 
 
 def test_texts_come_from_the_right_side_and_are_a_sample() -> None:

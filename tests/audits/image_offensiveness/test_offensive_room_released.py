@@ -1,10 +1,9 @@
-"""The published prompt vectors, through the audit: their lengths, their cosines, and what leaving them un-normalised decides."""
+"""The published prompt vectors, through the audit: lengths, cosines, and what leaving them un-normalised decides."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -20,6 +19,10 @@ PUBLISHED = {  # key: lengths of the rows, their cosine
 }
 
 
+DIFFERING = {"ViT_B_16": 0.039, "ViT_B_32": 0.054, "ViT_L_14": 0.212}
+"""Share of images without any lean that prompts as stored decide differently, on 20,000 of them."""
+
+
 @pytest.mark.shared_data
 @pytest.mark.parametrize("key", PUBLISHED)
 def test_published_prompts_are_imported_as_published(shared_data: Path, key: str) -> None:
@@ -27,7 +30,9 @@ def test_published_prompts_are_imported_as_published(shared_data: Path, key: str
     prompts = load_prompts(file, key=key)
     images = planted_prompt_images(prompts.prompts, n=3_000)
     result = execute(
-        ImageOffensiveness, inputs={"images": pa.table({"embedding": images.tolist()})}, settings={"prompts": str(file), "prompts_key": key}
+        ImageOffensiveness,
+        inputs={"images": pa.table({"embedding": images.tolist()})},
+        settings={"prompts": str(file), "prompts_key": key},
     )
     rows = result.tables["prompts"].rows()
     lengths, cosine = PUBLISHED[key]
@@ -35,8 +40,7 @@ def test_published_prompts_are_imported_as_published(shared_data: Path, key: str
     assert round(rows[1]["cosine"], 3) == cosine
     assert result["decision_rule.normalised"].value == pytest.approx(0.5, abs=0.04)
     # Row 0 is the longer one in all three: as stored it wins more often than its direction earns.
-    assert result["decision_rule.official"].high < result["decision_rule.normalised"].low  # type: ignore[operator]
-    assert result["decision_rule.differs"].value == pytest.approx(
-        result["decision_rule.normalised"].value - result["decision_rule.official"].value  # type: ignore[operator]
-    )
-    assert np.isclose(result["decision_rule.differs"].value, {"ViT_L_14": 0.2}.get(key, 0.1), atol=0.12)  # type: ignore[arg-type]
+    differs, official, normalised = (result[f"decision_rule.{name}"] for name in ("differs", "official", "normalised"))
+    assert official.high < normalised.low  # type: ignore[operator]
+    assert differs.value == pytest.approx(normalised.value - official.value)  # type: ignore[operator]
+    assert differs.value == pytest.approx(DIFFERING[key], abs=0.02)

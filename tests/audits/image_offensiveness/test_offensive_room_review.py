@@ -126,7 +126,7 @@ def test_other_queues_and_other_words_are_refused() -> None:
     table = verdict_table(queue, ["1"] * len(queue.bin))
     with pytest.raises(SchemaError, match="verdict"):
         read_verdicts(table.drop_columns(["verdict"]), queue)
-    with pytest.raises(InputError, match="0 to 0.25"):
+    with pytest.raises(InputError, match=r"0 to 0\.25"):
         read_verdicts(table.set_column(0, "score_bin", pa.array(["0 to 0.25"] * table.num_rows)), queue)
     with pytest.raises(InputError, match="offensive"):
         read_verdicts(table.set_column(4, "verdict", pa.array(["perhaps"] * table.num_rows)), queue)

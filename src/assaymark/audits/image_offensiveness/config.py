@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from os import PathLike, fspath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from assaymark.config import AuditConfig
 
@@ -22,6 +23,11 @@ def _with_a_gap(template: str) -> str:
     return template
 
 
+def _as_text(value: Any) -> Any:
+    return fspath(value) if isinstance(value, PathLike) else value
+
+
+FilePath = Annotated[str, BeforeValidator(_as_text)]
 Template = Annotated[str, AfterValidator(_with_a_gap)]
 
 
@@ -94,14 +100,14 @@ class TuningSettings(AuditConfig):
 class PromptTuningConfig(TuningSettings):
     """The cure: how prompts are tuned, and where they start."""
 
-    prompts: str | None = Field(None, description="prompts to start from, and to compare with, instead of the words")
+    prompts: FilePath | None = Field(None, description="prompts to start from, and to compare with, instead of the words")
     prompts_key: str = Field("", description="which array of an .npz file that holds several")
 
 
 class ImageOffensivenessConfig(TuningSettings):
     """What is flagged, how it is documented, and which part of it people look at."""
 
-    prompts: str | None = Field(None, description="prompt file: of the mitigation, or a published one (.npy, .npz, .p)")
+    prompts: FilePath | None = Field(None, description="prompt file: of the mitigation, or a published one (.npy, .npz, .p)")
     prompts_key: str = Field("", description="which array of an .npz file that holds several")
     class_thresholds: dict[str, Share] = Field(
         {}, description="thresholds of single classes, for those that are known to mislead, as {'gas mask': 0.99}; ours"
