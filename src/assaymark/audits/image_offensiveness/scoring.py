@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 
 from assaymark.audits.image_offensiveness.method.official_decision import official_decision
 from assaymark.audits.image_offensiveness.method.scoring import UNIT_TOLERANCE, logits
-from assaymark.audits.image_offensiveness.probes.rule import LABELS
+from assaymark.audits.image_offensiveness.probes.rule import LABELS, mixed_keys
 from assaymark.data.decoding import MISSING, Views, decode_batch
 from assaymark.data.images import DAMAGED, EMPTY, NOT_AN_IMAGE, TOO_MANY_PIXELS
 
@@ -64,14 +64,34 @@ def _stored(values: pa.Array, dimension: int) -> Embedded:
     widths = pc.fill_null(pc.list_value_length(values), -1).to_numpy(zero_copy_only=False)
     states = np.where(widths < 0, 4, np.where(widths == dimension, 0, 5)).astype(np.int64)
     positions = np.flatnonzero(states == 0)
-    flat = values.take(pa.array(positions)).flatten()
-    vectors = flat.cast(pa.float32()).to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, dimension)
-    finite = np.isfinite(vectors).all(axis=1)
-    length = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    codes = np.where(~finite, 3, np.where(length == 0, 2, np.where(np.abs(length - 1) > UNIT_TOLERANCE, SCALED, 0)))
+    flat = values.flatten() if len(positions) == len(values) else values.take(pa.array(positions)).flatten()
+    vectors = flat.cast(pa.float32()).to_numpy(zero_copy_only=False).reshape(-1, dimension)
+    length = _lengths(vectors)
+    off = np.abs(length - 1) > UNIT_TOLERANCE
+    codes = np.where(np.isnan(length), 3, np.where(length == 0, 2, np.where(off, SCALED, 0)))
     states[positions] = codes
     usable = codes <= SCALED
-    return Embedded(vectors[usable], positions[usable], states, _keys([v.tobytes() for v in vectors[usable]]))
+    if not usable.all():
+        vectors, positions = vectors[usable], positions[usable]
+    return Embedded(vectors, positions, states, _row_keys(vectors))
+
+
+def _lengths(vectors: Floats) -> npt.NDArray[np.float64]:
+    """Length of each row; NaN where a number is not finite. Rows whose squares leave float32 are measured again, in float64."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        square = np.vecdot(vectors, vectors).astype(np.float64)
+    odd = np.flatnonzero(~((square > 1e-30) & (square < 1e30)))
+    length = np.sqrt(np.where(square >= 0, square, 0))
+    wide = vectors[odd].astype(np.float64)
+    length[odd] = np.where(np.isfinite(wide).all(axis=1), np.linalg.norm(np.nan_to_num(wide), axis=1), np.nan)
+    return np.asarray(length)
+
+
+def _row_keys(vectors: Floats) -> npt.NDArray[np.uint64]:
+    """48 bits of a multilinear hash of each row, equal on every machine; a hundred times as fast as a cryptographic one."""
+    words = np.ascontiguousarray(vectors, dtype="<f4").view("<u4").astype(np.uint64)
+    factors = np.random.default_rng(0x16).integers(0, 2**63, size=words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    return np.asarray(mixed_keys(np.sum(words * factors, axis=1, dtype=np.uint64), np.zeros(1, np.uint64)) >> np.uint64(16))
 
 
 def _encoded(values: pa.Array, dimension: int, encoder: Any) -> Embedded:
