@@ -97,9 +97,7 @@ def test_many_equal_one_after_the_other(setting) -> None:
 
 def test_early_stop_keeps_the_best_epoch() -> None:
     planted = planted_ratings(3, d=128, inoffensive=40, offensive=30)
-    tuned = tune_prompts(
-        planted.V, planted.y, planted.P0, validation=0.4, patience=10, lr=0.1, rng=np.random.default_rng(0)
-    )
+    tuned = tune_prompts(planted.V, planted.y, planted.P0, validation=0.4, patience=10, lr=0.1, rng=np.random.default_rng(0))
     curve = tuned.validation_curve
     assert tuned.epochs_run < 300 and tuned.best_epoch == np.argmin(curve) and tuned.epochs_run - 1 - tuned.best_epoch == 10
     batched = tune_prompts(

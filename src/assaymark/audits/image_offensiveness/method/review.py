@@ -154,7 +154,7 @@ def reviewed_prevalence(
     stratum, verdicts : arrays, shape (reviewed,): stratum of each reviewed image, and whether a person found it offensive
     variance : "unbiased" or "paper"
         p_h (1 - p_h) / n_h is too small on average, by (n_h - 1) / n_h. In strata of a few images that is a lot: with 50 strata
-        and 200 to 300 reviewed images its 95 % interval covers 86 to 90 % of the time, with n_h - 1 it covers 92 to 95 %.
+        and 200 to 300 reviewed images its 95 % interval covers 86 to 90 % of the time, with n_h - 1 it covers 92 to 96 %.
 
     Returns
     -------
