@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-if TYPE_CHECKING:
-    from transformers import CLIPModel, PreTrainedTokenizerFast
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from assaymark.demo.small_clip import fit_clip, new_clip, save_clip, tokens_of, uint8_pixels
 
 __all__ = ["COLOURS", "SHAPES", "draw_picture", "train_encoder"]
 
@@ -31,7 +29,6 @@ COLOURS = {
     "grey": (120, 120, 120),
 }
 SHAPES = ("circle", "square", "triangle", "stripe")
-WORDS = ("a", "photo", "of", *COLOURS, *SHAPES)
 
 
 def draw_picture(colour: str, shape: str, rng: np.random.Generator, *, side: int = SIDE) -> Image.Image:
@@ -54,78 +51,40 @@ def draw_picture(colour: str, shape: str, rng: np.random.Generator, *, side: int
     return picture
 
 
-def new_model() -> tuple[CLIPModel, CLIPImageProcessorPil, PreTrainedTokenizerFast]:
-    """Untrained CLIP with two small transformers, its image processor, and a tokenizer that knows the words of the demo."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+class _KindBatches:
+    """All captions in each batch, each with one of its pictures: the contrastive target is the identity."""
 
-    vocabulary = {word: i for i, word in enumerate(("<pad>", "<unk>", "<start>", "<end>", *WORDS))}
-    tokens = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokens.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokens.post_processor = processors.TemplateProcessing(
-        single="<start> $A <end>", special_tokens=[("<start>", vocabulary["<start>"]), ("<end>", vocabulary["<end>"])]
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=tokens,
-        bos_token="<start>",
-        eos_token="<end>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        model_max_length=12,
-    )
-    shape = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "projection_dim": 32}
-    text = {
-        **shape,
-        "vocab_size": len(vocabulary),
-        "max_position_embeddings": 12,
-        "pad_token_id": 0,
-        "bos_token_id": 2,
-        "eos_token_id": 3,
-    }
-    vision = {**shape, "image_size": SIDE, "patch_size": 8}
-    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32))
-    crop = {"height": SIDE, "width": SIDE}
-    return model, CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size=crop), tokenizer
+    def __init__(self, pool: Any, tokens: tuple[Any, Any], *, seed: int) -> None:
+        self._pool, self._tokens, self._seed = pool, tokens, seed  # pool: (kinds, POOL, 3, side, side)
+        self.steps_per_epoch = POOL
+
+    def at(self, step: int, *, rank: int = 0, world: int = 1) -> tuple[Any, ...]:
+        import torch
+
+        kinds = torch.arange(len(self._pool))
+        drawn = np.random.default_rng([self._seed, step, rank]).integers(0, POOL, size=len(kinds))
+        return self._pool[kinds, torch.from_numpy(drawn)], *self._tokens, torch.eye(len(kinds), dtype=torch.bool)
 
 
 def train_encoder(folder: Path, *, seed: int, steps: int = 320) -> float:
-    """Train the encoder on drawn pictures, save it to `folder`, and return its accuracy on 200 new pictures.
-
-    All 24 captions are in each batch, so the contrastive target is the identity (InfoNCE, Radford et al. 2021).
-    """
+    """Train the encoder on drawn pictures, save it to `folder`, and return its accuracy on 200 new pictures."""
     import torch
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    torch.manual_seed(seed)
     # The tensors are tiny: a second thread costs more in waiting than it gives.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
-    model, images, tokenizer = new_model()
-    captions = [f"a photo of a {colour} {shape}" for colour, shape in itertools.product(COLOURS, SHAPES)]
     kinds = list(itertools.product(COLOURS, SHAPES))
-    tokens = tokenizer(captions, padding=True, return_tensors="pt")
+    captions = [f"a photo of a {colour} {shape}" for colour, shape in kinds]
+    clip = new_clip(captions, side=SIDE, seed=seed)
+    tokens = tokens_of(clip, captions)
     drawn = [draw_picture(kind[0], kind[1], rng) for kind in kinds for _ in range(POOL)]
-    pool = images(drawn, return_tensors="pt").pixel_values.view(len(kinds), POOL, 3, SIDE, SIDE)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
-    model.train()
-    for _ in range(steps):
-        pixels = pool[torch.arange(len(kinds)), torch.from_numpy(rng.integers(0, POOL, size=len(kinds)))]
-        loss = model(**tokens, pixel_values=pixels, return_loss=True).loss
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    model.eval()
-    model.save_pretrained(folder)
-    images.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    torch.set_num_threads(threads)
+    pool = uint8_pixels(clip, drawn).view(len(kinds), POOL, 3, SIDE, SIDE)
+    fit_clip(clip, _KindBatches(pool, tokens, seed=seed), steps=steps, lr=4.5e-3, seed=seed)
+    save_clip(clip, folder)
     truth = rng.integers(0, len(kinds), size=200)
     with torch.inference_mode():
-        pixels = images([draw_picture(kinds[i][0], kinds[i][1], rng) for i in truth], return_tensors="pt").pixel_values
-        logits = model(**tokens, pixel_values=pixels).logits_per_image
+        new = clip.images([draw_picture(kinds[i][0], kinds[i][1], rng) for i in truth], return_tensors="pt").pixel_values
+        logits = clip.model(input_ids=tokens[0], attention_mask=tokens[1], pixel_values=new).logits_per_image
+    torch.set_num_threads(threads)
     return float((logits.argmax(dim=1).numpy() == truth).mean())

@@ -79,9 +79,9 @@ def planted_textures(seed: int, n: int, *, contrast: float = 50.0, grain: float 
 def texture_scores(
     seed: int,
     *,
-    train: int = 600,
+    train: int = 500,
     fit: int = 300,
-    test: int = 1_000,
+    test: int = 800,
     epochs: int = 3,
     lr: float = 1e-2,
     layouts: Sequence[tuple[int, int, int, str]] = LAYOUTS,
