@@ -247,3 +247,37 @@ def test_a_neutral_third_word_takes_part_in_the_score(tmp_path: Path) -> None:
     two = audit(tmp_path / "two")
     three = audit(tmp_path / "three", settings={**SETTINGS, "words": ["positive", "negative", "red"]})
     assert three["flagged.share"].value < two["flagged.share"].value  # type: ignore[operator]
+
+
+class TinyEncoder:
+    """Mean colours as features: embeds pictures, and can be trained further."""
+
+    spec, fingerprint, dimension, logit_scale = "tiny", "tiny-1", 3, 1.0
+
+    def embed_images(self, pictures: Any) -> np.ndarray:
+        rows = np.stack([np.asarray(p.convert("RGB"), dtype=np.float32).mean(axis=(0, 1)) + 1 for p in pictures])
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def feature_module(self) -> Any:
+        from torch import nn
+
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def prepare_images(self, pictures: Any) -> Any:
+        import torch
+
+        arrays = [np.asarray(p.convert("RGB").resize((8, 8)), dtype=np.float32) / 255 for p in pictures]
+        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+
+
+def test_a_model_that_can_be_trained_is_fine_tuned_when_asked(tmp_path: Path) -> None:
+    settings = {"splits": 2, "fractions": [0, 1.0], "epochs": 20, "resamples": 100, "duplicate_cosine": 1.0}
+    given: dict[str, Any] = {
+        "inputs": {"images": ratings(9), "ratings": ratings()},
+        "models": {"encoder": ENCODER, "features.tiny": TinyEncoder()},
+    }
+    idle = execute(ImageOffensiveness, settings=settings, **given)
+    assert any("fine-tuning was not asked for" in note for note in idle.notes)
+    tuned = execute(ImageOffensiveness, settings={**settings, "fine_tuning_splits": 2, "fine_tuning_epochs": 2}, **given)
+    methods = set(tuned.tables["label_efficiency"].data["method"].to_pylist())
+    assert {"fine-tuned, tiny", "linear probe, tiny"} <= methods

@@ -201,14 +201,16 @@ def _word_sections(
     if captions is not None:
         said = np.array(captions.texts, dtype=object)
         inside, outside = said[captions.flagged].tolist(), said[~captions.flagged].tolist()
-        words = compare_words(inside, outside, captions.image[captions.flagged], config, source="captions")
+        words = compare_words(
+            inside, outside, captions.image[captions.flagged], config, source="captions", places=captions.places
+        )
         sections.append(words_section(words, config, mask, folder=folder, seed=seed))
         if captions.unreadable:
             sections[-1].notes.append(f"{captions.unreadable:,} pictures could not be read again for captions")
     if read.texts is not None:
         texts = read.texts
         images: npt.NDArray[np.int64] = np.arange(len(texts.flagged))
-        words = compare_words(texts.flagged, texts.others, images, config, source="texts")
+        words = compare_words(texts.flagged, texts.others, images, config, source="texts", places=texts.places)
         sections.append(words_section(words, config, mask, folder=folder, seed=seed))
         cut = texts.flagged_rows - len(texts.flagged), texts.other_rows - len(texts.others)
         if any(cut):

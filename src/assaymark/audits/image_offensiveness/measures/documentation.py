@@ -35,7 +35,8 @@ class Words(NamedTuple):
     """Words of flagged text against those of other text.
 
     `source` says where the texts come from; `bad` the words of the lists in flagged texts, None where no list was given;
-    `flagged_texts`, `other_texts` count the texts that were compared.
+    `flagged_texts`, `other_texts` count the texts that were compared; `places` are shard and row of the images that
+    `bad.causes` points to.
     """
 
     source: str
@@ -49,6 +50,7 @@ class Words(NamedTuple):
     listed: frozenset[str]
     flagged_texts: int
     other_texts: int
+    places: npt.NDArray[np.int64]
 
 
 def listed_words(paths: tuple[str, ...]) -> frozenset[str]:
@@ -60,9 +62,15 @@ def listed_words(paths: tuple[str, ...]) -> frozenset[str]:
 
 
 def compare_words(
-    flagged: list[str], others: list[str], images: npt.NDArray[np.int64], config: ImageOffensivenessConfig, *, source: str
+    flagged: list[str],
+    others: list[str],
+    images: npt.NDArray[np.int64],
+    config: ImageOffensivenessConfig,
+    *,
+    source: str,
+    places: npt.NDArray[np.int64],
 ) -> Words:
-    """All statistics of two sets of texts; `images[i]` is the image of flagged text i."""
+    """All statistics of two sets of texts; `images[i]` is the image of flagged text i, `places` shard and row of the images."""
     inside, outside = count_tokens(flagged), count_tokens(others)
     # a pair of words is one term in both texts or in neither
     pairs = collocations(add_counts(inside, outside), threshold=float(config.bigram_threshold))
@@ -80,6 +88,7 @@ def compare_words(
         listed,
         len(flagged),
         len(others),
+        places,
     )
 
 

@@ -36,12 +36,15 @@ class Sheets(NamedTuple):
 
 
 class Captions(NamedTuple):
-    """Captions of pictures, side by side: `flagged[i]` says of which kind caption i is, `image[i]` of which picture."""
+    """Captions of pictures, side by side: `flagged[i]` says of which kind caption i is, `image[i]` of which picture.
+
+    `places` are shard and row of the pictures, shape (pictures, 2).
+    """
 
     texts: list[str]
     flagged: npt.NDArray[np.bool_]
     image: npt.NDArray[np.int64]
-    pictures: int
+    places: npt.NDArray[np.int64]
     unreadable: int
 
 
@@ -114,31 +117,42 @@ def caption_pictures(
     texts: list[str] = []
     kinds: list[bool] = []
     images: list[int] = []
-    unreadable = done = 0
+    places: list[tuple[int, int]] = []
+    unreadable = 0
     with context.progress.task("captions", len(wanted), "pictures") as task:
         for start in range(0, len(wanted), BLOCK):
             block = wanted[start : start + BLOCK]
-            pictures, sides = _decoded(dataset, queue, block)
+            pictures, sides, found = _decoded(dataset, queue, block)
             unreadable += len(block) - len(pictures)
             for said, is_flagged in zip(_captions(captioner, pictures, config, context.seed), sides, strict=True):
                 texts += said
                 kinds += [is_flagged] * len(said)
-                images += [done] * len(said)
-                done += 1
+                images += [len(places)] * len(said)
+                places.append(found.pop(0))
             task.advance(len(block))
-    return Captions(texts, np.array(kinds, dtype=bool), np.array(images, dtype=np.int64), done, unreadable)
+    return Captions(
+        texts,
+        np.array(kinds, dtype=bool),
+        np.array(images, dtype=np.int64),
+        np.array(places, np.int64).reshape(-1, 2),
+        unreadable,
+    )
 
 
-def _decoded(dataset: Dataset, queue: Queue, block: Sequence[tuple[int, bool]]) -> tuple[list[Any], list[bool]]:
+def _decoded(
+    dataset: Dataset, queue: Queue, block: Sequence[tuple[int, bool]]
+) -> tuple[list[Any], list[bool], list[tuple[int, int]]]:
     rows = [(int(queue.shard[at]), int(queue.row[at])) for at, _ in block]
-    pictures, sides = [], []
-    for content, (_, is_flagged) in zip(dataset.fetch(rows, ["image"]).column("image").to_pylist(), block, strict=True):
+    pictures, sides, places = [], [], []
+    contents = dataset.fetch(rows, ["image"]).column("image").to_pylist()
+    for content, place, (_, is_flagged) in zip(contents, rows, block, strict=True):
         try:
             pictures.append(decode_image(content or b""))
             sides.append(is_flagged)
+            places.append(place)
         except InputError:  # counted
             continue
-    return pictures, sides
+    return pictures, sides, places
 
 
 def _captions(captioner: Any, pictures: list[Any], config: ImageOffensivenessConfig, seed: int) -> list[list[str]]:

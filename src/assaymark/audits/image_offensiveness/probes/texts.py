@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,12 +20,16 @@ LONGEST = 500
 
 
 class TextSample(NamedTuple):
-    """Texts of flagged rows and of the others, and how many rows with a text there were of each."""
+    """Texts of flagged rows and of the others, and how many rows with a text there were of each.
+
+    places : int64 array, shape (len(flagged), 2): shard and row of each flagged text
+    """
 
     flagged: list[str]
     others: list[str]
     flagged_rows: int
     other_rows: int
+    places: npt.NDArray[np.int64]
 
 
 class TextProbe(Probe):
@@ -49,6 +54,7 @@ class TextProbe(Probe):
             chosen = chosen[np.lexsort((rows.row[chosen], rows.shard[chosen], key[chosen]))][: self.size]
             state[f"{side}_keys"] = key[chosen]
             state[f"{side}_texts"] = texts.take(pa.array(chosen)).to_pylist()
+            state[f"{side}_places"] = np.stack([rows.shard[chosen], rows.row[chosen]], axis=1)
         return state
 
     def combine(self, states: Sequence[State]) -> State:
@@ -56,12 +62,18 @@ class TextProbe(Probe):
         for side in ("flagged", "others"):
             keys = np.concatenate([np.asarray(state[f"{side}_keys"], np.uint64) for state in states])
             texts = [text for state in states for text in state[f"{side}_texts"]]
-            order = np.argsort(keys, kind="stable")[: self.size]
+            places = np.concatenate([np.asarray(state[f"{side}_places"], np.int64).reshape(-1, 2) for state in states])
+            order = np.lexsort((places[:, 1], places[:, 0], keys))[: self.size]
+            merged[f"{side}_places"] = places[order]
             merged[f"{side}_rows"] = sum(int(state[f"{side}_rows"]) for state in states)
             merged[f"{side}_keys"], merged[f"{side}_texts"] = keys[order], [texts[i] for i in order]
         return merged
 
     def finalize(self, state: Mapping[str, Any]) -> TextSample:
         return TextSample(
-            list(state["flagged_texts"]), list(state["others_texts"]), int(state["flagged_rows"]), int(state["others_rows"])
+            list(state["flagged_texts"]),
+            list(state["others_texts"]),
+            int(state["flagged_rows"]),
+            int(state["others_rows"]),
+            np.asarray(state["flagged_places"], np.int64).reshape(-1, 2),
         )

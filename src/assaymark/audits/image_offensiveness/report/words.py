@@ -19,6 +19,7 @@ __all__ = ["class_cloud_section", "words_section"]
 
 MOST_TERMS = 100
 SHOWN_IN_SENTENCE = 8
+IMAGES_OF_A_WORD = 20
 
 
 class _Paper(NamedTuple):
@@ -47,7 +48,7 @@ def words_section(
     contrast = _contrast_weights(words, config)
     _cloud(section, f"contrast_{name}", f"Words that set flagged {name} apart", contrast, elsewhere, paper)
     if words.bad is not None:
-        section.tables.append(_bad_words(words))
+        section.tables += [_bad_words(words), _bad_word_images(words)]
     _finding(section, words, config, mask, elsewhere)
     section.methods.append(
         f"Words of {words.flagged_texts:,} flagged and {words.other_texts:,} other {name}: log-odds ratio with an "
@@ -133,6 +134,21 @@ def _bad_words(words: Words) -> Table:
         f"bad_words_{words.source}", f"Listed words in flagged {words.source}", values, columns,
         description=f"{bad.any_image:,} images have at least one of them.",
     )  # fmt: skip
+
+
+def _bad_word_images(words: Words) -> Table:
+    """Which images caused a listed word, by salted hash: the first of each word."""
+    bad = words.bad
+    assert bad is not None
+    pairs = [
+        (word, words.places[image])
+        for word, images in zip(bad.words, bad.causes, strict=True)
+        for image in images[:IMAGES_OF_A_WORD].tolist()
+    ]
+    values = {"word": [word for word, _ in pairs], "image": [f"{place[0]}:{place[1]}" for _, place in pairs]}
+    columns = (Column("word", "term"), Column("image", "id"))
+    title = f"Images behind the listed words of flagged {words.source}"
+    return Table.of(f"bad_word_images_{words.source}", title, values, columns)
 
 
 def _finding(
