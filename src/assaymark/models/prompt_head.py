@@ -113,7 +113,7 @@ def open_prompt_head(spec: ModelSpec, loading: Loading) -> PromptHead:
     if not 0 <= threshold <= 1:
         raise ConfigError(f"model {spec.text}: threshold={threshold:g} is not between 0 and 1")
     prompts = replace(prompts, threshold=threshold, logit_scale=spec.number("logit_scale", prompts.logit_scale))
-    named = spec.options.get("encoder") or prompts.encoder
+    named = spec.options.get("encoder") or prompts.encoder_source or prompts.encoder
     if not named:
         return PromptHead(spec, prompts)
     try:

@@ -17,6 +17,8 @@ from assaymark.audits.image_offensiveness.report.evaluation import evaluation_se
 from assaymark.audits.image_offensiveness.report.prompts import prompt_section
 from assaymark.audits.image_offensiveness.report.tuned import tuning_section
 from assaymark.errors import InputError
+from assaymark.models.prompt_files import PromptSet
+from assaymark.models.spec import absolute_spec
 from assaymark.result import Result
 from assaymark.section import Section, assemble
 
@@ -66,11 +68,16 @@ class PromptTuning(Mitigation):
             tuning_section(found.held, before, rated, start, tuned, config, rng=context.rng("paired")),
             prompt_section(tuned, "ratings", config, notes),
             evaluation_section(found, rated, config),
-            Section(artifacts=save_prompts(tuned, context.artifacts)),
+            Section(artifacts=save_prompts(_from_anywhere(tuned, encoder, context), context.artifacts)),
         ]
         return assemble(
             sections, audit=self.info.id, title=f"{self.info.title}: {ratings.source}", flows=(rated.flow,), notes=ratings.notes
         )
+
+
+def _from_anywhere(tuned: PromptSet, encoder: Any, context: Context) -> PromptSet:
+    """The prompts with a spec by which their encoder is found from the folder of whoever opens them."""
+    return tuned if encoder is None else replace(tuned, encoder_source=absolute_spec(encoder.spec, base=context.base))
 
 
 def _measured(errors: ErrorCounts | None, threshold: float) -> dict[str, Any]:
