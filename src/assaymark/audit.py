@@ -160,6 +160,8 @@ class Context:
         Folder for files that the step hands on (`Result.artifacts` names them relative to it).
     salt : bytes
         Secret of this user for hashing ids and content.
+    base : Path, optional
+        Folder that relative paths in model specs start from; the working directory by default.
     reveal : bool
         The user asked for raw content; otherwise nothing raw may enter a result.
     """
@@ -173,6 +175,7 @@ class Context:
     salt: bytes = b"assaymark"
     work: Path | None = None
     artifacts: Path | None = None
+    base: Path | None = None
     cache: ModelCache | None = None
     progress: Progress = field(default_factory=Progress)
     log: Callable[..., None] = _discard

@@ -152,6 +152,7 @@ def execute(
         salt=user_salt(),
         work=_made(folder, "work", step),
         artifacts=_made(folder, "artifacts", step),
+        base=base,
         cache=cache,
         batch_size=batch_size,
         progress=progress or Progress(),

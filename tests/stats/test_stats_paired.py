@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from scipy import stats as scipy_stats
+from sklearn.metrics import f1_score, roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as reference
 
 from assaymark.errors import InputError
-from assaymark.stats import accuracy_difference, auroc_difference, mcnemar, resample_weights, sign_test, wilson
+from assaymark.stats import (
+    accuracy_difference,
+    auroc_difference,
+    delong_test,
+    mcnemar,
+    paired_difference,
+    resample_weights,
+    sign_test,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 1), (3, 3), (10, 2), (2, 10), (40, 25), (0, 12), (500, 430)])
@@ -115,3 +125,24 @@ def test_areas_without_classes_or_variance_are_undefined() -> None:
     assert "no variance" in perfect.reason
     with pytest.raises(ValueError, match="labels"):
         auroc_difference([1, 2], [1, 2, 3], [0, 1])
+
+
+def test_delong_test_is_the_normal_test_of_the_difference() -> None:
+    for seed in (1, 2):
+        a, b, y = planted(70, seed, weaker=0.2)
+        point, variance = slow_difference(a, b, y)
+        found = delong_test(a, b, y)
+        assert found.statistic == pytest.approx(point / np.sqrt(variance), rel=1e-9)
+        assert found.p_value == pytest.approx(2 * scipy_stats.norm.sf(abs(point) / np.sqrt(variance)), rel=1e-9)
+    assert delong_test([1, 2, 3, 4], [5, 6, 7, 8], [0, 0, 1, 1]).reason
+
+
+def test_any_statistic_of_pairs() -> None:
+    rng = np.random.default_rng(3)
+    y = rng.random(80) < 0.4
+    a, b = y ^ (rng.random(80) < 0.1), y ^ (rng.random(80) < 0.3)
+    found = paired_difference(lambda s, t: float(f1_score(t, s)), a, b, y, rng=np.random.default_rng(4), resamples=60)
+    assert found.value == pytest.approx(f1_score(y, a) - f1_score(y, b))
+    weights = np.concatenate(list(resample_weights(np.ones(80), rng=np.random.default_rng(4), resamples=60)))
+    draws = [f1_score(y, a, sample_weight=w) - f1_score(y, b, sample_weight=w) for w in weights]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(draws, (0.025, 0.975))), abs=1e-10)

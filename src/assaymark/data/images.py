@@ -107,9 +107,8 @@ def decode_frames(
         ) from None
     except PictureError:
         raise
-    except (
-        Exception
-    ) as error:  # decoders of hostile bytes raise whatever they stumble over, from struct.error to AttributeError
+    except Exception as error:
+        # Decoders of hostile bytes raise whatever they stumble over, from struct.error to AttributeError.
         raise PictureError(
             f"{where}: damaged or truncated image ({str(error)[:120] or type(error).__name__}); leave it out"
         ) from None
@@ -140,7 +139,8 @@ def _later_frames(picture: Any, frames: int, max_pixels: int, reduce_to: int, wh
             picture.seek(place)
             _check_size(picture, max_pixels, where)  # pages of a TIFF differ in size
             found.append(_upright(picture, reduce_to))
-    except Exception:  # the first frame stands for an animation whose later ones are damaged
+    except Exception:
+        # As above; the first frame stands for an animation whose later ones are damaged.
         return found
     return found
 

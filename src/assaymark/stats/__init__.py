@@ -23,12 +23,13 @@ if TYPE_CHECKING:
         f1_score_from_counts,
         predictive_value,
     )
+    from assaymark.stats.combination import RULES, Rule, Transform, apply_transform, clipped_logit, combine_scores
     from assaymark.stats.concentration import gini, top_share
     from assaymark.stats.correlation import spearman
     from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
     from assaymark.stats.intervals import mean, mean_from_summary, newcombe, newcombe_limits, wilson, wilson_limits
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
-    from assaymark.stats.paired import accuracy_difference, auroc_difference
+    from assaymark.stats.paired import accuracy_difference, auroc_difference, delong_test, paired_difference
     from assaymark.stats.prevalence import LEAST_YOUDEN, Rate, rogan_gladen, stratified_prevalence
     from assaymark.stats.probabilities import (
         ReliabilityCurve,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         tpr_at_fpr,
     )
     from assaymark.stats.ratios import RatioKind, lift, lift_limits, odds_ratio, ratio_limits, ratio_points, risk_ratio
+    from assaymark.stats.resampled_t import corrected_resampled_t
     from assaymark.stats.resampling import (
         bootstrap_difference,
         bootstrap_mean,
@@ -87,6 +89,14 @@ _HOMES = {
         "f1_score_from_counts",
         "predictive_value",
     ),
+    "combination": (
+        "RULES",
+        "Rule",
+        "Transform",
+        "apply_transform",
+        "clipped_logit",
+        "combine_scores",
+    ),
     "concentration": (
         "gini",
         "top_share",
@@ -113,6 +123,8 @@ _HOMES = {
     "paired": (
         "accuracy_difference",
         "auroc_difference",
+        "delong_test",
+        "paired_difference",
     ),
     "prevalence": (
         "LEAST_YOUDEN",
@@ -148,6 +160,7 @@ _HOMES = {
         "ratio_points",
         "risk_ratio",
     ),
+    "resampled_t": ("corrected_resampled_t",),
     "resampling": (
         "bootstrap_difference",
         "bootstrap_mean",
@@ -173,6 +186,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "EXACT_TOTAL",
     "LEAST_YOUDEN",
+    "RULES",
     "Alternative",
     "Limits",
     "OperatingPoint",
@@ -182,8 +196,11 @@ __all__ = [
     "RatioKind",
     "ReliabilityCurve",
     "RocCurve",
+    "Rule",
     "TestOutcome",
+    "Transform",
     "accuracy_difference",
+    "apply_transform",
     "auroc_difference",
     "average_precision",
     "balanced_accuracy",
@@ -195,10 +212,14 @@ __all__ = [
     "bootstrap_statistic",
     "brier_score",
     "chi_square_yates",
+    "clipped_logit",
     "cohen_d",
     "cohen_d_from_summary",
     "cohen_kappa",
     "cohen_kappa_from_table",
+    "combine_scores",
+    "corrected_resampled_t",
+    "delong_test",
     "expected_calibration_error",
     "f1_score",
     "f1_score_from_counts",
@@ -217,6 +238,7 @@ __all__ = [
     "newcombe_limits",
     "odds_ratio",
     "operating_point",
+    "paired_difference",
     "percentile_estimate",
     "permutation_test",
     "pr_curve",

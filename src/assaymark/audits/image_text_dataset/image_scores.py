@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from assaymark.audits.image_text_dataset.config import ImageTextDatasetConfig
-from assaymark.data.images import decode_image
+from assaymark.data.decoding import PictureScores
+from assaymark.data.embeddings import embedding_matrix, unit_rows
 from assaymark.data.scan import Scorer
-from assaymark.errors import InputError
 
 __all__ = ["image_labels", "image_scorer", "with_decision", "with_image_columns"]
 
@@ -77,30 +77,8 @@ def image_scorer(dataset: Any, model: Any, *, batch_size: int) -> Scorer | None:
     if hasattr(model, "columns"):
         return None
     if hasattr(model, "score_images") and "image" in dataset:
-        return Scorer(ROLE, "image", labels, ImageScores(model), batch_size)
+        return Scorer(ROLE, "image", labels, PictureScores(model), batch_size)
     return Scorer(ROLE, "embedding", labels, EmbeddingScores(model), batch_size)
-
-
-class ImageScores:
-    """Picklable scorer of an Arrow array of encoded pictures; one that cannot be decoded has no score."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-    def __call__(self, values: pa.Array) -> Array:
-        scores = np.full((len(values), len(self.model.labels)), np.nan, dtype=np.float32)
-        pictures, readable = [], []
-        for i, data in enumerate(values.to_pylist()):
-            if data is None:
-                continue
-            try:
-                pictures.append(decode_image(data))
-                readable.append(i)
-            except InputError:  # the missing score is counted
-                continue
-        if pictures:
-            scores[readable] = self.model.score_images(pictures)
-        return scores
 
 
 class EmbeddingScores:
@@ -111,15 +89,9 @@ class EmbeddingScores:
 
     def __call__(self, values: pa.Array) -> Array:
         scores = np.full((len(values), len(self.model.labels)), np.nan, dtype=np.float32)
-        rows = [i for i, value in enumerate(values) if value.is_valid and len(value) == self.model.dimension]
-        if not rows:
-            return scores
-        flat = values.take(pa.array(rows)).flatten().to_numpy(zero_copy_only=False)
-        vectors = flat.reshape(len(rows), self.model.dimension).astype(np.float64)
-        length = np.linalg.norm(vectors, axis=1)
-        usable = np.isfinite(length) & (length > 0)
-        unit = (vectors[usable] / length[usable, None]).astype(np.float32)
-        scores[np.asarray(rows)[usable]] = self.model.score_embeddings(unit)
+        vectors, valid = unit_rows(embedding_matrix(values, width=self.model.dimension, where="column of embeddings"))
+        if valid.any():
+            scores[valid] = self.model.score_embeddings(vectors[valid])
         return scores
 
 

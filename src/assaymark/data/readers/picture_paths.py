@@ -26,8 +26,9 @@ MOST_FILE_BYTES = 256 << 20
 class PicturePathReader(Reader):
     """Rows of another reader with one more column, the bytes of the file that a column of paths names.
 
-    A relative path starts at the folder of the table. What is no regular file there is null: a missing file, a folder, a
-    device, and above all an address, since nothing is fetched on account of what a table says.
+    A relative path starts at the folder of the table (of a table in memory: at the current one). Paths may lead anywhere on
+    this machine; what they name is decoded as a picture or left out. What is no regular file there is null: a missing file, a
+    folder, a device, and above all an address, since nothing is fetched on account of what a table says.
     """
 
     def __init__(self, inner: Reader, *, paths: str, column: str) -> None:
@@ -83,11 +84,10 @@ def _content(value: object, folder: str) -> bytes | None:
 
 def with_pictures_of_paths(dataset: Dataset) -> Dataset:
     """The concept `image` for a local table that only names its pictures: a path, or text where the picture should be."""
-    text = ("string", "large_string")
     image, path = dataset.mapping.get("image"), dataset.mapping.get("path")
-    paths = path if image is None else image if dataset.columns[image] in text else None
+    paths = path if image is None else image if _is_text(dataset.columns[image]) else None
     local = all("://" not in shard.path for shard in dataset.shards)
-    if paths is None or dataset.columns[paths] not in text or not local:
+    if paths is None or not _is_text(dataset.columns[paths]) or not local:
         return dataset
     column = "image" if "image" not in dataset.columns else f"file of {paths}"
     shards = tuple(
@@ -102,3 +102,7 @@ def with_pictures_of_paths(dataset: Dataset) -> Dataset:
         unfit={concept: why for concept, why in dataset.unfit.items() if concept != "image"},
         notes=(*dataset.notes, f"pictures are read from the files that column {paths!r} names; one that is missing has none"),
     )
+
+
+def _is_text(kind: str) -> bool:
+    return kind in ("string", "large_string", "string_view") or kind.startswith("dictionary<values=string")

@@ -1,0 +1,1 @@
+"""The one-pass measurements: sufficient statistics of all rows, a bounded sample of rows, histograms of scores."""

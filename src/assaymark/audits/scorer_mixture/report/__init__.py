@@ -1,0 +1,1 @@
+"""Tables, figures and sentences of the audit; no computation."""

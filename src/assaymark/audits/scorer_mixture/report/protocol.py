@@ -1,0 +1,140 @@
+"""Which rows fitted what, which scorers were left out, and whether a scorer has learnt the fitting rows by heart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assaymark.audits.scorer_mixture.measures.fitting import Fitting
+from assaymark.audits.scorer_mixture.probes.row_keys import SPLITS
+from assaymark.audits.scorer_mixture.reading import Rows
+from assaymark.audits.scorer_mixture.study import Study
+from assaymark.result import Column, Finding, Table, format_interval
+from assaymark.section import Section, exact_count, interval_columns, interval_values
+from assaymark.stats import newcombe, wilson
+
+__all__ = ["fit_section", "rows_section"]
+
+LEARNT = 0.05
+"""Accuracy on the fitting rows above that on the test rows from which a scorer is named, once chance is excluded."""
+
+
+def rows_section(rows: Rows, *, source: str) -> Section:
+    """The rows by split and class, and the loud warning about training rows."""
+    section = Section()
+    counts = np.zeros((len(SPLITS), 2), dtype=int)
+    if rows.complete:
+        np.add.at(counts, (rows.sample.split, rows.sample.label), 1)
+    else:
+        for (split, label, _), n in rows.streamed.rows.items():
+            counts[split, label] += n
+    values = {
+        "split": list(SPLITS),
+        "use": ["the scorers were trained on these", "weights and threshold", "every figure"],
+        "rows": counts.sum(axis=1).tolist(),
+        **interval_values("unsafe", [wilson(int(one), int(zero + one)) for zero, one in counts]),
+    }
+    columns = (
+        Column("split", "label"),
+        Column("use", "text", "used for"),
+        Column("rows", "count"),
+        *interval_columns("unsafe", "share", "labelled unsafe"),
+    )
+    section.tables.append(Table.of("rows", "Which rows are used for what", values, columns))
+    section.estimates["rows"] = exact_count(int(counts.sum()), of=max(int(counts.sum()), rows.flows[0].total))
+    if source == "train":
+        section.findings.append(
+            Finding(
+                "warning",
+                "THE WEIGHTS WERE FITTED ON ROWS THAT THE SCORERS WERE TRAINED ON. A scorer that has learnt them by heart "
+                "looks perfect there and receives the weight, whatever it is worth elsewhere.",
+                tables=("rows",),
+                advice="Fit on rows that no scorer has seen (source=holdout), or on out-of-fold scores (source=oof).",
+            )
+        )
+    if not rows.complete:
+        section.notes.append(
+            f"{len(rows.sample.key):,} of {rows.streamed.kept + rows.streamed.beyond:,} labelled rows were kept, by the "
+            "smallest hashes of their content, for what needs rows; least-squares fits on untransformed scores use all"
+        )
+    return section
+
+
+def fit_section(fitting: Fitting, study: Study) -> Section:
+    """Scorers left out, patterns of missing scores, and scorers that know the fitting rows too well."""
+    section = Section()
+    section.notes += [f"scorer {name} was left out: {reason}" for name, reason in fitting.left_out.items()]
+    section.notes += list(fitting.notes)
+    if fitting.main.fit is not None and fitting.main.fit.note:
+        section.notes.append(f"fit of the weights: {fitting.main.fit.note}")
+    _missing(section, study)
+    _learnt(section, study)
+    return section
+
+
+def _missing(section: Section, study: Study) -> None:
+    """How rows with missing scores are decided."""
+    present = np.isfinite(study.fitting.values)
+    if present.all():
+        return
+    mixture = study.fitting.main.mixture
+    found, which, counts = np.unique(present, axis=0, return_inverse=True, return_counts=True)
+    known = np.isfinite(study.fitting.main.score(study.fitting.scores))
+    order = np.argsort(-counts, kind="stable")[:50]
+    decided = [bool(known[which.ravel() == i].any()) for i in order]
+    values = {
+        "missing": [", ".join(n for n, here in zip(study.names, found[i], strict=True) if not here) or "none" for i in order],
+        "rows": [int(counts[i]) for i in order],
+        "decided": decided,
+    }
+    columns = (
+        Column("missing", "label", "missing scores"),
+        Column("rows", "count"),
+        Column("decided", "flag", "has a fit of its own"),
+    )
+    section.tables.append(
+        Table.of(
+            "missing_scores",
+            "Rows with missing scores",
+            values,
+            columns,
+            description="Each pattern has weights of its own, fitted on all rows with at least these scores; without enough "
+            "such rows the mixture abstains. A missing score is never taken for 0.",
+        )
+    )
+    lost = int((~known).sum())
+    if lost:
+        share = wilson(lost, len(known), confidence=study.config.confidence)
+        section.findings.append(
+            Finding(
+                "note",
+                f"The mixture has no verdict on {format_interval(share)} of the rows, because scores are missing "
+                f"({len(mixture.patterns)} patterns of missing scores have a fit).",
+                tables=("missing_scores",),
+                advice="Find out why scorers did not answer; let people look at these images.",
+            )
+        )
+
+
+def _learnt(section: Section, study: Study) -> None:
+    """A scorer much better on the fitting rows than on the test rows has seen them, whatever was declared."""
+    fitting, config = study.fitting, study.config
+    level = 1.0 - (1.0 - config.confidence) / (5 * max(1, len(study.names)))
+    for i, name in enumerate(study.names):
+        counts = []
+        for rows in (fitting.fit, fitting.test):
+            column, label = fitting.scores[rows, i], fitting.label[rows]
+            known = np.isfinite(column)
+            counts += [int(((column >= 0.5) == label)[known].sum()), int(known.sum())]
+        gap = newcombe(*counts, confidence=level)
+        if gap.low is None or gap.low <= 0 or (gap.value or 0.0) < LEARNT:
+            continue
+        section.estimates[f"learnt.{name}"] = gap
+        section.findings.append(
+            Finding(
+                "warning",
+                f"Scorer {name} is better on the fitting rows than on the test rows by {format_interval(gap)}: it looks as if "
+                "it was trained on them, and its weight is then too large.",
+                (f"learnt.{name}",),
+                advice="Fit on rows that it has not seen, or on out-of-fold scores.",
+            )
+        )
