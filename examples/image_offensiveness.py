@@ -47,7 +47,7 @@ def main() -> None:
         )
         second = am.audit("image-offensiveness", {"images": root / "images.parquet", "verdicts": verdicts}, prompts=prompts)
         print(f"{'offensive, by those who looked':34}{second['prevalence.reviewed']}, planted {planted.prevalence:.1%}")
-        print(f"{'of the flagged':34}{second['precision.flagged']}")
+        print(f"{'of the flagged':34}{second['flagged.precision']}")
         for row in second.tables["class_table"].rows()[:3]:
             print(f"  {row['class']:32}{row['share']:.1%} flagged, lift {row['lift']:.2f}")
 

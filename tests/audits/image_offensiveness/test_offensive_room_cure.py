@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.special import expit
 
@@ -22,6 +23,7 @@ from assaymark.execution import execute
 from assaymark.models import open_model
 from assaymark.models.prompt_files import PromptSet, load_prompts
 from assaymark.result import Result
+from assaymark.runner import run
 
 SETTINGS: dict[str, Any] = {"splits": 3, "epochs": 100, "fractions": [0, 0.1, 1.0], "resamples": 200}
 
@@ -145,3 +147,41 @@ def test_error_counts_at_a_threshold() -> None:
     called = expit(scores) >= 0.9
     assert found.sensitivity == (int((called & y).sum()), int(y.sum()))
     assert found.specificity == (int((~called & ~y).sum()), int((~y).sum()))
+
+
+def test_verdicts_on_a_queue_of_other_prompts_are_refused(cured: tuple[Result, Path], tmp_path: Path) -> None:
+    result, folder = cured
+    table = rated_table()
+    own = str(folder / result.artifacts["prompts"].file)
+    first = execute(ImageOffensiveness, inputs={"images": table}, settings={"prompts": own}, folder=tmp_path)
+    queue = pq.read_table(tmp_path / first.artifacts["review_queue"].file)
+    looked_at = queue.set_column(queue.column_names.index("verdict"), "verdict", pa.array(["1"] * queue.num_rows))
+    inputs = {"images": table, "verdicts": looked_at}
+    assert execute(ImageOffensiveness, inputs=inputs, settings={"prompts": own})["prevalence.reviewed"].value == 1.0
+    with pytest.raises(InputError, match="other prompts"):
+        execute(ImageOffensiveness, inputs=inputs, settings={"prompts": str(folder / "start.safetensors")})
+
+
+def test_a_plan_tunes_prompts_and_audits_with_them(tmp_path: Path) -> None:
+    pq.write_table(rated_table(), tmp_path / "ratings.parquet")
+    pq.write_table(rated_table(1).drop_columns(["rating"]), tmp_path / "images.parquet")
+    (tmp_path / "plan.yaml").write_text(
+        """
+name: question-16
+steps:
+  - id: tune
+    mitigate: image-offensiveness
+    inputs: {ratings: ratings.parquet}
+    set: {splits: 2, epochs: 60, fractions: [1.0]}
+  - {id: q16, audit: image-offensiveness, inputs: {images: images.parquet}, set: {prompts: $tune.prompts}}
+gates:
+  - q16.flagged.share.high < 99%
+""",
+        encoding="utf-8",
+    )
+    record = run(tmp_path / "plan.yaml", out=tmp_path / "run")
+    assert record.exit_code == 0
+    q16 = record.steps[1].result
+    assert q16 is not None and q16["flagged.share"].n == 280
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "ask a person" in report and str(tmp_path) not in report

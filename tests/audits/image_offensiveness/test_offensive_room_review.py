@@ -78,8 +78,8 @@ def test_prevalence_weighs_strata_and_precision_looks_above_the_threshold() -> N
     assert verdicts.blank > 0
     found = reviewed(queue, verdicts, threshold=0.9, confidence=0.95)
     assert found["prevalence.reviewed"].value == pytest.approx(30 / 500)
-    assert found["precision.flagged"].value == pytest.approx(1.0)
-    assert found["precision.flagged"].low is not None and found["precision.flagged"].low < 0.95  # ten verdicts are few
+    assert found["flagged.precision"].value == pytest.approx(1.0)
+    assert found["flagged.precision"].low is not None and found["flagged.precision"].low < 0.95  # ten verdicts are few
 
 
 def test_copies_weigh_as_often_as_they_occur() -> None:

@@ -61,11 +61,3 @@ def embedding_width(dataset: Dataset) -> int | None:
                 break
             break
     return None
-
-
-def first_numbers(table: Any, name: str) -> Any:
-    """float64 values of a column, NaN where missing."""
-    import numpy as np
-    import pyarrow as pa
-
-    return np.asarray(table.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)

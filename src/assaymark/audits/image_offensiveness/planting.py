@@ -73,7 +73,7 @@ def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
         "flagged.share": float(flagged.mean()),
         "flagged.share.corrected": planted.prevalence,
         "prevalence.reviewed": planted.prevalence,
-        "precision.flagged": float(planted.offensive[flagged].mean()),
+        "flagged.precision": float(planted.offensive[flagged].mean()),
         "accuracy": float(((planted_scores(large.V, prompts.prompts) > 0.5) == large.y).mean()),
         "overlap.only_nsfw": float((other & ~flagged).mean()),
         "overlap.both": float((other & flagged).mean()),

@@ -143,7 +143,7 @@ def flag_sections(
         overlap_section(read, config),
         slice_section(read.shares, config),
         generated_section(read.generated, config, both=read.nsfw, rng=context.rng("generated")),
-        *_review_sections(read, inputs, config, context, mask),
+        *_review_sections(read, chosen.prompts, inputs, config, context, mask),
     ]
     written = write_scores(read.dataset, chosen.prompts, read.rule, context, most=config.write_scores)
     sections.append(Section(artifacts=[written] if written is not None else []))
@@ -165,10 +165,12 @@ def _annotation_sections(
 
 
 def _review_sections(
-    read: Reading, inputs: Mapping[str, Any], config: ImageOffensivenessConfig, context: Context, mask: Mask
+    read: Reading, prompts: PromptSet, inputs: Mapping[str, Any], config: ImageOffensivenessConfig, context: Context, mask: Mask
 ) -> list[Section]:
     queue = build_queue(read.classes, read.edges, per_stratum=config.review_per_stratum, own_classes=config.review_classes)
-    verdicts = None if inputs.get("verdicts") is None else read_verdicts(inputs["verdicts"].read(), queue)
+    verdicts = (
+        None if inputs.get("verdicts") is None else read_verdicts(inputs["verdicts"].read(), queue, prompts=prompts.fingerprint)
+    )
     found = None
     if verdicts is not None and len(verdicts.stratum):
         best = _best_scores(read)
@@ -178,7 +180,7 @@ def _review_sections(
         }
     sections = [queue_section(queue, verdicts, mask), verdict_section(found, verdicts)]
     if context.artifacts is not None:
-        sections.append(Section(artifacts=write_queue(queue, context.artifacts)))
+        sections.append(Section(artifacts=write_queue(queue, context.artifacts, prompts=prompts.fingerprint)))
     if config.contact_sheet:
         sheets: Sheets = contact_sheets(read.dataset, queue, context.artifacts, most=config.max_images)
         sections.append(sheet_section(sheets, wanted=True))

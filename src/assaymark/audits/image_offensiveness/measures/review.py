@@ -102,8 +102,11 @@ def _queue(
     )
 
 
-def write_queue(queue: Queue, folder: Path) -> list[Artifact]:
-    """`review_queue.parquet` and `.csv`: one line an image, with an empty verdict. They name rows, so they are private."""
+def write_queue(queue: Queue, folder: Path, *, prompts: str) -> list[Artifact]:
+    """`review_queue.parquet` and `.csv`: one line an image, with an empty verdict. They name rows, so they are private.
+
+    `prompts`, the fingerprint of the prompts, goes with them: other prompts put the same images into other strata.
+    """
     table = pa.table(
         {
             "shard": queue.shard,
@@ -113,6 +116,7 @@ def write_queue(queue: Queue, folder: Path) -> list[Artifact]:
             "copies": queue.copies,
             "flagged": queue.flagged,
             "score": np.round(queue.score, 6),
+            "prompts": [prompts] * len(queue.row),
             "verdict": pa.array([""] * len(queue.row), pa.string()),
         }
     )

@@ -42,7 +42,7 @@ class Verdicts(NamedTuple):
     blank: int
 
 
-def read_verdicts(table: pa.Table, queue: Queue) -> Verdicts:
+def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "") -> Verdicts:
     """Verdicts with the stratum that each row was drawn for.
 
     Raises
@@ -50,12 +50,20 @@ def read_verdicts(table: pa.Table, queue: Queue) -> Verdicts:
     SchemaError
         A column of the queue is missing.
     InputError
-        A score bin that is none of this audit's, or a verdict that is neither yes nor no.
+        A score bin that is none of this audit's, a verdict that is neither yes nor no, or a queue that was drawn with other
+        prompts (whose fingerprint is not `prompts`).
     """
     for column in ("score_bin", "verdict", *(("class",) if len(queue.classes) > 1 else ())):
         if column not in table.column_names:
             hint = nearest(column, table.column_names) or f"; columns: {', '.join(table.column_names)}"
             raise SchemaError(f"input 'verdicts': no column {column!r}{hint}; give back the review queue with its columns")
+    drawn = {str(value) for value in table.column("prompts").to_pylist()} if "prompts" in table.column_names else set()
+    if prompts and drawn - {prompts, "None", ""}:
+        raise InputError(
+            "input 'verdicts': the queue was drawn with other prompts, which put the images into other strata; give the "
+            "prompts "
+            "that it was drawn with, or have the new queue looked at"
+        )
     given = [_verdict(value) for value in table.column("verdict").to_pylist()]
     rows = np.array([i for i, value in enumerate(given) if value is not None], dtype=np.int64)
     bins = {name: code for code, name in enumerate(queue.bins)}
@@ -162,7 +170,7 @@ def reviewed(queue: Queue, verdicts: Verdicts, *, threshold: float, confidence: 
     above = queue.lower >= threshold - 1e-12
     return {
         "prevalence.reviewed": stratified_share(N, rows, found, effective=trials, confidence=confidence),
-        "precision.flagged": stratified_share(
+        "flagged.precision": stratified_share(
             N[above], rows[above], found[above], effective=trials[above], confidence=confidence
         ),
     }

@@ -22,7 +22,7 @@ ESTIMATES = (
     "flagged.share",
     "flagged.share.corrected",
     "prevalence.reviewed",
-    "precision.flagged",
+    "flagged.precision",
     "precision_at_k",
     "accuracy",
     "auroc",

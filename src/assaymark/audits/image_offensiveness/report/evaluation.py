@@ -50,6 +50,12 @@ def evaluation_section(found: Evaluation, rated: RatedImages, config: TuningSett
         if found.fitted
         else "on all rated images outside the neutral band, which the prompts were not tuned on"
     )
+    if rated.raters is not None and np.isfinite(rated.raters).any():
+        section.notes.append(f"each image was rated by {np.nanmedian(rated.raters):g} people (median)")
+    if rated.sd is not None and np.isfinite(rated.sd).any():
+        section.notes.append(
+            f"people differ by {np.nanmedian(rated.sd):.2g} on the scale (median standard deviation of a rating)"
+        )
     section.methods.append(
         f"Ratings: below {config.low:g} offensive, above {config.high:g} not, both strictly; {rated.labels.offensive:,} and "
         f"{rated.labels.inoffensive:,} images. Figures of the offensive class at a score of 0.5, {where}."

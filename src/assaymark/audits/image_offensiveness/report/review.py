@@ -58,13 +58,13 @@ def verdict_section(found: Mapping[str, Estimate] | None, verdicts: Verdicts | N
     section = Section()
     if found is None or verdicts is None:
         reason = "nobody's verdicts were given: fill in the artifact review_queue and give it as the input verdicts"
-        names = ("prevalence.reviewed", "precision.flagged", "precision_at_k")
+        names = ("prevalence.reviewed", "flagged.precision", "precision_at_k")
         section.estimates |= {name: undefined(reason, unit="share") for name in names}
         return section
     section.estimates |= dict(found)
     if verdicts.blank:
         section.notes.append(f"{verdicts.blank:,} rows of the verdicts are empty and were left out")
-    precision, prevalence = found["precision.flagged"], found["prevalence.reviewed"]
+    precision, prevalence = found["flagged.precision"], found["prevalence.reviewed"]
     if prevalence.defined:
         doubtful = precision.high is not None and precision.high < 0.5
         section.findings.append(
@@ -72,7 +72,7 @@ def verdict_section(found: Mapping[str, Estimate] | None, verdicts: Verdicts | N
                 "warning" if doubtful else "note",
                 f"By the verdicts on {len(verdicts.stratum):,} images, {format_interval(prevalence)} of all images are "
                 f"offensive; of those at or above the threshold, {format_interval(precision)}.",
-                ("prevalence.reviewed", "precision.flagged"),
+                ("prevalence.reviewed", "flagged.precision"),
                 ("review_strata",),
                 "Most flags are wrong: raise the threshold, or give classes their own." if doubtful else "",
             )
