@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["AUDITS", "MITIGATIONS", "load_audit", "load_mitigation"]
 
 AUDITS: dict[str, str] = {
+    "image-offensiveness": "assaymark.audits.image_offensiveness.audit:ImageOffensiveness",
     "image-text-dataset": "assaymark.audits.image_text_dataset.audit:ImageTextDataset",
     "scorer-mixture": "assaymark.audits.scorer_mixture.audit:ScorerMixture",
 }
 
 MITIGATIONS: dict[str, str] = {
+    "image-offensiveness": "assaymark.audits.image_offensiveness.mitigate:PromptTuning",
     "image-text-dataset": "assaymark.audits.image_text_dataset.mitigate:FilterRows",
 }
 

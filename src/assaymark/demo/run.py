@@ -16,7 +16,7 @@ from assaymark.result import Estimate, format_number, undefined
 
 __all__ = ["Comparison", "DemoOutcome", "compare_with_truth", "run_demo"]
 
-PARTS = ("dataset", "encoder", "run", "plan.yaml")
+PARTS = ("dataset", "pictures", "encoder", "run", "plan.yaml")
 MARK = ".assaymark-demo"
 SEED = 0
 
@@ -75,15 +75,18 @@ def _clear(out: Path) -> None:
 def _write(out: Path, progress: Progress) -> Mapping[str, float]:
     from assaymark.demo.encoder import train_encoder
     from assaymark.demo.image_text import write_image_text
+    from assaymark.demo.pictures import OFFENSIVE_SHARE, write_pictures
 
     with progress.task("drawing a data set", total=1, unit="data sets") as task:
         truth = write_image_text(out / "dataset", seed=SEED)
+        write_pictures(out / "pictures", seed=SEED)
         task.advance()
     with progress.task("training a small encoder", total=1, unit="encoders") as task:
         train_encoder(out / "encoder", seed=SEED)
         task.advance()
     (out / "plan.yaml").write_text((files("assaymark.demo") / "plan.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    return {f"data.{name}": value for name, value in truth.items()}
+    shares = {"flags.flagged.share.corrected": OFFENSIVE_SHARE, "pictures.image_unsafe_rate.corrected": OFFENSIVE_SHARE}
+    return {**{f"data.{name}": value for name, value in truth.items()}, **shares}
 
 
 def compare_with_truth(record: RunRecord, truth: Mapping[str, float]) -> list[Comparison]:

@@ -109,4 +109,6 @@ def open_mixture(spec: ModelSpec, loading: Loading) -> _MixtureScorer:
     widths = {getattr(member, "dimension", 0) for member in members}
     if all(hasattr(member, "score_embeddings") for member in members) and len(widths) == 1:
         return EmbeddingMixture(spec, mixture, members)
-    raise ModelError(f"model {spec.text}: its members do not all score pictures, nor all embeddings of one width")
+    notes = "; ".join(dict.fromkeys(note for member in members for note in getattr(member, "notes", ())))
+    why = f" ({notes})" if notes else ""
+    raise ModelError(f"model {spec.text}: its members do not all score pictures, nor all embeddings of one width{why}")

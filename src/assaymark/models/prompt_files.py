@@ -24,6 +24,7 @@ MARK = "prompt"
 LABELS = ("appropriate", "inappropriate")
 LOGIT_SCALE = 100.0
 THRESHOLD = 0.9
+_TEXTS = ("encoder", "encoder_fingerprint", "encoder_source", "template")
 _PICKLES = (".p", ".pkl", ".pickle")
 
 Floats = npt.NDArray[np.float32]
@@ -40,6 +41,8 @@ class PromptSet:
         normalise them.
     encoder, encoder_fingerprint : str
         Spec and fingerprint of the encoder whose space they lie in; empty where the file does not say (published files).
+    encoder_source : str
+        The same spec with absolute paths, by which the encoder is found from another folder; never shown.
     template, words : str, tuple of str
         The sentence and the words that they started from.
     labels : tuple of str
@@ -55,6 +58,7 @@ class PromptSet:
     prompts: Floats
     encoder: str = ""
     encoder_fingerprint: str = ""
+    encoder_source: str = ""
     template: str = ""
     words: tuple[str, ...] = ()
     labels: tuple[str, ...] = LABELS
@@ -117,7 +121,7 @@ class PromptSet:
         """Write a safetensors file; everything but the matrix is in its metadata."""
         from safetensors.numpy import save_file
 
-        facts = {name: getattr(self, name) for name in ("encoder", "encoder_fingerprint", "template")}
+        facts = {name: getattr(self, name) for name in _TEXTS}
         details = {
             "words": list(self.words),
             "labels": list(self.labels),
@@ -182,7 +186,7 @@ def _load_own(file: Path) -> PromptSet:
         details = {name: json.loads(metadata[name]) for name in ("words", "labels", "logit_scale", "threshold", "training")}
     except (SafetensorError, ValueError, KeyError) as error:
         raise ModelError(f"damaged file ({error})") from None
-    facts = {name: metadata.get(name, "") for name in ("encoder", "encoder_fingerprint", "template")}
+    facts = {name: metadata.get(name, "") for name in _TEXTS}
     words, labels = tuple(details.pop("words")), tuple(details.pop("labels"))
     return PromptSet(prompts, words=words, labels=labels, **facts, **details)
 

@@ -45,7 +45,7 @@ class PromptHead:
     def __init__(self, spec: ModelSpec, prompts: PromptSet) -> None:
         self.spec, self.prompts = spec.text, prompts
         self.dimension = prompts.dimension
-        self.decision = Decision(float(np.nextafter(np.float32(prompts.threshold), np.float32(0))))
+        self.decision = _decision(prompts)
         self.fingerprint = f"{prompts.fingerprint}-{VERSION}"
         self.notes: tuple[str, ...] = ()
 
@@ -68,6 +68,18 @@ class PromptHead:
             positive = expit(logits[:, 1] - logits[:, 0]) if len(unit) == 2 else softmax(logits, axis=1)[:, 1]
             scores[start : start + len(block), 0] = positive
         return scores
+
+
+def _decision(prompts: PromptSet) -> Decision:
+    """Scores of at least the threshold are flagged; the error that was measured when they were tuned, if at this threshold."""
+    above = float(np.nextafter(np.float32(prompts.threshold), np.float32(0)))
+    facts = prompts.training
+    sides = [facts.get(name) for name in ("sensitivity", "specificity")]
+    measured = all(isinstance(side, (list, tuple)) and len(side) == 2 and 0 <= side[0] <= side[1] and side[1] for side in sides)
+    if not measured or facts.get("measured_at") != prompts.threshold:
+        return Decision(above)
+    sensitivity, specificity = ((int(side[0]), int(side[1])) for side in sides if side is not None)
+    return Decision(above, sensitivity, specificity, str(facts.get("measured_on", "")))
 
 
 class EncodedPromptHead(PromptHead):
@@ -101,7 +113,7 @@ def open_prompt_head(spec: ModelSpec, loading: Loading) -> PromptHead:
     if not 0 <= threshold <= 1:
         raise ConfigError(f"model {spec.text}: threshold={threshold:g} is not between 0 and 1")
     prompts = replace(prompts, threshold=threshold, logit_scale=spec.number("logit_scale", prompts.logit_scale))
-    named = spec.options.get("encoder") or prompts.encoder
+    named = spec.options.get("encoder") or prompts.encoder_source or prompts.encoder
     if not named:
         return PromptHead(spec, prompts)
     try:

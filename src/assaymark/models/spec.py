@@ -27,11 +27,11 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from assaymark.errors import ConfigError, ModelError, UnknownName, nearest
 
-__all__ = ["ADAPTERS", "ModelSpec", "UnknownOption", "UnknownScheme", "parse_spec"]
+__all__ = ["ADAPTERS", "ModelSpec", "UnknownOption", "UnknownScheme", "absolute_spec", "parse_spec"]
 
 ADAPTERS: dict[str, str] = {
     "hf": "assaymark.models.checkpoint:open_checkpoint",
@@ -52,6 +52,8 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):(.*)", re.DOTALL | re.IGNORECASE)
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 _HEADER_LIMIT = 1_000_000  # bytes of the header of a safetensors file that are looked at
 _HUB_SCHEMES = ("hf", "timm")  # a hub id or a folder
+_FILE_SCHEMES = ("convnet", "mixture", "nudenet", "onnx", "prompt")
+_SPEC_OPTIONS = ("encoder",)  # options whose value is a spec
 _TRUE, _FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off"}
 
 
@@ -90,6 +92,16 @@ class ModelSpec:
     def path(self) -> Path:
         """The target as an absolute path, relative ones seen from `base`."""
         return ((self.base or Path.cwd()) / os.path.expanduser(self.target)).resolve()
+
+    def absolute(self) -> str:
+        """A spec that opens the same model from any folder: for files that a step hands on, not for reports."""
+        is_path = self.scheme in _FILE_SCHEMES or Path(self.target).is_absolute()
+        target = str(self.path()) if is_path else self.target + (f"@{self.revision}" if self.revision else "")
+        options = {
+            name: absolute_spec(value, base=self.base) if name in _SPEC_OPTIONS else value
+            for name, value in self.options.items()
+        }
+        return f"{self.scheme}:{target}" + (f"?{urlencode(options, safe='/:,@')}" if options else "")
 
     def check_options(self, known: Collection[str]) -> None:
         for name in self.options:
@@ -142,6 +154,14 @@ def parse_spec(text: str, *, base: Path | None = None) -> ModelSpec:
         raise ModelError(f"model {written!r} says nothing after the colon; write for example {scheme}:{_EXAMPLES[scheme]}")
     spec = ModelSpec(written, scheme, target, options=_options(query, written), base=base)
     return _hub_or_folder(spec) if scheme in _HUB_SCHEMES else spec
+
+
+def absolute_spec(text: str, *, base: Path | None) -> str:
+    """A spec that opens the same model from any folder; one that names an object in memory stays as it is."""
+    try:
+        return parse_spec(text, base=base).absolute()
+    except ModelError:
+        return text
 
 
 _EXAMPLES = {

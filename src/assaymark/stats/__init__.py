@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         f1_score_from_counts,
         predictive_value,
     )
-    from assaymark.stats.combination import RULES, Transform, apply_transform, clipped_logit, combine_scores
+    from assaymark.stats.combination import RULES, Rule, Transform, apply_transform, clipped_logit, combine_scores
     from assaymark.stats.concentration import gini, top_share
     from assaymark.stats.correlation import spearman
     from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
@@ -91,6 +91,7 @@ _HOMES = {
     ),
     "combination": (
         "RULES",
+        "Rule",
         "Transform",
         "apply_transform",
         "clipped_logit",
@@ -195,6 +196,7 @@ __all__ = [
     "RatioKind",
     "ReliabilityCurve",
     "RocCurve",
+    "Rule",
     "TestOutcome",
     "Transform",
     "accuracy_difference",

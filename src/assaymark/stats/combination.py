@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from assaymark.errors import UnknownName
 from assaymark.stats.checks import FloatArray
 
-__all__ = ["RULES", "Transform", "apply_transform", "clipped_logit", "combine_scores"]
+__all__ = ["RULES", "Rule", "Transform", "apply_transform", "clipped_logit", "combine_scores"]
 
-RULES = ("linear", "average", "majority", "max", "geometric")
+Rule = Literal["linear", "average", "majority", "max", "geometric"]
+RULES: tuple[str, ...] = get_args(Rule)
 CLIP = 1e-6
 """Probabilities are kept this far from 0 and 1 before their log-odds are taken."""
 
@@ -77,38 +78,58 @@ def apply_transform(scores: Any, transform: Transform) -> FloatArray:
 
 def combine_scores(
     scores: Any, rule: str, *, weights: Any = None, intercept: float = 0.0, threshold: float = 0.5
-) -> npt.NDArray[np.float64]:
-    """One score for each row of member scores.
+) -> FloatArray:
+    """One score per item from the scores of k members.
 
     Parameters
     ----------
-    scores : array_like, shape (n, k)
-    rule : "linear" (scores @ weights + intercept, [1]), "average", "max", "geometric" (probability of the mean log-odds),
-        "majority" (share of members at or above `threshold`)
-    weights : array_like, shape (k,), for "linear"
+    scores : array_like, shape (n, k), k >= 1
+        Probabilities; any finite numbers for "linear", "average" and "max".
+    rule : one of `RULES`
+        "linear": `scores @ weights + intercept`; "average": mean; "majority": share of members at or above `threshold`;
+        "max": largest; "geometric": the probability whose log-odds are the mean of the members' log-odds.
+    weights : array_like, shape (k,)
+        For "linear" only.
 
     Returns
     -------
-    array, shape (n,), float64; NaN where a member's score is missing.
+    array, shape (n,), float64
+        NaN where any member's score is missing: a missing score is never a zero.
 
-    Notes
-    -----
-    O(n k).
+    Raises
+    ------
+    UnknownName
+        The rule is none of `RULES`.
+    ValueError
+        Shapes that do not fit, or "linear" without weights.
     """
-    columns = np.asarray(scores, dtype=np.float64)
+    if rule not in RULES:
+        raise UnknownName("rule", rule, RULES)
+    members = np.asarray(scores, dtype=np.float64)
+    if members.ndim != 2 or not members.shape[1]:
+        raise ValueError(f"scores of shape {members.shape}: expected (items, members)")
     if rule == "linear":
-        combined = columns @ np.asarray(weights, dtype=np.float64) + intercept
-    elif rule == "average":
-        combined = columns.mean(axis=1)
-    elif rule == "max":
-        combined = columns.max(axis=1)
-    elif rule == "geometric":
-        combined = _sigmoid(clipped_logit(columns).mean(axis=1))
-    elif rule == "majority":
-        combined = (columns >= threshold).mean(axis=1)
-    else:
-        raise ValueError(f"rule {rule!r} is none of {', '.join(RULES)}")
-    return np.where(np.isnan(columns).any(axis=1), np.nan, combined)
+        return _linear(members, weights, intercept)
+    if rule == "average":
+        return np.asarray(members.mean(axis=1))
+    if rule == "max":
+        return np.asarray(members.max(axis=1))
+    if rule == "majority":
+        votes = (members >= threshold).mean(axis=1)
+        return np.where(np.isnan(members).any(axis=1), np.nan, votes)
+    return _sigmoid(clipped_logit(members).mean(axis=1))
+
+
+def _linear(members: FloatArray, weights: Any, intercept: float) -> FloatArray:
+    if weights is None:
+        raise ValueError("the rule 'linear' needs one weight for each member")
+    vector = np.asarray(weights, dtype=np.float64)
+    if vector.shape != (members.shape[1],):
+        raise ValueError(f"{members.shape[1]} members but weights of shape {vector.shape}")
+    missing = np.isnan(members).any(axis=1)
+    # einsum sums each row in the same order however many rows there are; a matrix product may not
+    total = np.einsum("nk,k->n", members, vector) + intercept
+    return np.where(missing, np.nan, total)
 
 
 def _sigmoid(values: FloatArray) -> FloatArray:

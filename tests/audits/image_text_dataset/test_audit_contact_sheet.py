@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from assaymark.audits.image_text_dataset.audit import ImageTextDataset
-from assaymark.audits.image_text_dataset.measures.pictures import names_a_minor
 from assaymark.execution import execute
 from assaymark.result import Result
 
@@ -133,19 +132,3 @@ def test_without_pictures_or_folder_a_note_says_so(tmp_path: Path) -> None:
         folder=tmp_path / "run",
     )
     assert any("holds no pictures" in note for note in result.notes) and not result.artifacts.get("contact_sheet_1")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("a Girl.", "little_girl_2.jpg", "school girl", "school-girl", "g1rl", "14yo", "14 y/o", "12 years old", "aged 9"),
-        *("https://a.example/teens/1.jpg", "\u200bb\u200baby", "女孩子", "una niña", "sch\u00f6nes M\u00c4DCHEN", "girl's"),
-    ],
-)
-def test_words_and_ages_of_minors(text: str) -> None:
-    assert names_a_minor("", text)
-
-
-@pytest.mark.parametrize("text", ["a rose", "kidney", "boycott", "minority", "19 years old", "aged 71", "114yo", "song", ""])
-def test_other_words_are_none(text: str) -> None:
-    assert not names_a_minor(text, None)

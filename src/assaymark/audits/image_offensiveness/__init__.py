@@ -6,3 +6,22 @@ Datasets". P. Schramowski, C. Tauchmann, K. Kersting. "Can Machines Help Us Answ
 Reflecting on Inappropriate Content?". FAccT 2022; with P. Schramowski, K. Kersting. "Inferring Offensiveness In Images From
 Natural Language Supervision". arXiv 2110.04222.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assaymark.audits.image_offensiveness.audit import ImageOffensiveness
+    from assaymark.audits.image_offensiveness.config import ImageOffensivenessConfig
+
+__all__ = ["ImageOffensiveness", "ImageOffensivenessConfig"]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    homes = {"ImageOffensiveness": "audit", "ImageOffensivenessConfig": "config"}
+    if name not in homes:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{homes[name]}"), name)

@@ -49,7 +49,7 @@ class TextureScores(NamedTuple):
     test_labels: npt.NDArray[np.int64]
 
 
-def planted_textures(seed: int, n: int, *, contrast: float = 50.0, grain: float = 22.0) -> PlantedTextures:
+def planted_textures(seed: int, n: int, *, contrast: float = 50.0, grain: float = 20.0) -> PlantedTextures:
     """Draw n pictures, half of them striped.
 
     Parameters
@@ -83,7 +83,7 @@ def texture_scores(
     fit: int = 300,
     test: int = 800,
     epochs: int = 3,
-    lr: float = 1e-2,
+    lr: float = 5e-3,
     layouts: Sequence[tuple[int, int, int, str]] = LAYOUTS,
     task: Task | None = None,
 ) -> TextureScores:

@@ -1,0 +1,196 @@
+"""What people's verdicts on the review queue say about all images: prevalence, and precision of what is flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from assaymark.audits.image_offensiveness.measures.review import OTHER, Queue
+from assaymark.errors import InputError, SchemaError, nearest
+from assaymark.result import Estimate, undefined
+from assaymark.stats.checks import normal_quantile, percent
+
+__all__ = ["BestScores", "Verdicts", "precision_of_best", "read_verdicts", "reviewed", "stratified_share"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+_YES, _NO = {"1", "1.0", "true", "yes", "offensive", "y"}, {"0", "0.0", "false", "no", "inoffensive", "n"}
+
+
+class BestScores(NamedTuple):
+    """The k highest scores and the class names of their images."""
+
+    score: npt.NDArray[np.float64]
+    classes: list[str]
+
+
+class Verdicts(NamedTuple):
+    """Reviewed rows: stratum, whether a person found the image offensive, how many rows it stands for, its score (NaN "
+    "unknown).
+    """
+
+    stratum: Ints
+    offensive: npt.NDArray[np.bool_]
+    copies: Ints
+    score: npt.NDArray[np.float64]
+    flagged: npt.NDArray[np.bool_]
+    blank: int
+
+
+def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "") -> Verdicts:
+    """Verdicts with the stratum that each row was drawn for.
+
+    Raises
+    ------
+    SchemaError
+        A column of the queue is missing.
+    InputError
+        A score bin that is none of this audit's, a verdict that is neither yes nor no, or a queue that was drawn with other
+        prompts (whose fingerprint is not `prompts`).
+    """
+    for column in ("score_bin", "verdict", *(("class",) if len(queue.classes) > 1 else ())):
+        if column not in table.column_names:
+            hint = nearest(column, table.column_names) or f"; columns: {', '.join(table.column_names)}"
+            raise SchemaError(f"input 'verdicts': no column {column!r}{hint}; give back the review queue with its columns")
+    drawn = {str(value) for value in table.column("prompts").to_pylist()} if "prompts" in table.column_names else set()
+    if prompts and drawn - {prompts, "None", ""}:
+        raise InputError(
+            "input 'verdicts': the queue was drawn with other prompts, which put the images into other strata; give the "
+            "prompts "
+            "that it was drawn with, or have the new queue looked at"
+        )
+    given = [_verdict(value) for value in table.column("verdict").to_pylist()]
+    rows = np.array([i for i, value in enumerate(given) if value is not None], dtype=np.int64)
+    bins = {name: code for code, name in enumerate(queue.bins)}
+    classes = {name: code for code, name in enumerate(queue.classes)}
+    names = table.column("class").to_pylist() if "class" in table.column_names else [None] * len(given)
+    strata = []
+    for i in rows.tolist():
+        cell = str(table.column("score_bin")[i].as_py())
+        if cell not in bins:
+            raise InputError(
+                f"input 'verdicts': score bin {cell!r} is none of this audit's ({', '.join(queue.bins)}); give verdicts on "
+                "the queue of an audit with the same threshold"
+            )
+        code = classes.get(names[i] or "", classes.get(OTHER, 0))
+        strata.append(bins[cell] * len(queue.classes) + code)
+    return Verdicts(
+        np.array(strata, dtype=np.int64),
+        np.array([given[i] for i in rows.tolist()], dtype=bool),
+        np.maximum(_numbers(table, "copies", rows, 1.0), 1).astype(np.int64),
+        _numbers(table, "score", rows, np.nan),
+        _numbers(table, "flagged", rows, 0.0) > 0,
+        len(given) - len(rows),
+    )
+
+
+def _verdict(value: Any) -> bool | None:
+    text = "" if value is None else str(value).strip().lower()
+    if not text or text == "nan":
+        return None
+    if text in _YES | _NO:
+        return text in _YES
+    raise InputError(
+        "input 'verdicts': a verdict is 1 (offensive) or 0 (not), or empty where nobody looked; found something else"
+    )
+
+
+def _numbers(table: pa.Table, name: str, rows: Ints, missing: float) -> npt.NDArray[np.float64]:
+    if name not in table.column_names:
+        return np.full(len(rows), missing)
+    values = table.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return np.asarray(np.nan_to_num(values[rows], nan=missing), dtype=np.float64)
+
+
+def stratified_share(sizes: Any, reviewed: Any, positive: Any, *, effective: Any = None, confidence: float = 0.95) -> Estimate:
+    """Share sum W_h p_h of a stratified sample, with the error of strata whose verdicts all agree.
+
+    Parameters
+    ----------
+    sizes, reviewed, positive : array_like, shape (bins, classes)
+        Rows of each stratum; rows that the reviewed images stand for; and those of them that were found offensive.
+    effective : array_like, shape (bins, classes), optional
+        Effective number of reviewed images where some stand for several rows; `reviewed` by default.
+
+    Notes
+    -----
+    Variance sum W_h^2 p_h (1 - p_h) / n_h (1 - n_h / N_h) (Cochran 1977, section 5). In a stratum of few verdicts that all
+    agree p_h (1 - p_h) is 0 although little is known; there the share of its whole score bin, (k + 1/2) / (n + 1) where that is
+    0 or 1 too, stands in for it. A stratum without verdicts joins the largest reviewed one of its bin. Undefined where a bin
+    with images has no verdict at all.
+    """
+    N, m, k = (np.array(x, dtype=np.float64) for x in (sizes, reviewed, positive))
+    n = m if effective is None else np.array(effective, dtype=np.float64)
+    method, examined = f"stratified, bins pooled where verdicts agree, {percent(confidence)}", round(float(n.sum()))
+    if not N.sum():
+        return undefined("there are no images in these strata", n=examined, method=method, unit="share")
+    for b in range(len(N)):
+        seen = m[b] > 0
+        if N[b].sum() and not seen.any():
+            return undefined(
+                f"score bin {b + 1} of {len(N)} has images and no verdict", n=examined, method=method, unit="share"
+            )
+        if not seen.all() and seen.any():
+            largest = int(np.argmax(np.where(seen, N[b], -1.0)))
+            N[b, largest] += N[b][~seen].sum()
+            N[b][~seen] = 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.where(m > 0, k / m, 0.0)
+        pooled_n, pooled_k = n.sum(axis=1, keepdims=True), (p * n).sum(axis=1, keepdims=True)
+        pooled = np.clip(pooled_k / pooled_n, 0.5 / (pooled_n + 1), 1 - 0.5 / (pooled_n + 1))
+        spread = np.where((p > 0) & (p < 1), p, pooled)
+        left = np.clip(1 - m / N, 0.0, 1.0)
+        terms = (N / N.sum()) ** 2 * spread * (1 - spread) / n * left
+    variance = float(np.nansum(np.where((N > 0) & (n > 0), terms, 0.0)))
+    point = float((N / N.sum() * p).sum())
+    half = normal_quantile(confidence) * float(np.sqrt(variance))
+    return Estimate(point, max(point - half, 0.0), min(point + half, 1.0), examined, method, "share")
+
+
+def reviewed(queue: Queue, verdicts: Verdicts, *, threshold: float, confidence: float) -> Mapping[str, Estimate]:
+    """Prevalence over all scored rows, and precision of those at or above the general threshold.
+
+    An image stands for all rows with its content, so shares are weighted by copies, and the number of trials is the effective
+    one, (sum m)^2 / sum m^2.
+    """
+    shape = len(queue.bins), len(queue.classes)
+    m, k, squares = (np.zeros(queue.sizes.size) for _ in range(3))
+    copies = verdicts.copies.astype(np.float64)
+    np.add.at(m, verdicts.stratum, copies)
+    np.add.at(k, verdicts.stratum, copies * verdicts.offensive)
+    np.add.at(squares, verdicts.stratum, copies**2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effective = np.where(squares > 0, m**2 / squares, 0.0)
+    N, rows, found, trials = (np.asarray(x, np.float64).reshape(shape) for x in (queue.sizes, m, k, effective))
+    above = queue.lower >= threshold - 1e-12
+    return {
+        "prevalence.reviewed": stratified_share(N, rows, found, effective=trials, confidence=confidence),
+        "flagged.precision": stratified_share(
+            N[above], rows[above], found[above], effective=trials[above], confidence=confidence
+        ),
+    }
+
+
+def precision_of_best(queue: Queue, verdicts: Verdicts, best: BestScores, *, confidence: float) -> Estimate:
+    """Share of offensive images among the k highest scores, from the reviewed ones among them, weighted by stratum.
+
+    Strata were looked at at different rates; those of the k that nobody looked at join the largest reviewed one.
+    """
+    if not len(best.score):
+        return undefined("there are no scored images", unit="share")
+    cells = len(queue.bins) * len(queue.classes)
+    code_of = {name: code for code, name in enumerate(queue.classes)}
+    codes = np.array([code_of.get(name, code_of.get(OTHER, 0)) for name in best.classes], dtype=np.int64)
+    bins = np.clip(np.searchsorted(queue.lower, best.score, side="right") - 1, 0, len(queue.bins) - 1)
+    sizes = np.bincount(bins * len(queue.classes) + codes, minlength=cells)
+    inside = verdicts.score >= best.score.min() - 1e-6
+    trials = np.bincount(verdicts.stratum[inside], minlength=cells)
+    if not trials.sum():
+        return undefined(f"none of the {len(best.score)} highest scores was looked at", unit="share")
+    found = np.bincount(verdicts.stratum[inside & verdicts.offensive], minlength=cells)
+    return stratified_share(sizes[None], trials[None], found[None], confidence=confidence)

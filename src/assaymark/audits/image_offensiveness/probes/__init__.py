@@ -1,0 +1,1 @@
+"""Mergeable measurements of the one pass over the images."""
