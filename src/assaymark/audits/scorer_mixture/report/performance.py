@@ -51,6 +51,8 @@ def undefined_performance(reason: str) -> Section:
     for other in ("average", "best_single"):
         section.estimates[f"gain.over_{other}.accuracy"] = undefined(reason, unit="percentage points")
         section.estimates[f"gain.over_{other}.auroc"] = undefined(reason)
+    section.estimates["gain.over_plain_average.accuracy"] = undefined(reason, unit="percentage points")
+    section.estimates["cross_fitted.accuracy"] = undefined(reason, unit="share")
     section.findings.append(
         Finding("note", f"No mixture was fitted: {reason}.", ("mixture.accuracy",), advice="Give labelled rows of both kinds.")
     )

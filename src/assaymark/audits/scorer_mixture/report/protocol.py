@@ -18,6 +18,7 @@ __all__ = ["fit_section", "rows_section"]
 
 CROSS_FITTED = ("ols", "ols_intercept", "ridge", "nnls", "simplex")
 FOLDS = 5
+MOST_ROWS = 100_000  # cross-fitted; the first in the order of a hash
 LEARNT = 0.05
 """Accuracy on the fitting rows above that on the test rows from which a scorer is named, once chance is excluded."""
 
@@ -149,7 +150,7 @@ def _learnt(section: Section, study: Study) -> None:
 def _cross_fitted(section: Section, study: Study) -> None:
     """Every row judged by weights fitted on other rows: all rows count, which matters where there are few."""
     fitting, config = study.fitting, study.config
-    rows = np.flatnonzero(np.isfinite(fitting.values).all(axis=1) & (study.rows.sample.split != TRAIN))
+    rows = np.flatnonzero(np.isfinite(fitting.values).all(axis=1) & (study.rows.sample.split != TRAIN))[:MOST_ROWS]
     if fitting.main_name not in CROSS_FITTED:
         section.estimates["cross_fitted.accuracy"] = undefined("only linear fits are cross-fitted", unit="share")
         return
