@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from assaymark.audits.scorer_mixture.audit import ScorerMixture
+from assaymark.audits.scorer_mixture.config import VARIANTS, Method
 from assaymark.audits.scorer_mixture.planted import planted_scores
 from assaymark.errors import AssaymarkError, ConfigError, InputError, ModelError, SchemaError
 from assaymark.execution import execute
+from assaymark.models.mixture_file import load_mixture
 from assaymark.result import Result
 
 FAST = {"resamples": 100, "compare": ["ols", "ols_intercept"], "examples": 3}
@@ -58,6 +61,47 @@ def test_a_test_split_of_one_class_still_tells_what_it_can() -> None:
     assert result["mixture.fpr"].defined and result["mixture.specificity"].defined
     for name in ("mixture.recall", "mixture.auroc", "ppv.0.01", "mixture.balanced_accuracy"):
         assert not result[name].defined and result[name].reason
+
+
+def test_without_test_rows_weights_are_known_and_nothing_else() -> None:
+    result = audit(pa.table(columns(split=["fit"] * ROWS)))
+    assert result["weights.network_1"].defined and result["threshold"].defined
+    for name in ("mixture.accuracy", "mixture.auroc", "mixture.brier", "shapley.network_1", "cascade.mean_cost", "ppv.0.01"):
+        assert not result[name].defined, name
+    undefined_everywhere(audit(pa.table(columns(split=["test"] * ROWS))), because="no labelled rows to fit on")
+
+
+def test_a_split_that_nobody_knows_is_counted() -> None:
+    split = ["fit", "test", "holdout", "x"] * (ROWS // 4)
+    flow = audit(pa.table(columns(split=split))).flows[0]
+    assert flow.skipped == {"split that is none of train, fit, test": ROWS // 4}
+
+
+@pytest.mark.parametrize("transform", ["probability", "logit", "platt", "isotonic", "temperature"])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_every_way_works_with_every_transform_and_holes(transform: str, balanced: bool) -> None:
+    data = columns(400)
+    data["network_3"] = np.where(np.arange(400) % 7 == 0, np.nan, data["network_3"])
+    result = audit(pa.table(data), transform=transform, balanced=balanced, compare=list(VARIANTS), threshold="cost")
+    ways = {row["way"]: row["accuracy"] for row in result.tables["comparison"].rows()}
+    assert len(ways) == len(VARIANTS) + 6 + 3
+    # log-odds lie around 0, so that without an intercept they cannot be brought around 1/2
+    weak = {"least squares (the paper), cut at 0.5"} if transform == "logit" else set()
+    weak |= {"network_5 alone, cut at 0.5", "network_6 alone, cut at 0.5"}
+    assert not {way: accuracy for way, accuracy in ways.items() if accuracy < 0.75 and way not in weak}
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize("threshold", ["midpoint", "balanced_accuracy"])
+def test_every_way_can_be_the_mixture(method: str, threshold: str, tmp_path: Path) -> None:
+    settings = {**FAST, "method": method, "threshold": threshold, "compare": []}
+    result = execute(ScorerMixture, inputs={"scores": pa.table(columns(400))}, settings=settings, folder=tmp_path)
+    saved = load_mixture(tmp_path / result.artifacts["mixture"].file)
+    assert saved.method == method and saved.measured is not None
+    assert result["mixture.accuracy"].value == pytest.approx(
+        (saved.measured.sensitivity[0] + saved.measured.specificity[0])  # type: ignore[index]
+        / (saved.measured.sensitivity[1] + saved.measured.specificity[1])  # type: ignore[index]
+    )
 
 
 def test_all_scores_missing_is_no_answer() -> None:
@@ -129,6 +173,14 @@ def test_labels_that_nobody_explained_are_counted_not_guessed() -> None:
     assert result.flows[0].skipped == {"label that is neither": names.count("borderline")}
     named = audit(pa.table(columns(label=names)), positive=["unsafe"])
     assert not named.flows[0].skipped, "with a positive list of one's own all else is negative"
+
+
+def test_a_score_column_that_looks_like_a_tag_is_pointed_out() -> None:
+    data = columns()
+    data["nsfw"] = data.pop("network_1")
+    result = audit(pa.table(data))
+    assert "weights.nsfw" not in result and any("column nsfw is taken for 'tag'" in note for note in result.notes)
+    assert audit(pa.table(data), scorers=["nsfw", "network_2"])["weights.nsfw"].defined
 
 
 def test_columns_outside_the_range_are_no_scores_unless_named() -> None:

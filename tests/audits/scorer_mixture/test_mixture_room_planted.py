@@ -70,6 +70,11 @@ def test_the_mixture_leads_and_the_average_loses(unequal: Result) -> None:
     assert weights[:4] == sorted(weights[:4], reverse=True) and max(map(abs, weights[4:])) < 0.1
 
 
+def test_cross_fitting_judges_every_row_once(unequal: Result) -> None:
+    found = unequal["cross_fitted.accuracy"]
+    assert found.n == 4_400 and found.value == pytest.approx(0.994, abs=0.005)
+
+
 def test_the_missing_intercept_is_named(unequal: Result) -> None:
     (found,) = [f for f in unequal.findings if "without an intercept" in f.sentence]
     assert found.severity == "note" and value(unequal, "midpoint.gain_of_intercept") == pytest.approx(0.02, abs=0.012)

@@ -90,7 +90,7 @@ def plan_columns(dataset: Dataset, config: ScorerMixtureConfig, models: Mapping[
     mapping |= {SPLIT: config.split_column} if has_split else {}
     scores = {f"{SCORE}{name}": name for name in columns}
     dataset = replace(dataset, mapping={**dataset.mapping, **mapping}).with_scores(scores)
-    notes = tuple(_notes(config, has_split)) if labelled else ()
+    notes = (*_notes(config, has_split), *_passed_over(dataset, columns)) if labelled else ()
     given = bool(config.scorers)
     names = tuple(models) if content else ()
     plan = Plan(dataset, columns, given, names, content, config.classes, wanted, has_group, has_split, notes)
@@ -128,7 +128,7 @@ def _class_columns(dataset: Dataset, config: ScorerMixtureConfig) -> tuple[str, 
     if not columns:
         raise SchemaError(f"{dataset.source}: no column NAME:CLASS for the classes {', '.join(config.classes)}")
     if not config.positives & {label.strip().casefold() for label in config.classes}:
-        raise ConfigError("setting 'positive': name the classes that count as unsafe, as positive=[porn, hentai]")
+        raise ConfigError("setting 'positive': name the classes that count as unsafe, as positive=[nude]")
     return columns
 
 
@@ -159,6 +159,14 @@ def _notes(config: ScorerMixtureConfig, has_split: bool) -> Iterator[str]:
             "the fitting rows are taken to be new to the scorers (source=holdout); if they were trained on any of these rows, "
             "mark those with split=train or set source=train"
         )
+
+
+def _passed_over(dataset: Dataset, columns: tuple[str, ...]) -> Iterator[str]:
+    """Columns that may well be scores, but are known as something else."""
+    for concept in ("tag", "punsafe"):
+        column = dataset.mapping.get(concept)
+        if column and column not in columns and dataset.columns[column].startswith(_DECIMAL):
+            yield f"column {column} is taken for {concept!r}, not for a score; if it is one, name all of them: scorers=[...]"
 
 
 def shown_name(name: str) -> str:

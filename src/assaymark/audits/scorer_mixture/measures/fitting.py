@@ -15,11 +15,10 @@ from assaymark.audits.scorer_mixture.measures.variants import (
     LEAST_SQUARES,
     FitRows,
     Variant,
-    balanced_weights,
     fit_variant,
     log_odds_of,
 )
-from assaymark.audits.scorer_mixture.method.moments import Moments, moments
+from assaymark.audits.scorer_mixture.method.moments import Moments, balanced_weights, moments
 from assaymark.audits.scorer_mixture.method.operating import best_threshold
 from assaymark.audits.scorer_mixture.method.transforms import fit_transform
 from assaymark.audits.scorer_mixture.method.weights import logistic
@@ -223,7 +222,7 @@ def _boosted(values: Floats, label: Bools, fit: Bools, config: ScorerMixtureConf
 
 
 def calibrated(variant: Variant, scores: Floats, label: Bools) -> Variant:
-    """The variant with P(positive) = sigmoid(slope M + offset) fitted on fitting rows.
+    """The variant with P(positive) = sigmoid(slope M + offset) fitted on fitting rows (Platt 1999).
 
     A slope that does not rise would turn decisions round: the scores then keep a slope of 1 around the threshold.
     """
@@ -231,7 +230,10 @@ def calibrated(variant: Variant, scores: Floats, label: Bools) -> Variant:
     known = np.isfinite(values)
     slope, offset = 1.0, -variant.mixture.threshold
     if not _too_few(label[known]):
-        fit = logistic(values[known][:, None], label[known].astype(float), ridge=1e-6)
+        # Platt's smoothed targets: with 0 and 1 themselves, separated classes would make every probability 0 or 1
+        ones, zeros = int(label[known].sum()), int((~label[known]).sum())
+        targets = np.where(label[known], (ones + 1) / (ones + 2), 1 / (zeros + 2))
+        fit = logistic(values[known][:, None], targets, ridge=1e-8)
         if fit.weights[0] > 0 and np.isfinite(fit.weights[0]) and np.isfinite(fit.intercept):
             slope, offset = float(fit.weights[0]), float(fit.intercept)
     return variant._replace(mixture=replace(variant.mixture, slope=slope, offset=offset))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from assaymark.audits.scorer_mixture.config import ScorerMixtureConfig
 from assaymark.audits.scorer_mixture.method.least_squares import Fit
-from assaymark.audits.scorer_mixture.method.moments import Moments
+from assaymark.audits.scorer_mixture.method.moments import Moments, balanced_weights
 from assaymark.audits.scorer_mixture.method.operating import best_threshold
 from assaymark.audits.scorer_mixture.method.weights import (
     best_single,
@@ -33,7 +33,6 @@ __all__ = [
     "RULES",
     "FitRows",
     "Variant",
-    "balanced_weights",
     "choose_threshold",
     "fit_variant",
     "fitter_of",
@@ -99,15 +98,6 @@ class Variant(NamedTuple):
         from scipy.special import expit
 
         return np.asarray(expit(values)) if self.log_odds else np.clip(values, 0.0, 1.0)
-
-
-def balanced_weights(label: Any) -> Floats:
-    """Weights under which both classes count alike; ones where a class is absent."""
-    positive = np.asarray(label) > 0.5
-    n, ones = len(positive), int(positive.sum())
-    if not 0 < ones < n:
-        return np.ones(n)
-    return np.where(positive, n / (2.0 * ones), n / (2.0 * (n - ones)))
 
 
 def fitter_of(name: str, *, balanced: bool) -> Fitter:

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.scorer_mixture.measures.variants import LEAST_SQUARES, balanced_weights, fitter_of
+from assaymark.audits.scorer_mixture.measures.variants import LEAST_SQUARES, fitter_of
 from assaymark.audits.scorer_mixture.method.attribution import LeftOut, Shapley, leave_one_network_out, shapley_accuracy
 from assaymark.audits.scorer_mixture.method.collinearity import condition_number, effective_networks, vif
 from assaymark.audits.scorer_mixture.method.inference import robust_inference, weight_estimates
-from assaymark.audits.scorer_mixture.method.moments import Moments, block_moments, merge_all
+from assaymark.audits.scorer_mixture.method.moments import Moments, balanced_weights, block_moments, merge_all
 from assaymark.audits.scorer_mixture.study import Study
 from assaymark.result import Estimate, undefined
 from assaymark.stats import percentile_estimate

@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from assaymark.audits.scorer_mixture.measures.fitting import Fitting
-from assaymark.audits.scorer_mixture.probes.row_keys import SPLITS
+from assaymark.audits.scorer_mixture.measures.variants import fitter_of, midpoint
+from assaymark.audits.scorer_mixture.method.splits import accuracy_gaps, cross_fitted_scores, fold_numbers
+from assaymark.audits.scorer_mixture.probes.row_keys import SPLITS, TRAIN
 from assaymark.audits.scorer_mixture.reading import Rows
 from assaymark.audits.scorer_mixture.study import Study
-from assaymark.result import Column, Finding, Table, format_interval
+from assaymark.result import Column, Finding, Table, format_interval, undefined
 from assaymark.section import Section, exact_count, interval_columns, interval_values
-from assaymark.stats import newcombe, wilson
+from assaymark.stats import wilson
 
 __all__ = ["fit_section", "rows_section"]
 
+CROSS_FITTED = ("ols", "ols_intercept", "ridge", "nnls", "simplex")
+FOLDS = 5
 LEARNT = 0.05
 """Accuracy on the fitting rows above that on the test rows from which a scorer is named, once chance is excluded."""
 
@@ -68,6 +72,7 @@ def fit_section(fitting: Fitting, study: Study) -> Section:
         section.notes.append(f"fit of the weights: {fitting.main.fit.note}")
     _missing(section, study)
     _learnt(section, study)
+    _cross_fitted(section, study)
     return section
 
 
@@ -119,13 +124,14 @@ def _learnt(section: Section, study: Study) -> None:
     """A scorer much better on the fitting rows than on the test rows has seen them, whatever was declared."""
     fitting, config = study.fitting, study.config
     level = 1.0 - (1.0 - config.confidence) / (5 * max(1, len(study.names)))
-    for i, name in enumerate(study.names):
-        counts = []
-        for rows in (fitting.fit, fitting.test):
-            column, label = fitting.scores[rows, i], fitting.label[rows]
-            known = np.isfinite(column)
-            counts += [int(((column >= 0.5) == label)[known].sum()), int(known.sum())]
-        gap = newcombe(*counts, confidence=level)
+    gaps = accuracy_gaps(
+        fitting.scores[fitting.fit],
+        fitting.label[fitting.fit],
+        fitting.scores[fitting.test],
+        fitting.label[fitting.test],
+        confidence=level,
+    )
+    for name, gap in zip(study.names, gaps, strict=True):
         if gap.low is None or gap.low <= 0 or (gap.value or 0.0) < LEARNT:
             continue
         section.estimates[f"learnt.{name}"] = gap
@@ -138,3 +144,26 @@ def _learnt(section: Section, study: Study) -> None:
                 advice="Fit on rows that it has not seen, or on out-of-fold scores.",
             )
         )
+
+
+def _cross_fitted(section: Section, study: Study) -> None:
+    """Every row judged by weights fitted on other rows: all rows count, which matters where there are few."""
+    fitting, config = study.fitting, study.config
+    rows = np.flatnonzero(np.isfinite(fitting.values).all(axis=1) & (study.rows.sample.split != TRAIN))
+    if fitting.main_name not in CROSS_FITTED:
+        section.estimates["cross_fitted.accuracy"] = undefined("only linear fits are cross-fitted", unit="share")
+        return
+    label = fitting.label[rows]
+    folds = fold_numbers([f"{unit:016x}" for unit in study.rows.sample.unit[rows]], folds=FOLDS)
+    spread = [label[folds != fold] for fold in range(FOLDS)]
+    if any(part.all() or not part.any() for part in spread):
+        section.estimates["cross_fitted.accuracy"] = undefined("a fold leaves one class alone to fit on", unit="share")
+        return
+    fitter = fitter_of(fitting.main_name, balanced=config.balanced)
+    scores = cross_fitted_scores(fitting.values[rows], label.astype(float), folds, fitter=fitter)
+    right = (scores >= midpoint(fitting.main_name, config.transform)) == label
+    section.estimates["cross_fitted.accuracy"] = wilson(int(right.sum()), len(right), confidence=config.confidence)
+    section.methods.append(
+        f"Cross-fitted accuracy: each row is judged, at 1/2, by weights fitted on the other {FOLDS - 1} of {FOLDS} folds; rows "
+        "of a group share a fold."
+    )

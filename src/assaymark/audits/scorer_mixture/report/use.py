@@ -47,6 +47,7 @@ def error_rates(study: Study) -> tuple[tuple[int, int], tuple[int, int]]:
 def use_section(study: Study) -> Section:
     section = Section()
     _threshold(section, study)
+    _confusion(section, study)
     _predictive_values(section, study)
     _cascade(section, study)
     _abstention(section, study)
@@ -77,6 +78,25 @@ def _threshold(section: Section, study: Study) -> None:
         Column("rows", "count", "fitting rows"),
     )
     section.tables.append(Table.of("thresholds", "Thresholds, chosen on the fitting rows alone", values, columns))
+
+
+def _confusion(section: Section, study: Study) -> None:
+    """What became of the test rows at the threshold."""
+    (found, unsafe), (passed, safe) = error_rates(study)
+    unknown, label = ~study.main.known, study.label
+    values = {
+        "labelled": ["unsafe", "safe"],
+        "flagged": [found, safe - passed],
+        "passed": [unsafe - found, passed],
+        "abstained": [int((unknown & label).sum()), int((unknown & ~label).sum())],
+    }
+    columns = (
+        Column("labelled", "label"),
+        Column("flagged", "count"),
+        Column("passed", "count"),
+        Column("abstained", "count", "without a verdict"),
+    )
+    section.tables.append(Table.of("confusion", "Labels and verdicts of the test rows", values, columns))
 
 
 def _predictive_values(section: Section, study: Study) -> None:
