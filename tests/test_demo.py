@@ -18,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_planted_is_found(folder: Path) -> None:
     outcome = run_demo(folder, quiet=True)
-    assert outcome.planted == outcome.found == 12
+    assert outcome.planted == outcome.found == 14
     assert outcome.report == folder / "run" / "report.html"
     html = outcome.report.read_text(encoding="utf-8")
     assert "zorvian" in html
@@ -26,6 +26,7 @@ def test_everything_planted_is_found(folder: Path) -> None:
     assert "photos.example.edu" not in html  # a person's address is not printed
     record = load_run(folder / "run")
     assert [gate.holds for gate in record.gates] == [True, True, False]
+    assert [step.status for step in record.steps] == ["done"] * 5
     manifest = record.steps[0].result.artifacts["removal_manifest"]  # type: ignore[union-attr]
     assert manifest.private
     assert (folder / "run" / manifest.file).is_file()

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assaymark.demo.encoder import COLOURS, SHAPES, draw_picture
 
-__all__ = ["OFFENSIVE", "OFFENSIVE_SHARE", "write_pictures"]
+__all__ = ["OFFENSIVE", "offensive_share", "write_pictures"]
 
 OFFENSIVE = "red"
-OFFENSIVE_SHARE = 1 / len(COLOURS)
-"""Share of red pictures in the data set of the demonstration, whose colours are drawn alike."""
 
 RATED, LABELLED = 300, 600
 
@@ -31,6 +30,12 @@ def write_pictures(folder: Path, *, seed: int) -> None:
     offensive = rng.random(LABELLED) < 0.5
     labels = {"image": _pictures(offensive, rng), "label": np.where(offensive, "unsafe", "safe")}
     pq.write_table(pa.table(labels), folder / "labelled.parquet")
+
+
+def offensive_share(*shards: Path) -> float:
+    """Share of red pictures in shards of the data set, whose captions name the colour of each."""
+    texts = pa.concat_tables([pq.read_table(shard, columns=["TEXT"]) for shard in shards]).column("TEXT")
+    return float(pc.mean(pc.match_substring_regex(texts, rf"\b{OFFENSIVE}\b").cast(pa.float64())).as_py())
 
 
 def _pictures(offensive: np.ndarray, rng: np.random.Generator) -> list[bytes]:

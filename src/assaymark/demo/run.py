@@ -75,7 +75,7 @@ def _clear(out: Path) -> None:
 def _write(out: Path, progress: Progress) -> Mapping[str, float]:
     from assaymark.demo.encoder import train_encoder
     from assaymark.demo.image_text import write_image_text
-    from assaymark.demo.pictures import OFFENSIVE_SHARE, write_pictures
+    from assaymark.demo.pictures import offensive_share, write_pictures
 
     with progress.task("drawing a data set", total=1, unit="data sets") as task:
         truth = write_image_text(out / "dataset", seed=SEED)
@@ -85,8 +85,12 @@ def _write(out: Path, progress: Progress) -> Mapping[str, float]:
         train_encoder(out / "encoder", seed=SEED)
         task.advance()
     (out / "plan.yaml").write_text((files("assaymark.demo") / "plan.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    shares = {"flags.flagged.share.corrected": OFFENSIVE_SHARE, "pictures.image_unsafe_rate.corrected": OFFENSIVE_SHARE}
-    return {**{f"data.{name}": value for name, value in truth.items()}, **shares}
+    shards = sorted((out / "dataset").glob("part-*.parquet"))
+    return {
+        **{f"data.{name}": value for name, value in truth.items()},
+        "flags.flagged.share.corrected": offensive_share(*shards),
+        "pictures.image_unsafe_rate.corrected": offensive_share(shards[0]),
+    }
 
 
 def compare_with_truth(record: RunRecord, truth: Mapping[str, float]) -> list[Comparison]:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.errors import InputError, ModelError, UnsafeFile, nearest
+from assaymark.models.protocols import Decision
 
 __all__ = ["LABELS", "PromptSet", "load_prompts"]
 
@@ -94,6 +95,17 @@ class PromptSet:
         """Hash of what decides the scores."""
         facts = repr((MARK, 1, self.prompts.shape, self.labels, self.logit_scale, self.encoder_fingerprint)).encode()
         return blake2b(facts + self.prompts.astype("<f4").tobytes(), digest_size=16).hexdigest()
+
+    def decision(self, threshold: float) -> Decision:
+        """Scores of at least `threshold` are flagged; with the error that was measured when they were tuned, if at this one."""
+        above = float(np.nextafter(np.float32(threshold), np.float32(0)))
+        facts = self.training
+        sides = [facts.get(name) for name in ("sensitivity", "specificity")]
+        known = all(isinstance(s, (list, tuple)) and len(s) == 2 and 0 <= s[0] <= s[1] and s[1] for s in sides)
+        if not known or facts.get("measured_at") != threshold:
+            return Decision(above)
+        sensitivity, specificity = ((int(side[0]), int(side[1])) for side in sides if side is not None)
+        return Decision(above, sensitivity, specificity, str(facts.get("measured_on", "")))
 
     def check_encoder(self, *, fingerprint: str, dimension: int, name: str) -> str:
         """A note when it cannot be known whether the prompts fit an encoder; empty when they do.

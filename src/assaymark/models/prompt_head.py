@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from assaymark.errors import ConfigError, ModelError
 from assaymark.models.prompt_files import PromptSet, load_prompts
-from assaymark.models.protocols import Decision
 from assaymark.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class PromptHead:
     def __init__(self, spec: ModelSpec, prompts: PromptSet) -> None:
         self.spec, self.prompts = spec.text, prompts
         self.dimension = prompts.dimension
-        self.decision = _decision(prompts)
+        self.decision = prompts.decision(prompts.threshold)
         self.fingerprint = f"{prompts.fingerprint}-{VERSION}"
         self.notes: tuple[str, ...] = ()
 
@@ -68,18 +67,6 @@ class PromptHead:
             positive = expit(logits[:, 1] - logits[:, 0]) if len(unit) == 2 else softmax(logits, axis=1)[:, 1]
             scores[start : start + len(block), 0] = positive
         return scores
-
-
-def _decision(prompts: PromptSet) -> Decision:
-    """Scores of at least the threshold are flagged; the error that was measured when they were tuned, if at this threshold."""
-    above = float(np.nextafter(np.float32(prompts.threshold), np.float32(0)))
-    facts = prompts.training
-    sides = [facts.get(name) for name in ("sensitivity", "specificity")]
-    measured = all(isinstance(side, (list, tuple)) and len(side) == 2 and 0 <= side[0] <= side[1] and side[1] for side in sides)
-    if not measured or facts.get("measured_at") != prompts.threshold:
-        return Decision(above)
-    sensitivity, specificity = ((int(side[0]), int(side[1])) for side in sides if side is not None)
-    return Decision(above, sensitivity, specificity, str(facts.get("measured_on", "")))
 
 
 class EncodedPromptHead(PromptHead):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from assaymark.audit import Context
 from assaymark.audits.image_offensiveness.config import ImageOffensivenessConfig
 from assaymark.audits.image_offensiveness.measures.annotations import count_annotations
+from assaymark.audits.image_offensiveness.measures.cross_tuning import ErrorCounts
 from assaymark.audits.image_offensiveness.measures.documentation import class_clouds, compare_words, listed_words
 from assaymark.audits.image_offensiveness.measures.evaluation import Evaluation, evaluate
 from assaymark.audits.image_offensiveness.measures.feature_spaces import feature_spaces, fine_tuned_curves
@@ -135,7 +136,7 @@ def flag_sections(
 ) -> list[Section]:
     """What is flagged, where, what it shows, and what people are to look at."""
     mask = mask_of(listed_words(config.bad_words), reveal=context.reveal)
-    errors = chosen.evaluation.errors if chosen.evaluation is not None else None
+    errors = chosen.evaluation.errors if chosen.evaluation is not None else _errors_of_file(chosen.prompts, config.threshold)
     sections = [
         flag_section(read, errors, config, rated=chosen.rated is not None, rng=context.rng("corrected share")),
         class_section(read, config, mask),
@@ -148,6 +149,14 @@ def flag_sections(
     written = write_scores(read.dataset, chosen.prompts, read.rule, context, most=config.write_scores)
     sections.append(Section(artifacts=[written] if written is not None else []))
     return sections + _annotation_sections(inputs.get("annotations"), read, written, config, context, mask)
+
+
+def _errors_of_file(prompts: PromptSet, threshold: float) -> ErrorCounts | None:
+    """What the prompts got wrong when they were tuned, as their file says, where it was counted at this threshold."""
+    decision = prompts.decision(threshold)
+    if decision.sensitivity is None or decision.specificity is None:
+        return None
+    return ErrorCounts(decision.sensitivity, decision.specificity)
 
 
 def _annotation_sections(

@@ -67,8 +67,9 @@ def _corrected(
     flagged: int, n: int, errors: ErrorCounts | None, level: float, rng: np.random.Generator, *, rated: bool
 ) -> Estimate:
     if errors is None:
-        lacking = "the rated images do not suffice" if rated else "no rated images (input ratings) were given"
-        return undefined(f"{lacking} to measure the error of the flags", n=n, unit="share")
+        nothing = "no rated images (input ratings) were given, and the prompt file says nothing of its error at this threshold"
+        lacking = "the rated images do not suffice" if rated else nothing
+        return undefined(f"the error of the flags is not known: {lacking}", n=n, unit="share")
     return rogan_gladen(
         Rate(flagged, n), Rate(*errors.sensitivity), Rate(*errors.specificity), method="bootstrap", rng=rng, confidence=level
     )
