@@ -27,7 +27,16 @@ def python(*arguments: str, folder: Path) -> str:
 
 
 def test_no_example_is_forgotten() -> None:
-    tested = {"golden_numbers.py", "image_text_dataset.py", "make_release_data.py", "release_gate.yaml", "sql_over_runs.py"}
+    tested = {
+        "golden_numbers.py",
+        "image_offensiveness.py",
+        "image_text_dataset.py",
+        "make_release_data.py",
+        "release_gate.yaml",
+        "scorer_mixture.py",
+        "sql_over_runs.py",
+        "train_pictogram_encoder.py",  # in tests/training/test_small_clip.py
+    }
     assert {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".yaml")} == tested
 
 
@@ -68,3 +77,17 @@ def test_release_gate_holds_on_the_filtered_data_only(release: RunFolder) -> Non
 def test_sql_over_runs(release: RunFolder) -> None:
     printed = python(str(EXAMPLES / "sql_over_runs.py"), str(release.path.parent), folder=release.path)
     assert "z0" in printed and "slice_test" in printed and "cure.filter.kept" in printed
+
+
+def test_offensive_images_are_found_documented_and_reviewed(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "image_offensiveness.py"), folder=tmp_path)
+    assert "tuned prompts are right in" in printed
+    assert "planted 11.4%" in printed and "lift" in printed
+
+
+def test_a_mixture_wins_where_quality_is_unequal_and_only_there(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "scorer_mixture.py"), folder=tmp_path)
+    unequal, equal, learnt = printed.split("\n\n")
+    assert "97.1 %" in unequal and "99.4 %" in unequal
+    assert "weights cannot win" in equal
+    assert "its weight" in learnt and "warning" in learnt
