@@ -68,7 +68,7 @@ def test_models_are_judged_by_their_planted_error_and_every_row_is_accounted_for
     assert result["weights.sharp"].value > result["weights.dull"].value  # type: ignore[operator]
     # red pictures are of skin colour to the rule, blue ones are not
     assert result["skin.rgb_rule.accuracy"].value == 1.0
-    assert any("skin-colour rule rgb_rule beats the mixture" in finding.sentence for finding in result.findings)
+    assert any("skin-colour rule rgb_rule ranks these pictures better" in finding.sentence for finding in result.findings)
 
 
 def test_copies_of_a_picture_are_never_on_both_sides() -> None:

@@ -42,6 +42,8 @@ class Rows:
     streamed : Streamed
         Statistics of all rows, also of those beyond the sample.
     flows : tuple of Flow
+    out_of_fold : frozenset of str
+        Scorers whose scores on the fitting rows come from other networks (of each fold) than those on the test rows.
     """
 
     names: tuple[str, ...]
@@ -53,6 +55,7 @@ class Rows:
     baselines: tuple[str, ...] = ()
     class_scorers: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    out_of_fold: frozenset[str] = frozenset()
 
     @property
     def scores(self) -> Floats:
@@ -93,10 +96,11 @@ class Rows:
         xty = share[1] * grams[1][:, -1]
         return Moments(float(xtx[-1, -1]), rows, xtx, xty, float(xty[-1]))
 
-    def with_scorers(self, names: Sequence[str], scores: Floats, *, models: Sequence[str] = ()) -> Rows:
-        """The rows with further scorers; they are known of sampled rows only, so the streamed statistics lose their use."""
+    def with_networks(self, names: Sequence[str], scores: Floats) -> Rows:
+        """The rows with scorers trained on them, which are known of sampled rows only: streamed statistics lose their use."""
         sample = self.sample._replace(scores=np.column_stack([self.scores, scores]))
-        return replace(self, names=(*self.names, *names), models=self.models | set(models), sample=sample)
+        models, folded = self.models | set(names), self.out_of_fold | set(names)
+        return replace(self, names=(*self.names, *names), models=models, sample=sample, out_of_fold=folded)
 
 
 def row_rules(

@@ -12,6 +12,7 @@ from assaymark.audit import Context
 from assaymark.audits.scorer_mixture.config import ScorerMixtureConfig
 from assaymark.audits.scorer_mixture.measures.boosting import boosted_probability
 from assaymark.audits.scorer_mixture.measures.variants import (
+    CRITERIA,
     LEAST_SQUARES,
     FitRows,
     Variant,
@@ -246,7 +247,6 @@ def threshold_draws(
     values = variant.score(scores)
     known = np.isfinite(values)
     values, label = values[known], label[known]
-    criterion = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "cost": "cost"}[config.threshold]
     found = []
     for _ in range(draws):
         weight = np.bincount(rng.integers(0, len(values), len(values)), minlength=len(values)).astype(float)
@@ -254,7 +254,7 @@ def threshold_draws(
         choice = best_threshold(
             values[drawn],
             label[drawn],
-            criterion=criterion,  # type: ignore[arg-type]
+            criterion=CRITERIA[config.threshold],
             cost_fn=config.cost_false_negative,
             cost_fp=config.cost_false_positive,
             sample_weight=weight[drawn],

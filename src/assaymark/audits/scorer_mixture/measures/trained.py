@@ -80,7 +80,7 @@ def train_scorers(
     specs_by_name = {
         name: f"convnet:{network.path}" for name, network in zip(names, found.networks, strict=True) if network.path is not None
     }
-    grown = rows.with_scorers(names, scores, models=names)
+    grown = rows.with_networks(names, scores)
     lost = int((~np.isfinite(scores).any(axis=1)).sum())
     notes = (f"{lost} rows beyond the first {MOST_PICTURES:,} pictures were not shown to the trained networks",) if lost else ()
     return Trained(_with_a_score(grown), specs_by_name, notes)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from assaymark.audits.scorer_mixture.config import ScorerMixtureConfig
 from assaymark.audits.scorer_mixture.method.least_squares import Fit
 from assaymark.audits.scorer_mixture.method.moments import Moments, balanced_weights
-from assaymark.audits.scorer_mixture.method.operating import best_threshold
+from assaymark.audits.scorer_mixture.method.operating import Criterion, best_threshold
 from assaymark.audits.scorer_mixture.method.weights import (
     best_single,
     greedy_selection,
@@ -28,6 +28,7 @@ from assaymark.models.mixture_file import Member, Mixture
 from assaymark.stats.combination import Transform, clipped_logit
 
 __all__ = [
+    "CRITERIA",
     "FITTED",
     "LEAST_SQUARES",
     "RULES",
@@ -49,6 +50,13 @@ RULES = ("average", "majority", "max", "geometric")
 LEAST_SQUARES = ("ols", "ols_intercept")
 FITTED = ("ols", "ols_intercept", "ridge", "nnls", "simplex", "logistic", "greedy", "weighted_by_accuracy")
 """Ways with fitted weights: one fit for each pattern of missing scores."""
+CRITERIA: dict[str, Criterion] = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    "cost": "cost",
+    "midpoint": "accuracy",
+}
+"""What a choice on the fitting rows minimises, by the setting `threshold`."""
 MAX_PATTERNS = 64
 LEAST_PATTERN_ROWS = 10
 
@@ -161,7 +169,7 @@ def fit_variant(
 def _unlimited(name: str, rows: FitRows, members: Sequence[Member], config: ScorerMixtureConfig) -> Variant:
     everyone = tuple(range(len(members)))
     if name == "best_single":
-        best = _best(rows)
+        best = _best(rows, config)
         return Variant(name, Mixture((members[best],), name, "linear", (1.0,)), (best,))
     if name in RULES:
         kept = _plain_members(members) if name in ("geometric", "majority") else tuple(members)
@@ -182,11 +190,20 @@ def _plain_members(members: Sequence[Member]) -> tuple[Member, ...]:
     return tuple(replace(m, transform=Transform("probability")) if m.transform.kind == "logit" else m for m in members)
 
 
-def _best(rows: FitRows) -> int:
-    """The scorer of highest accuracy at its own best cut, on the rows that all scorers have."""
+def _best(rows: FitRows, config: ScorerMixtureConfig) -> int:
+    """The scorer with the least loss at its own best cut, on the rows that all have; of equal ones the most accurate."""
     whole = np.isfinite(rows.values).all(axis=1)
     values, label = rows.values[whole], rows.label[whole]
-    losses = [best_threshold(values[:, i], label).loss for i in range(values.shape[1])]
+    losses = [
+        best_threshold(
+            values[:, i],
+            label,
+            criterion=CRITERIA[config.threshold],
+            cost_fn=config.cost_false_negative,
+            cost_fp=config.cost_false_positive,
+        ).loss
+        for i in range(values.shape[1])
+    ]
     tied = np.flatnonzero(np.isclose(losses, min(losses)))
     return int(tied[0]) if len(tied) == 1 else int(tied[np.argmax(best_single(values[:, tied], label).weights)])
 
@@ -222,7 +239,7 @@ def choose_threshold(
     choice = best_threshold(
         values[known],
         label[known],
-        criterion={"accuracy": "accuracy", "balanced_accuracy": "balanced", "cost": "cost"}[cut],  # type: ignore[arg-type]
+        criterion=CRITERIA[cut],
         cost_fn=config.cost_false_negative,
         cost_fp=config.cost_false_positive,
         sample_weight=None if weight is None else weight[known],

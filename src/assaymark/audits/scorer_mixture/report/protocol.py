@@ -10,7 +10,7 @@ from assaymark.audits.scorer_mixture.method.splits import accuracy_gaps, cross_f
 from assaymark.audits.scorer_mixture.probes.row_keys import SPLITS, TRAIN
 from assaymark.audits.scorer_mixture.reading import Rows
 from assaymark.audits.scorer_mixture.study import Study
-from assaymark.result import Column, Finding, Table, format_interval, undefined
+from assaymark.result import Column, Estimate, Finding, Table, format_interval, undefined
 from assaymark.section import Section, exact_count, interval_columns, interval_values
 from assaymark.stats import wilson
 
@@ -132,19 +132,27 @@ def _learnt(section: Section, study: Study) -> None:
         fitting.label[fitting.test],
         confidence=level,
     )
-    for name, gap in zip(study.names, gaps, strict=True):
+    for name, raw, gap in zip(study.names, fitting.names, gaps, strict=True):
         if gap.low is None or gap.low <= 0 or (gap.value or 0.0) < LEARNT:
             continue
         section.estimates[f"learnt.{name}"] = gap
-        section.findings.append(
-            Finding(
-                "warning",
-                f"Scorer {name} is better on the fitting rows than on the test rows by {format_interval(gap)}: it looks as if "
-                "it was trained on them, and its weight is then too large.",
-                (f"learnt.{name}",),
-                advice="Fit on rows that it has not seen, or on out-of-fold scores.",
-            )
+        section.findings.append(_learnt_finding(name, gap, folded=raw in study.rows.out_of_fold))
+
+
+def _learnt_finding(name: str, gap: Estimate, *, folded: bool) -> Finding:
+    if folded:
+        sentence = (
+            f"The networks {name} of the folds do better on the fitting rows than the one that is kept does on the test rows, "
+            f"by {format_interval(gap)}: weights fitted on the scores of the former do not suit the latter."
         )
+        advice = "Train longer (zoo_epochs) or on more pictures; calibrating each scorer (transform=platt) can help."
+    else:
+        sentence = (
+            f"Scorer {name} is better on the fitting rows than on the test rows by {format_interval(gap)}: it looks as if it "
+            "was trained on them, and its weight is then too large."
+        )
+        advice = "Fit on rows that it has not seen, or on out-of-fold scores."
+    return Finding("warning", sentence, (f"learnt.{name}",), advice=advice)
 
 
 def _cross_fitted(section: Section, study: Study) -> None:
