@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     )
     from assaymark.stats.combination import RULES, Rule, Transform, apply_transform, clipped_logit, combine_scores
     from assaymark.stats.concentration import gini, top_share
-    from assaymark.stats.correlation import spearman
+    from assaymark.stats.correlation import pearson, spearman
     from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
     from assaymark.stats.intervals import mean, mean_from_summary, newcombe, newcombe_limits, wilson, wilson_limits
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
     from assaymark.stats.paired import accuracy_difference, auroc_difference, delong_test, paired_difference
+    from assaymark.stats.platt import Platt, platt
     from assaymark.stats.prevalence import LEAST_YOUDEN, Rate, rogan_gladen, stratified_prevalence
     from assaymark.stats.probabilities import (
         ReliabilityCurve,
@@ -101,7 +102,10 @@ _HOMES = {
         "gini",
         "top_share",
     ),
-    "correlation": ("spearman",),
+    "correlation": (
+        "pearson",
+        "spearman",
+    ),
     "fisher": (
         "EXACT_TOTAL",
         "Alternative",
@@ -125,6 +129,10 @@ _HOMES = {
         "auroc_difference",
         "delong_test",
         "paired_difference",
+    ),
+    "platt": (
+        "Platt",
+        "platt",
     ),
     "prevalence": (
         "LEAST_YOUDEN",
@@ -190,6 +198,7 @@ __all__ = [
     "Alternative",
     "Limits",
     "OperatingPoint",
+    "Platt",
     "PrecisionRecallCurve",
     "RankOutcome",
     "Rate",
@@ -239,8 +248,10 @@ __all__ = [
     "odds_ratio",
     "operating_point",
     "paired_difference",
+    "pearson",
     "percentile_estimate",
     "permutation_test",
+    "platt",
     "pr_curve",
     "predictive_value",
     "ratio_limits",

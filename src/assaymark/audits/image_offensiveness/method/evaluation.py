@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.image_offensiveness.method.rank_correlation import spearman
 from assaymark.audits.image_offensiveness.method.ratings import HIGH, LOW, boundary_distance, rating_labels
 from assaymark.audits.image_offensiveness.method.scoring import probability
 from assaymark.result import Estimate, undefined
@@ -28,6 +27,7 @@ from assaymark.stats import (
     operating_point,
     pr_curve,
     roc_auc,
+    spearman,
     wilson,
     wilson_limits,
 )
