@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from assaymark.stats.probabilities import (
         ReliabilityCurve,
         brier_score,
+        calibration_error,
         expected_calibration_error,
         log_loss,
         reliability_curve,
@@ -143,6 +144,7 @@ _HOMES = {
     "probabilities": (
         "ReliabilityCurve",
         "brier_score",
+        "calibration_error",
         "expected_calibration_error",
         "log_loss",
         "reliability_curve",
@@ -220,6 +222,7 @@ __all__ = [
     "bootstrap_ratio",
     "bootstrap_statistic",
     "brier_score",
+    "calibration_error",
     "chi_square_yates",
     "clipped_logit",
     "cohen_d",
