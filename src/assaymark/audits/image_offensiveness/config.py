@@ -143,6 +143,10 @@ class ImageOffensivenessConfig(TuningSettings):
     caption_samples: int = Field(5, ge=1, description="captions at each temperature: 10 for an image in all")
     text_sample: int = Field(20_000, ge=100, description="texts kept of flagged and of other rows, each; ours")
     alpha: float = Field(0.01, gt=0, description="weight of the prior in the log-odds of words; ours")
+    use_not_expected: bool = Field(
+        False,
+        description="the paper's chi-square gives words that other texts lack the least weight there, not none ([2]'s switch)",
+    )
     cloud_words: int = Field(150, ge=1, description="words of a cloud")
     bigram_threshold: int = Field(30, ge=1, description="collocation score from which two words count as one")
     bad_words: tuple[str, ...] = Field((), description="word lists for the histogram of bad words: files or folders")

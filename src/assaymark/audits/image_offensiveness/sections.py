@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,13 +130,18 @@ def _evaluated(
     return found._replace(baselines=(*found.baselines, *tuned.curves), notes=(*found.notes, *spaces.notes, *tuned.notes))
 
 
-def rating_sections(chosen: Prompts, config: ImageOffensivenessConfig, context: Context) -> list[Section]:
-    """The prompts, and how far they agree with people."""
+def rating_sections(
+    sections: Sequence[Section], chosen: Prompts, config: ImageOffensivenessConfig, context: Context
+) -> list[Section]:
+    """The prompts, and how far they agree with people; `sections` are those of the flags, with what verdicts say."""
+    looked_at = any(
+        section.estimates["prevalence.reviewed"].n > 0 for section in sections if "prevalence.reviewed" in section.estimates
+    )
     first = prompt_section(chosen.prompts, chosen.origin, config, chosen.notes)
     if chosen.origin == "ratings":
         first.artifacts += save_prompts(chosen.prompts, context.artifacts)
     if chosen.rated is None or chosen.evaluation is None:
-        return [first, no_ratings(chosen.origin, chosen.prompts, config)]
+        return [first, no_ratings(chosen.origin, chosen.prompts, config, looked_at=looked_at)]
     return [first, evaluation_section(chosen.evaluation, chosen.rated, config)]
 
 

@@ -120,7 +120,7 @@ def evaluate(
     before = labelled_log_odds(vectors, start.prompts, start.logit_scale)
     zero_shot = score_metrics(before, y, **options) if start.decides else {}
     if held is None:
-        notes.append("the rated images cannot be divided into folds that keep near duplicates together: no error is measured")
+        notes.append("the rated images cannot be divided into folds that keep near duplicates together")
     return Evaluation(
         curve,
         figures,

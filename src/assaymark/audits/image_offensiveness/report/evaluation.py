@@ -22,7 +22,7 @@ TITLES = {"auroc": "AUROC", "f1": "F1", "ece": "calibration error", "average_pre
 OWN = "prompt tuning"
 
 
-def no_ratings(origin: str, prompts: PromptSet, config: TuningSettings) -> Section:
+def no_ratings(origin: str, prompts: PromptSet, config: TuningSettings, *, looked_at: bool) -> Section:
     """Without ratings: what these prompts can tell all the same, and what they cannot."""
     reason = "no rated images were given (input ratings)"
     section = Section()
@@ -30,6 +30,9 @@ def no_ratings(origin: str, prompts: PromptSet, config: TuningSettings) -> Secti
     known = prompts.decision(config.threshold)
     if origin == "file" and known.sensitivity is not None:
         section.notes.append(f"{reason}: the error of the flags is the one that the prompt file brings from its tuning")
+        return section
+    if looked_at:
+        section.notes.append(f"{reason}: how right these prompts are is known from the verdicts on the review queue alone")
         return section
     what = (
         "These prompts are words in a sentence, and were never compared with what people say"
@@ -42,15 +45,15 @@ def no_ratings(origin: str, prompts: PromptSet, config: TuningSettings) -> Secti
             f"Nobody rated: how often a flag is right, and how much is missed, has not been measured. {what}.",
             ("accuracy",),
             ("prompts",),
-            "Take the order of the scores as a list of where to look first, and no share as an answer. Have some hundred images "
-            "of this kind rated (input ratings), or the review queue looked at (input verdicts).",
+            "Take the order of the scores as a list of where to look first, and no share as an answer. Have some hundred "
+            "images of this kind rated (input ratings), or the review queue looked at (input verdicts).",
         )
     )
     if origin == "words":
         section.methods.append(
-            "Words as prompts lean to one of the two classes, by an amount that depends on encoder, sentence and data: the number "
-            "of flags says little. In the paper such prompts were right in 70 to 80 % of the clear cases of one collection of "
-            "photographs, tuned ones in 89 to 97 %; that is no measurement of this data set."
+            "Words as prompts lean to one of the two classes, by an amount that depends on encoder, sentence and data: the "
+            "number of flags says little. In the paper such prompts were right in 70 to 80 % of the clear cases of one "
+            "collection of photographs, tuned ones in 89 to 97 %; that is no measurement of this data set."
         )
     return section
 
@@ -347,7 +350,8 @@ def _finding(section: Section, found: Evaluation, rated: RatedImages) -> None:
                 f"How often a flag is right is not known: {accuracy.reason}.",
                 ("accuracy",),
                 ("prompts",),
-                "Take the order of the scores as a list of where to look first. Rate more images of both kinds, and different ones.",
+                "Take the order of the scores as a list of where to look first. Rate more images of both kinds, and "
+                "different ones.",
             )
         )
         return

@@ -120,8 +120,8 @@ def _flag_findings(section: Section, flagged: int, config: ImageOffensivenessCon
         section.findings.append(
             Finding(
                 "note",
-                f"{flagged:,} of {share.n:,} images, {format_interval(share)}, {'have' if flagged != 1 else 'has'} a score of at "
-                f"least {config.threshold:g}{own}; {known}.",
+                f"{flagged:,} of {share.n:,} images, {format_interval(share)}, {'have' if flagged != 1 else 'has'} a score of "
+                f"at least {config.threshold:g}{own}; {known}.",
                 ("flagged.share", "flagged.share.corrected"),
                 ("shortlist",),
                 ASK,
@@ -277,7 +277,7 @@ def shortlist_section(read: Reading, config: ImageOffensivenessConfig, mask: Mas
         Column("list", "text", "on the list"),
     )
     title = f"The {config.shortlist:,} highest scores, and the {config.per_class} highest flagged ones of each class"
-    description = "Images of equal content are listed once. The private artifact shortlist holds the same list with the names of the images."
+    description = "Equal images are listed once. The private artifact shortlist is the same list with the names of the images."
     return Section(tables=[Table.of("shortlist", title, values, columns, description=description)])
 
 

@@ -78,8 +78,8 @@ def verdict_section(found: Mapping[str, Estimate] | None, verdicts: Verdicts | N
             )
         )
     section.methods.append(
-        "Verdicts: the stratified estimator sum W_h p_h with variance sum W_h^2 p_h (1 - p_h) / n_h; strata without a "
-        "verdict join the largest reviewed one of their score bin; equal images weigh as often as they occur."
+        "Verdicts: the stratified estimator sum W_h p_h with variance sum W_h^2 p_h (1 - p_h) / (n_h - 1) (1 - n_h / N_h); "
+        "strata without a verdict join the largest reviewed one of their score bin; equal images weigh as often as they occur."
     )
     return section
 

@@ -43,7 +43,7 @@ def words_section(
     elsewhere = dict(zip(words.others.terms, words.others.counts.tolist(), strict=True))
     name = words.source
     section.tables.append(_contrast_table(words, config, mask))
-    section.tables.append(_paper_table(words, mask))
+    section.tables.append(_paper_table(words, config, mask))
     _cloud(section, f"frequent_{name}", f"Frequent words of flagged {name}", words.frequent, elsewhere, paper)
     contrast = _contrast_weights(words, config)
     _cloud(section, f"contrast_{name}", f"Words that set flagged {name} apart", contrast, elsewhere, paper)
@@ -95,9 +95,10 @@ def _contrast_table(words: Words, config: ImageOffensivenessConfig, mask: Mask) 
     )  # fmt: skip
 
 
-def _paper_table(words: Words, mask: Mask) -> Table:
+def _paper_table(words: Words, config: ImageOffensivenessConfig, mask: Mask) -> Table:
     kept = [i for i in range(len(words.paper.terms)) if words.paper.weight[i] > 0][:MOST_TERMS]
     found = words.paper
+    unseen = "the least weight of these" if config.use_not_expected else "no weight"
     values: dict[str, Any] = {
         "term": [mask.word(found.terms[i], int(found.reference[i])) for i in kept],
         "observed": found.observed[kept],
@@ -112,7 +113,7 @@ def _paper_table(words: Words, mask: Mask) -> Table:
     )
     return Table.of(
         f"terms_{words.source}_paper", f"The paper's contrastive words of flagged {words.source}", values, columns,
-        description="Words that the other texts lack have no weight under this rule.",
+        description=f"Words that the other texts lack have {unseen} under this rule.",
     )  # fmt: skip
 
 
