@@ -42,6 +42,11 @@ class TuningSettings(AuditConfig):
         max_length=3,
         description="the inoffensive and the offensive word; a third one is a neutral row, used by zero-shot rating only",
     )
+    start: Literal["words", "best"] = Field(
+        "words",
+        description="where tuning starts: words, those of template and words; best, the sentence and pair that order the rated "
+        "images best (AUROC), whose zero-shot figures are then those of a winner, a little too good",
+    )
     rank_templates: tuple[Template, ...] = Field(
         ("This image is about something {}", "A picture of something {}", "{}"),
         min_length=1,

@@ -15,6 +15,7 @@ from assaymark.audits.image_offensiveness.measures.cross_tuning import ErrorCoun
 from assaymark.audits.image_offensiveness.measures.documentation import class_clouds, compare_words, listed_words
 from assaymark.audits.image_offensiveness.measures.evaluation import Evaluation, evaluate
 from assaymark.audits.image_offensiveness.measures.feature_spaces import feature_spaces, fine_tuned_curves
+from assaymark.audits.image_offensiveness.measures.flag_list import compare_flag_list
 from assaymark.audits.image_offensiveness.measures.pictures import Sheets, caption_pictures, contact_sheets
 from assaymark.audits.image_offensiveness.measures.prompts import (
     prompts_of_file,
@@ -35,13 +36,13 @@ from assaymark.audits.image_offensiveness.report.flags import (
     annotation_section,
     class_section,
     flag_section,
-    overlap_section,
     score_tables,
     shortlist_section,
     slice_section,
 )
 from assaymark.audits.image_offensiveness.report.generated import generated_section
 from assaymark.audits.image_offensiveness.report.masking import Mask, mask_of
+from assaymark.audits.image_offensiveness.report.overlap import flag_list_section, overlap_section
 from assaymark.audits.image_offensiveness.report.prompts import prompt_section
 from assaymark.audits.image_offensiveness.report.review import queue_section, sheet_section, verdict_section
 from assaymark.audits.image_offensiveness.report.words import class_cloud_section, words_section
@@ -165,6 +166,7 @@ def flag_sections(
     written = write_scores(read.dataset, chosen.prompts, read.rule, context, most=config.write_scores)
     sections.append(Section(artifacts=[*write_shortlist(read, context), *([written] if written is not None else [])]))
     sections += _annotation_sections(inputs.get("annotations"), read, written, config, context, mask)
+    sections += _flag_list_sections(inputs.get("flag_list"), read, written, config, context)
     return [*sections, score_tables(read, sections[0].estimates)]
 
 
@@ -176,15 +178,35 @@ def _errors_of_file(prompts: PromptSet, threshold: float) -> ErrorCounts | None:
     return ErrorCounts(decision.sensitivity, decision.specificity)
 
 
+def _unjoinable(what: str, read: Reading, written: Artifact | None, context: Context) -> Section | None:
+    """Why a table that names images cannot be joined with them; None where it can."""
+    named = any(concept in read.dataset for concept in NAMING)
+    if written is not None and context.artifacts is not None and named:
+        return None
+    lacking = "the file of scores (a run folder, and write_scores)" if named else "a column of ids, paths or URLs"
+    return Section(notes=[f"{what} was given, but joining it with the images needs {lacking}"])
+
+
+def _flag_list_sections(
+    given: Any, read: Reading, written: Artifact | None, config: ImageOffensivenessConfig, context: Context
+) -> list[Section]:
+    if given is None:
+        return []
+    if (lack := _unjoinable("a flag list", read, written, context)) is not None:
+        return [lack]
+    assert written is not None and context.artifacts is not None
+    found = compare_flag_list(given.read(), context.artifacts / written.file, confidence=config.confidence)
+    return [flag_list_section(found, config)]
+
+
 def _annotation_sections(
     given: Any, read: Reading, written: Artifact | None, config: ImageOffensivenessConfig, context: Context, mask: Mask
 ) -> list[Section]:
     if given is None:
         return []
-    named = any(concept in read.dataset for concept in NAMING)
-    if written is None or context.artifacts is None or not named:
-        lacking = "the file of scores (a run folder, and write_scores)" if named else "a column of ids, paths or URLs"
-        return [Section(notes=[f"annotations were given, but joining them with the images needs {lacking}"])]
+    if (lack := _unjoinable("a table of annotations", read, written, context)) is not None:
+        return [lack]
+    assert written is not None and context.artifacts is not None
     found = count_annotations(given.read(), context.artifacts / written.file)
     clouds = class_clouds(found.names, found.flagged, most=config.cloud_words)
     drawn = class_cloud_section(clouds, config, mask, folder=context.artifacts, seed=context.seed, what="annotations")

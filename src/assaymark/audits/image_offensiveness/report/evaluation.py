@@ -68,6 +68,16 @@ def evaluation_section(found: Evaluation, rated: RatedImages, config: TuningSett
         section.estimates[f"zero_shot.{name}"] = found.zero_shot.get(name) or undefined(
             "no words and no given prompts to rate with before tuning", unit="share"
         )
+    section.estimates["ece.calibrated"] = found.calibrated or undefined(
+        "too few rated images to fit and to judge a calibration"
+    )
+    if found.platt is not None:
+        section.methods.append(
+            "A score is no probability. To read it as one: P(offensive) = sigmoid(a l + b) of the log-odds l, with "
+            f"a = {found.platt.slope:.4g} and b = {found.platt.offset:.4g} (Platt's fit on images that did not tune the "
+            "prompts); ece.calibrated is what is left on the half that did not fit it. It holds where images are as often "
+            "offensive as the rated ones."
+        )
     _errors(section, found)
     _curve(section, found)
     section.tables.append(_figures_table(found))

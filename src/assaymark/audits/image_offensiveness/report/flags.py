@@ -12,7 +12,6 @@ from assaymark.audits.image_offensiveness.config import ImageOffensivenessConfig
 from assaymark.audits.image_offensiveness.measures.annotations import Annotations
 from assaymark.audits.image_offensiveness.measures.cross_tuning import ErrorCounts
 from assaymark.audits.image_offensiveness.method.classes import ClassTable, class_table
-from assaymark.audits.image_offensiveness.method.overlap import overlap
 from assaymark.audits.image_offensiveness.probes.groups import GroupCounts
 from assaymark.audits.image_offensiveness.probes.scores import LOG_ODDS_EDGES, SCORE_BINS
 from assaymark.audits.image_offensiveness.reading import Reading
@@ -25,7 +24,6 @@ __all__ = [
     "annotation_section",
     "class_section",
     "flag_section",
-    "overlap_section",
     "score_tables",
     "shortlist_section",
     "slice_section",
@@ -279,59 +277,6 @@ def shortlist_section(read: Reading, config: ImageOffensivenessConfig, mask: Mas
     title = f"The {config.shortlist:,} highest scores, and the {config.per_class} highest flagged ones of each class"
     description = "Equal images are listed once. The private artifact shortlist is the same list with the names of the images."
     return Section(tables=[Table.of("shortlist", title, values, columns, description=description)])
-
-
-def overlap_section(read: Reading, config: ImageOffensivenessConfig) -> Section:
-    """What the two detectors see, and what only one of them does."""
-    section = Section()
-    if not read.nsfw:
-        return section
-    cells = read.scores.overlap  # [flagged, nsfw]
-    n = int(cells.sum())
-    found = overlap([cells[0, 0], cells[1, 0], cells[0, 1], cells[1, 1]], ("prompts", "nsfw"), confidence=config.confidence)
-    pair = found.pairs[0]
-    names = {
-        "only_prompts": (pair.first_only, "prompts only"),
-        "only_nsfw": (pair.second_only, "other detector only"),
-        "both": (pair.both, "both"),
-        "neither": (pair.neither, "neither"),
-    }
-    for name, (count, _) in names.items():
-        section.estimates[f"overlap.{name}"] = wilson(count, n, confidence=config.confidence)
-    section.estimates["overlap.kappa"] = pair.kappa
-    section.estimates["overlap.found_by_prompts"] = pair.first_finds
-    values = {
-        "region": [title for _, title in names.values()],
-        "images": [count for count, _ in names.values()],
-        **interval_values("share", [section.estimates[f"overlap.{name}"] for name in names]),
-    }
-    columns = (Column("region", "label"), Column("images", "count"), *interval_columns("share", "share", "share of images"))
-    section.tables.append(Table.of("overlap", "Flags of the two detectors", values, columns))
-    section.figures.append(
-        Figure(
-            "overlap",
-            "What each detector flags",
-            "bars",
-            table="overlap",
-            x="region",
-            y="share",
-            low="share_low",
-            high="share_high",
-        )
-    )
-    if pair.first_finds.defined:
-        section.findings.append(
-            Finding(
-                "note",
-                f"Of the images that the other detector calls positive the prompts flag {format_interval(pair.first_finds)}; "
-                f"agreement beyond chance is {format_interval(pair.kappa)} (Cohen's kappa).",
-                ("overlap.found_by_prompts", "overlap.kappa"),
-                ("overlap",),
-                "The two look for different things: report both, and either as 'may be offensive'.",
-            )
-        )
-    section.methods.append(f"The other detector is positive above {read.nsfw_threshold:g}; {n:,} images have both scores.")
-    return section
 
 
 def annotation_section(found: Annotations, config: ImageOffensivenessConfig, mask: Mask) -> Section:
