@@ -31,7 +31,7 @@ from assaymark.audits.image_offensiveness.measures.score_file import write_score
 from assaymark.audits.image_offensiveness.measures.verdicts import BestScores, precision_of_best, read_verdicts, reviewed
 from assaymark.audits.image_offensiveness.reading import Reading
 from assaymark.audits.image_offensiveness.report.datasheet import answer_of, write_datasheet
-from assaymark.audits.image_offensiveness.report.evaluation import evaluation_section, no_ratings
+from assaymark.audits.image_offensiveness.report.evaluation import evaluation_section
 from assaymark.audits.image_offensiveness.report.flags import (
     annotation_section,
     class_section,
@@ -45,6 +45,7 @@ from assaymark.audits.image_offensiveness.report.masking import Mask, mask_of
 from assaymark.audits.image_offensiveness.report.overlap import flag_list_section, overlap_section
 from assaymark.audits.image_offensiveness.report.prompts import prompt_section
 from assaymark.audits.image_offensiveness.report.review import queue_section, sheet_section, verdict_section
+from assaymark.audits.image_offensiveness.report.unrated import no_ratings
 from assaymark.audits.image_offensiveness.report.words import class_cloud_section, words_section
 from assaymark.calibrated import packaged_calibration
 from assaymark.errors import AssaymarkError, ConfigError, InputError

@@ -51,7 +51,8 @@ class Evaluation(NamedTuple):
     held, before : float64 array or None, shape (n_labelled,): log-odds of the labelled images by prompts that did not see them,
         and by the start of the tuning
     by_population : (who rated, images on which the prompts agree with them, images)
-    platt, calibrated : what makes probabilities of log-odds, and the calibration error left on rows that did not fit it
+    platt, uncalibrated, calibrated : what makes probabilities of log-odds, and the calibration error before it and after it,
+        on the same held-out images
     """
 
     curve: LabelEfficiency | None
@@ -69,6 +70,7 @@ class Evaluation(NamedTuple):
     before: npt.NDArray[np.float64] | None = None
     by_population: tuple[tuple[str, int, int], ...] = ()
     platt: Platt | None = None
+    uncalibrated: Estimate | None = None
     calibrated: Estimate | None = None
 
 
@@ -148,6 +150,7 @@ def evaluate(
         before,
         _by_population(rated, held),
         None if ready is None else ready.platt,
+        once.get("ece"),
         left,
     )
 

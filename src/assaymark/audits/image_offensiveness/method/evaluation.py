@@ -12,6 +12,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,7 @@ Floats = npt.NDArray[np.float64]
 
 METRICS = ("accuracy", "precision", "recall", "f1", "auroc", "average_precision", "ece")
 """Of the offensive class, at a score of 0.5."""
+_SHARES = ("accuracy", "precision", "recall", "f1")
 
 
 class Confusion(NamedTuple):
@@ -209,6 +211,8 @@ def summarise_splits(
             estimate = undefined(reason, n=values.size, method=estimate.method, unit="share")
         elif name == "accuracy" and tested and known.size > 1 and float(np.ptp(known)) < 1e-12:
             estimate = _agreeing(float(known.mean()), known.size, tested, confidence)
+        if name not in _SHARES:
+            estimate = replace(estimate, unit="number")
         sd = float(known.std(ddof=1)) if known.size > 1 else float("nan")
         summaries[name] = MetricSummary(estimate, sd, values)
     return summaries

@@ -12,50 +12,13 @@ from assaymark.audits.image_offensiveness.measures.evaluation import Evaluation
 from assaymark.audits.image_offensiveness.measures.rated import RatedImages
 from assaymark.audits.image_offensiveness.method.evaluation import METRICS, MetricSummary
 from assaymark.audits.image_offensiveness.method.label_efficiency import share_of_gain
-from assaymark.models.prompt_files import PromptSet
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 
-__all__ = ["evaluation_section", "no_ratings"]
+__all__ = ["evaluation_section"]
 
 TITLES = {"auroc": "AUROC", "f1": "F1", "ece": "calibration error", "average_precision": "average precision"}
 OWN = "prompt tuning"
-
-
-def no_ratings(origin: str, prompts: PromptSet, config: TuningSettings, *, looked_at: bool) -> Section:
-    """Without ratings: what these prompts can tell all the same, and what they cannot."""
-    reason = "no rated images were given (input ratings)"
-    section = Section()
-    section.estimates |= {name: undefined(reason, unit="share") for name in (*METRICS, "spearman")}
-    known = prompts.decision(config.threshold)
-    if origin == "file" and known.sensitivity is not None:
-        section.notes.append(f"{reason}: the error of the flags is the one that the prompt file brings from its tuning")
-        return section
-    if looked_at:
-        section.notes.append(f"{reason}: how right these prompts are is known from the verdicts on the review queue alone")
-        return section
-    what = (
-        "These prompts are words in a sentence, and were never compared with what people say"
-        if origin == "words"
-        else "These prompts come from a file that does not say how often they are right"
-    )
-    section.findings.append(
-        Finding(
-            "warning",
-            f"Nobody rated: how often a flag is right, and how much is missed, has not been measured. {what}.",
-            ("accuracy",),
-            ("prompts",),
-            "Take the order of the scores as a list of where to look first, and no share as an answer. Have some hundred "
-            "images of this kind rated (input ratings), or the review queue looked at (input verdicts).",
-        )
-    )
-    if origin == "words":
-        section.methods.append(
-            "Words as prompts lean to one of the two classes, by an amount that depends on encoder, sentence and data: the "
-            "number of flags says little. In the paper such prompts were right in 70 to 80 % of the clear cases of one "
-            "collection of photographs, tuned ones in 89 to 97 %; that is no measurement of this data set."
-        )
-    return section
 
 
 def evaluation_section(found: Evaluation, rated: RatedImages, config: TuningSettings) -> Section:
@@ -68,6 +31,7 @@ def evaluation_section(found: Evaluation, rated: RatedImages, config: TuningSett
         section.estimates[f"zero_shot.{name}"] = found.zero_shot.get(name) or undefined(
             "no words and no given prompts to rate with before tuning", unit="share"
         )
+    section.estimates["ece.held_out"] = found.uncalibrated or undefined(missing)
     section.estimates["ece.calibrated"] = found.calibrated or undefined(
         "too few rated images to fit and to judge a calibration"
     )
@@ -75,8 +39,8 @@ def evaluation_section(found: Evaluation, rated: RatedImages, config: TuningSett
         section.methods.append(
             "A score is no probability. To read it as one: P(offensive) = sigmoid(a l + b) of the log-odds l, with "
             f"a = {found.platt.slope:.4g} and b = {found.platt.offset:.4g} (Platt's fit on images that did not tune the "
-            "prompts); ece.calibrated is what is left on the half that did not fit it. It holds where images are as often "
-            "offensive as the rated ones."
+            "prompts); ece.calibrated, beside ece.held_out, is the error left on the half that did not fit it. It holds where "
+            "images are as often offensive as the rated ones."
         )
     _errors(section, found)
     _curve(section, found)
@@ -177,7 +141,8 @@ def _curve(section: Section, found: Evaluation) -> None:
             high="accuracy_high",
             group="method",
             x_title="share of the training images",
-            caption="0 is zero-shot. Bands: corrected resampled t.",
+            caption=f"{'0 is zero-shot. ' if 0.0 in by_share else ''}Bands: corrected resampled t; Wilson on the images of one "
+            "split where all splits agree.",
         )
     )
     if 0.1 in by_share and 0.0 in by_share:

@@ -258,9 +258,12 @@ def shortlist_section(read: Reading, config: ImageOffensivenessConfig, mask: Mas
     names = dict(zip(read.classes.keys.tolist(), read.classes.names, strict=True))
     score = 1.0 / (1.0 + np.exp(-np.clip(found.log_odds.astype(np.float64), -60, 60)))
     kept = np.flatnonzero(found.overall | (found.of_class & (found.flagged > 0)))
-    values = {
+    classes = (
+        {"class": [mask.name(names.get(key, "")) for key in found.class_key[kept].tolist()]} if any(names.values()) else {}
+    )
+    values: dict[str, Any] = {
         "image": [f"{s}:{r}" for s, r in zip(found.shard[kept], found.row[kept], strict=True)],
-        "class": [mask.name(names.get(key, "")) for key in found.class_key[kept].tolist()],
+        **classes,
         "score": np.round(score[kept], 4),
         "log_odds": np.round(found.log_odds[kept].astype(np.float64), 3),
         "flagged": found.flagged[kept] > 0,
@@ -268,7 +271,7 @@ def shortlist_section(read: Reading, config: ImageOffensivenessConfig, mask: Mas
     }
     columns = (
         Column("image", "id"),
-        Column("class", "label"),
+        *(Column(name, "label") for name in classes),
         Column("score", "number"),
         Column("log_odds", "number", "log-odds"),
         Column("flagged", "flag"),

@@ -22,6 +22,10 @@ SHOWN_IN_SENTENCE = 8
 IMAGES_OF_A_WORD = 20
 
 
+LEAST_WORDS = 2
+"""A single word as large as the picture says no more than the table does."""
+
+
 class _Paper(NamedTuple):
     """What all clouds of a report share; without a folder none is drawn."""
 
@@ -199,7 +203,7 @@ def _cloud(section: Section, name: str, title: str, weights: TermWeights, elsewh
     from assaymark.report.wordcloud import word_cloud
 
     frequencies = {term: float(weight) for term, weight in zip(weights.terms, weights.weights, strict=True) if weight > 0}
-    if paper.folder is None or not frequencies:
+    if paper.folder is None or len(frequencies) < LEAST_WORDS:
         return
     picture = word_cloud(
         frequencies,
