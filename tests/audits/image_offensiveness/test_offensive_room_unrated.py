@@ -76,11 +76,16 @@ def test_no_image_at_all_is_a_warning(tmp_path: Path) -> None:
     assert not result["flagged.share"].defined
 
 
-@pytest.mark.parametrize(("factor", "message"), [(20.0, "ratings lie outside the scale 1 to 5"), (0.0, "0 images are rated")])
-def test_ratings_that_cannot_tune_are_named_as_the_reason(factor: float, message: str, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    vectors, ratings = rng.standard_normal((30, 4)), np.tile([1.5, 4.5, 4.8], 10)
-    ratings = ratings * factor if factor else np.full(30, 4.5)
+@pytest.mark.parametrize(
+    ("ratings", "message"),
+    [
+        (np.tile([30.0, 90.0, 96.0], 10), "30 of 30 ratings lie outside the scale 1 to 5"),
+        (np.full(30, 4.5), "0 of the images are rated below 2.5 and 30 above 3.5"),
+        (["good"] * 30, "30 of 30 rows of column 'rating' hold no number"),
+    ],
+)
+def test_ratings_that_cannot_tune_are_named_as_the_reason(ratings: Any, message: str, tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).standard_normal((30, 4))
     rated = pa.table({"embedding": vectors.tolist(), "rating": ratings})
     with pytest.raises(InputError, match=message):
         execute(
@@ -122,3 +127,19 @@ def test_calibration_is_judged_on_the_half_that_did_not_fit_it() -> None:
     assert raw > 0.12 and mended < 0.05
     np.testing.assert_allclose(found.platt, (1 / 8, -3 / 8), atol=0.06)
     assert calibrated_log_odds([1.0, 2.0], [0, 1], np.arange(2), rng=rng) is None
+
+
+def test_settings_and_models_that_change_nothing_are_pointed_out(tmp_path: Path) -> None:
+    PromptSet(np.eye(2, 4, dtype=np.float32)).save(tmp_path / "prompts.safetensors")
+    vectors = np.random.default_rng(3).standard_normal((20, 4))
+    images = pa.table({"embedding": vectors.tolist(), "label": ["a"] * 20, "other": ["no number"] * 20})
+    settings = {"prompts": tmp_path / "prompts.safetensors", "class_thresholds": {"a": 0.99, "b": 0.5}}
+    result = execute(
+        ImageOffensiveness,
+        inputs={"images": images},
+        models={"nsfw": "column:other"},
+        settings=settings,
+        folder=tmp_path / "run",
+    )
+    assert any(note.startswith("1 of the 2 classes that class_thresholds names do not occur") for note in result.notes)
+    assert any("gave no image a score that is a number" in note for note in result.notes)

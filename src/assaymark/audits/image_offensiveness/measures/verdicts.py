@@ -76,7 +76,13 @@ def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "") -> Verdic
                 f"input 'verdicts': score bin {cell!r} is none of this audit's ({', '.join(queue.bins)}); give verdicts on "
                 "the queue of an audit with the same threshold"
             )
-        code = classes.get(names[i] or "", classes.get(OTHER, 0))
+        code = classes.get(names[i] or "", classes.get(OTHER))
+        if code is None and len(classes) > 1:
+            raise InputError(
+                f"input 'verdicts': row {i + 1}: its class is none of this audit's; give verdicts on the queue of an audit of "
+                "the same images"
+            )
+        code = code or 0
         strata.append(bins[cell] * len(queue.classes) + code)
     return Verdicts(
         np.array(strata, dtype=np.int64),
