@@ -178,7 +178,11 @@ def _review_sections(
 ) -> list[Section]:
     queue = build_queue(read.classes, read.edges, per_stratum=config.review_per_stratum, own_classes=config.review_classes)
     verdicts = (
-        None if inputs.get("verdicts") is None else read_verdicts(inputs["verdicts"].read(), queue, prompts=prompts.fingerprint)
+        None
+        if inputs.get("verdicts") is None
+        else read_verdicts(
+            inputs["verdicts"].read(), queue, prompts=prompts.fingerprint, data=str(inputs["images"].fingerprint)
+        )
     )
     found = None
     if verdicts is not None and len(verdicts.stratum):
@@ -189,7 +193,9 @@ def _review_sections(
         }
     sections = [queue_section(queue, verdicts, mask), verdict_section(found, verdicts)]
     if context.artifacts is not None:
-        sections.append(Section(artifacts=write_queue(queue, context.artifacts, prompts=prompts.fingerprint)))
+        drawn_from = str(inputs["images"].fingerprint)
+        queued = write_queue(queue, context.artifacts, prompts=prompts.fingerprint, data=drawn_from)
+        sections.append(Section(artifacts=queued))
     if config.contact_sheet:
         sheets: Sheets = contact_sheets(read.dataset, queue, context.artifacts, most=config.max_images)
         sections.append(sheet_section(sheets, wanted=True))
