@@ -19,7 +19,7 @@ from assaymark.audits.image_offensiveness.report.tuned import tuning_section
 from assaymark.errors import InputError
 from assaymark.models.prompt_files import PromptSet
 from assaymark.models.spec import absolute_spec
-from assaymark.result import Result
+from assaymark.result import Flow, Result
 from assaymark.section import Section, assemble
 
 __all__ = ["PromptTuning"]
@@ -52,7 +52,8 @@ class PromptTuning(Mitigation):
         if not rated.trainable:
             raise InputError(
                 f"input 'ratings': {rated.labels.offensive} images are rated below {config.low:g} and "
-                f"{rated.labels.inoffensive} above {config.high:g}; tuning needs at least two of each"
+                f"{rated.labels.inoffensive} above {config.high:g}; tuning needs at least two of each. Left out of "
+                f"{rated.flow.total} rows: {_unused(rated.flow)}. Check rating_column, scale, low and high"
             )
         start = start_of_tuning(config, encoder, rated, given=given, rng=context.rng("start"))
         tuned = tuned_prompts(rated, start, config, encoder, source=str(ratings.fingerprint), rng=context.rng("tuning"))
@@ -73,6 +74,10 @@ class PromptTuning(Mitigation):
         return assemble(
             sections, audit=self.info.id, title=f"{self.info.title}: {ratings.source}", flows=(rated.flow,), notes=ratings.notes
         )
+
+
+def _unused(flow: Flow) -> str:
+    return ", ".join(f"{reason} ({count})" for reason, count in flow.skipped.items()) or "none"
 
 
 def _from_anywhere(tuned: PromptSet, encoder: Any, context: Context) -> PromptSet:
