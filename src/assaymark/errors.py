@@ -29,7 +29,7 @@ __all__ = [
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
     """`" - did you mean 'a' or 'b'?"` for the known names closest to `name`, or `""` when none is close."""
-    close = difflib.get_close_matches(name, list(known), n=most, cutoff=0.55)
+    close = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=most, cutoff=0.55)
     return f" - did you mean {' or '.join(repr(item) for item in close)}?" if close else ""
 
 

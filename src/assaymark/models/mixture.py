@@ -6,6 +6,8 @@ Members that are models score what they are given; members that are columns are 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["ColumnMixture", "EmbeddingMixture", "ImageMixture", "open_mixture"]
 
 Array = npt.NDArray[np.float32]
+
+_OPENING: ContextVar[tuple[Path, ...]] = ContextVar("mixtures being opened", default=())
 
 
 class _MixtureScorer:
@@ -87,8 +91,6 @@ def open_mixture(spec: ModelSpec, loading: Loading) -> _MixtureScorer:
     ModelError
         Members of which some are columns and some models, or without a common kind of input, or with several labels.
     """
-    from assaymark.models.opening import open_model
-
     spec.check_options(())
     path = spec.path()
     mixture = load_mixture(path)
@@ -98,8 +100,7 @@ def open_mixture(spec: ModelSpec, loading: Loading) -> _MixtureScorer:
     if not all(named):
         columns = ", ".join(member.name for member in mixture.members if not member.spec)
         raise ModelError(f"model {spec.text}: its members {columns} are columns and the others models; fit it on models alone")
-    folder = path if path.is_dir() else path.parent
-    members = [open_model(text, device=loading.device, batch_size=loading.batch_size, base=folder) for text in named]
+    members = _opened_members(named, path if path.is_dir() else path.parent, spec, loading)
     for member in members:
         labels = getattr(member, "labels", ())
         if len(labels) != 1:
@@ -112,3 +113,17 @@ def open_mixture(spec: ModelSpec, loading: Loading) -> _MixtureScorer:
     notes = "; ".join(dict.fromkeys(note for member in members for note in getattr(member, "notes", ())))
     why = f" ({notes})" if notes else ""
     raise ModelError(f"model {spec.text}: its members do not all score pictures, nor all embeddings of one width{why}")
+
+
+def _opened_members(named: Sequence[str], folder: Path, spec: ModelSpec, loading: Loading) -> list[Any]:
+    """The models of the members. One of them may be a mixture itself, but none that is being opened."""
+    from assaymark.models.opening import open_model
+
+    outer = _OPENING.get()
+    if folder in outer:
+        raise ModelError(f"model {spec.text}: this mixture is a member of itself; fit it again on other models")
+    token = _OPENING.set((*outer, folder))
+    try:
+        return [open_model(text, device=loading.device, batch_size=loading.batch_size, base=folder) for text in named]
+    finally:
+        _OPENING.reset(token)

@@ -75,6 +75,19 @@ class Mixture:
     fit: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.members:
+            raise ModelError("a mixture without members")
+        numbers = [self.intercept, self.threshold, self.slope, self.offset, *self.weights]
+        for pattern, (weights, intercept) in self.patterns.items():
+            places = [int(place) for place in pattern.split(",")]
+            if len(places) != len(weights) or not set(places) <= set(range(len(self.members))):
+                raise ModelError(f"a mixture of {len(self.members)} members has a fit on the members {pattern!r}")
+            numbers += [*weights, intercept]
+        if not np.isfinite(numbers).all():
+            raise ModelError("a weight, threshold or calibration of the mixture is not a finite number")
+        for counts in (self.measured.sensitivity, self.measured.specificity) if self.measured is not None else ():
+            if counts is not None and not 0 <= counts[0] <= counts[1]:
+                raise ModelError(f"the measured error of the mixture counts {counts[0]} of {counts[1]}")
         if self.rule not in RULES:
             raise ModelError(f"a mixture combines by one of {', '.join(RULES)}, not {self.rule!r}")
         if self.rule == "linear" and len(self.weights) != len(self.members):
@@ -210,5 +223,7 @@ def load_mixture(path: str | Path) -> Mixture:
             None if measured is None else Decision(float(measured["threshold"]), source=str(measured["source"]), **pairs),
             dict(record["fit"]),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except ModelError as error:
+        raise ModelError(f"mixture {str(file)!r} is damaged ({error}): fit it again") from None
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ModelError(f"mixture {str(file)!r} is damaged ({type(error).__name__}: {error}): fit it again") from None

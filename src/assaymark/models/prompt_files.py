@@ -7,6 +7,9 @@ numpy arrays in which prompts were published, through a reader that rebuilds arr
 from __future__ import annotations
 
 import json
+import math
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -73,6 +76,10 @@ class PromptSet:
             raise ModelError(f"prompts are an array of shape (2, dimension) or (3, dimension), not {prompts.shape}")
         if not np.isfinite(prompts).all() or not np.linalg.norm(prompts, axis=1).all():
             raise ModelError("prompts hold a missing number, or a row of zeros, which points nowhere")
+        if not (math.isfinite(self.logit_scale) and self.logit_scale > 0 and 0 <= self.threshold <= 1):
+            raise ModelError(
+                f"prompts have a logit scale above 0 and a threshold in [0, 1], not {self.logit_scale:g} and {self.threshold:g}"
+            )
         object.__setattr__(self, "prompts", prompts)
 
     @property
@@ -180,8 +187,8 @@ def load_prompts(path: str | Path, *, key: str = "") -> PromptSet:
         if "pickle" in str(error).lower() or "object" in str(error).lower():
             raise UnsafeFile(f"prompts {str(file)!r}: hold Python objects, which can run code; store a plain array") from None
         raise InputError(f"prompts {str(file)!r}: damaged array file ({error})") from None
-    except (OSError, EOFError, KeyError) as error:
-        raise InputError(f"prompts {str(file)!r}: cannot be read ({error})") from None
+    except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"prompts {str(file)!r}: cannot be read ({error}); store it again") from None
     raise InputError(f"prompts {str(file)!r}: give a .safetensors, .npy, .npz or .p file")
 
 
@@ -195,12 +202,21 @@ def _load_own(file: Path) -> PromptSet:
             if metadata.get("assaymark") != MARK or "prompts" not in names:
                 raise ModelError(f"holds {', '.join(names) or 'nothing'} and is no prompt set")
             prompts = tensors.get_tensor("prompts")
-        details = {name: json.loads(metadata[name]) for name in ("words", "labels", "logit_scale", "threshold", "training")}
-    except (SafetensorError, ValueError, KeyError) as error:
+        stored = {name: json.loads(metadata[name]) for name in ("words", "labels", "logit_scale", "threshold", "training")}
+        details: dict[str, Any] = {
+            **{name: tuple(map(str, _list(stored[name]))) for name in ("words", "labels")},
+            **{name: float(stored[name]) for name in ("logit_scale", "threshold")},
+            "training": dict(stored["training"]),
+        }
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"damaged file ({error})") from None
-    facts = {name: metadata.get(name, "") for name in _TEXTS}
-    words, labels = tuple(details.pop("words")), tuple(details.pop("labels"))
-    return PromptSet(prompts, words=words, labels=labels, **facts, **details)
+    return PromptSet(_matrix(prompts), **{name: metadata.get(name, "") for name in _TEXTS}, **details)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
 
 
 def _from_archive(file: Path, key: str) -> npt.NDArray[Any]:
@@ -208,8 +224,9 @@ def _from_archive(file: Path, key: str) -> npt.NDArray[Any]:
         names = archive.files
         chosen = key or (names[0] if len(names) == 1 else "")
         if chosen not in names:
-            hint = nearest(chosen, names) if chosen else ""
-            raise ModelError(f"which array? add key=NAME{hint}; it holds {', '.join(names)}")
+            problem = f"no array {chosen!r}{nearest(chosen, names)}" if chosen else "which array?"
+            mend = "set prompts_key=NAME, or add key=NAME to a model spec"
+            raise ModelError(f"{problem} It holds {', '.join(names) or 'none'}; {mend}")
         return np.asarray(archive[chosen])
 
 

@@ -135,7 +135,7 @@ def test_slices_with_too_many_values_are_refused_and_others_kept() -> None:
 
 def test_histograms_count_every_score_once() -> None:
     table = drawn()
-    counts = merged(ScoreHistograms(rules(labelled=False)), pieces(table))
+    counts = merged(ScoreHistograms(rules(labelled=False)), pieces(table)).counts
     for i, name in enumerate(COLUMNS):
         values = np.asarray(table.column(f"{SCORE}{name}").to_numpy())
         expected, _ = np.histogram(values[np.isfinite(values)], bins=20, range=(0, 1))

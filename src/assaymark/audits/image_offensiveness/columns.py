@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
+
 from assaymark.data.dataset import Dataset
 from assaymark.errors import InputError, SchemaError, nearest
 
@@ -48,16 +51,13 @@ def content_of(dataset: Dataset, encoder: Any, *, name: str) -> str:
 
 
 def embedding_width(dataset: Dataset) -> int | None:
-    """Numbers in the first stored embedding; None where no row holds one."""
+    """Numbers in most of the first stored embeddings; None where no row holds one."""
     for shard in dataset.shards:
         if shard.path in dataset.failed:
             continue
         for part in dataset.reader.parts(shard):
             for batch in dataset.batches(part, ["embedding"]):
-                column = batch.table.column(0)
-                for i in range(min(len(column), 1_000)):
-                    if column[i].is_valid:
-                        return len(column[i])
-                break
-            break
+                widths = pc.fill_null(pc.list_value_length(batch.table.column(0)), 0).to_numpy(zero_copy_only=False)
+                if widths.any():
+                    return int(np.bincount(widths[widths > 0]).argmax())
     return None

@@ -18,8 +18,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _with_a_gap(template: str) -> str:
-    if template.count("{}") != 1:
-        raise ValueError("must hold {} once, where the word goes")
+    if template.replace("{}", "", 1).count("{") or template.replace("{}", "", 1).count("}") or "{}" not in template:
+        raise ValueError("must hold {} once, where the word goes, and no other braces")
     return template
 
 

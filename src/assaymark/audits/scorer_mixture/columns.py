@@ -17,6 +17,8 @@ SCORE, SLICE, GROUP, SPLIT = "score:", "slice:", "row:group", "row:split"
 """Names under which a column that is no concept of its own is read."""
 
 _DECIMAL = ("double", "float", "halffloat", "decimal")
+_TEXT = ("string", "large_string")
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def plan_columns(dataset: Dataset, config: ScorerMixtureConfig, models: Mapping[
     wanted = config.slices if labelled else ()
     for name in wanted:
         _present(dataset, name, "slices")
-    content = _content(dataset, models)
+    content = _content(dataset, models, required=labelled)
     columns = score_columns(dataset, config, optional=bool(models) or config.zoo > 0 or not labelled)
     mapping = {f"{SCORE}{name}": name for name in columns} | {f"{SLICE}{name}": name for name in wanted}
     has_group = labelled and config.group_column in dataset.columns
@@ -90,14 +92,24 @@ def plan_columns(dataset: Dataset, config: ScorerMixtureConfig, models: Mapping[
     mapping |= {SPLIT: config.split_column} if has_split else {}
     scores = {f"{SCORE}{name}": name for name in columns}
     dataset = replace(dataset, mapping={**dataset.mapping, **mapping}).with_scores(scores)
-    notes = (*_notes(config, has_split), *_passed_over(dataset, columns)) if labelled else ()
     given = bool(config.scorers)
+    guessed = not given and not config.classes
+    notes = (*_notes(config, has_split), *_passed_over(dataset, columns, guessed=guessed)) if labelled else ()
     names = tuple(models) if content else ()
     plan = Plan(dataset, columns, given, names, content, config.classes, wanted, has_group, has_split, notes)
     clash = set(plan.class_scorers or columns) & set(names)
     if clash:
         raise ConfigError(f"scorer {min(clash)!r} is a column and a model: give the model another name, scorer.NAME=SPEC")
+    _check_costs(config, plan, labelled=labelled)
     return plan
+
+
+def _check_costs(config: ScorerMixtureConfig, plan: Plan, *, labelled: bool) -> None:
+    """Costs of scorers that there are; networks yet to be trained have theirs under `trained_1` and so on."""
+    for name in config.costs:
+        if labelled and name not in plan.scorers and not (config.zoo and name.startswith("trained_")):
+            hint = nearest(name, plan.scorers) or f"; scorers: {', '.join(plan.scorers)}"
+            raise ConfigError(f"setting 'costs': there is no scorer {name!r}{hint}")
 
 
 def score_columns(dataset: Dataset, config: ScorerMixtureConfig, *, optional: bool) -> tuple[str, ...]:
@@ -107,6 +119,8 @@ def score_columns(dataset: Dataset, config: ScorerMixtureConfig, *, optional: bo
     if config.scorers:
         for name in config.scorers:
             _present(dataset, name, "scorers")
+            if name == dataset.mapping.get("label"):
+                raise ConfigError(f"setting 'scorers': column {name!r} is the label, which no scorer may know")
         return tuple(config.scorers)
     taken = {column for concept, column in dataset.mapping.items() if concept in CONCEPTS}
     taken |= {config.label_column, config.group_column, config.split_column, *config.slices}
@@ -132,8 +146,8 @@ def _class_columns(dataset: Dataset, config: ScorerMixtureConfig) -> tuple[str, 
     return columns
 
 
-def _content(dataset: Dataset, models: Mapping[str, Any]) -> str:
-    """Whether the models score pictures or stored embeddings; pictures where they can do both."""
+def _content(dataset: Dataset, models: Mapping[str, Any], *, required: bool) -> str:
+    """Whether the models score pictures or stored embeddings; pictures where they can do both. Nothing only where allowed."""
     if not models:
         return ""
     for concept, method in (("image", "score_images"), ("embedding", "score_embeddings")):
@@ -142,6 +156,11 @@ def _content(dataset: Dataset, models: Mapping[str, Any]) -> str:
     held = [concept for concept in ("image", "embedding") if concept in dataset]
     if held:
         raise ModelError(f"{dataset.source} holds {' and '.join(held)}, which not all models in the role scorer can score")
+    if required:
+        raise SchemaError(
+            f"{dataset.source} holds neither pictures nor embeddings for the models in the role scorer; columns: "
+            f"{', '.join(list(dataset.columns)[:20])}. Give them, or leave the models out and use score columns alone"
+        )
     return ""
 
 
@@ -161,8 +180,13 @@ def _notes(config: ScorerMixtureConfig, has_split: bool) -> Iterator[str]:
         )
 
 
-def _passed_over(dataset: Dataset, columns: tuple[str, ...]) -> Iterator[str]:
-    """Columns that may well be scores, but are known as something else."""
+def _passed_over(dataset: Dataset, columns: tuple[str, ...], *, guessed: bool) -> Iterator[str]:
+    """Columns that may well be scores, but are known as something else, or hold text."""
+    used = set(dataset.mapping.values())
+    texts = [c for c, kind in dataset.columns.items() if kind in _TEXT and c not in used] if guessed else []
+    if texts:
+        more = f" and {len(texts) - MOST_NAMED} more" if len(texts) > MOST_NAMED else ""
+        yield f"text is not taken for scores: {', '.join(texts[:MOST_NAMED])}{more}; name columns of numbers with scorers=[...]"
     for concept in ("tag", "punsafe"):
         column = dataset.mapping.get(concept)
         if column and column not in columns and dataset.columns[column].startswith(_DECIMAL):

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from assaymark.audit import Context
 from assaymark.audits.scorer_mixture.columns import plan_columns, unique_names
 from assaymark.audits.scorer_mixture.config import ScorerMixtureConfig
 from assaymark.audits.scorer_mixture.measures.members import member_scorer
 from assaymark.audits.scorer_mixture.measures.saving import saved_section
-from assaymark.audits.scorer_mixture.measures.skin_pixels import judge_pixel_rules
-from assaymark.audits.scorer_mixture.probes.histograms import ScoreHistograms
+from assaymark.audits.scorer_mixture.measures.skin_pixels import judge_pixel_rules, unusable_pixels
+from assaymark.audits.scorer_mixture.probes.histograms import ProductionScores, ScoreHistograms
 from assaymark.audits.scorer_mixture.reading import Rows, row_rules
 from assaymark.audits.scorer_mixture.report.classes import classes_section
 from assaymark.audits.scorer_mixture.report.curves import curves_section
@@ -28,6 +26,7 @@ from assaymark.audits.scorer_mixture.report.weights import undefined_weights, we
 from assaymark.audits.scorer_mixture.study import Study
 from assaymark.calibrated import packaged_calibration
 from assaymark.data.scan import scan
+from assaymark.errors import SchemaError
 from assaymark.section import Section
 
 __all__ = ["side_sections", "study_sections", "undefined_sections"]
@@ -64,7 +63,11 @@ def side_sections(inputs: Mapping[str, Any], config: ScorerMixtureConfig, contex
     """What needs an input of its own."""
     pixels = inputs.get("pixels")
     if pixels is not None:
-        yield skin_pixels_section(judge_pixel_rules(pixels.read(), skin=config.skin_label, seed=context.seed), config)
+        table = pixels.read()
+        yield skin_pixels_section(judge_pixel_rules(table, skin=config.skin_label, seed=context.seed), config)
+        lost = unusable_pixels(table)
+        if lost:
+            yield Section(notes=[f"{lost:,} of {table.num_rows:,} labelled pixels lack a colour or the label and are left out"])
     calibration = packaged_calibration(__package__)
     if calibration is not None:
         yield Section(tables=[calibration])
@@ -87,5 +90,11 @@ def production_histograms(production: Any, study: Study, models: Mapping[str, An
             task=task,
             log=context.log,
         )
-    counts = outcome.answers["histograms"]
-    return dict(zip(rules.scorers, np.asarray(counts), strict=True))
+    found: ProductionScores = outcome.answers["histograms"]
+    for name, outside in zip(rules.scorers, found.outside.tolist(), strict=True):
+        if outside and name in study.fitting.names:
+            raise SchemaError(
+                f"input 'production': scorer {name!r} has {outside:,} values outside [0, 1]; a score is a probability, as in "
+                "the labelled rows"
+            )
+    return dict(zip(rules.scorers, found.counts, strict=True))

@@ -16,6 +16,7 @@ from assaymark.audits.image_offensiveness.method.scoring import unit_rows
 from assaymark.audits.image_offensiveness.scoring import REASONS, embed_values
 from assaymark.data.dataset import Dataset
 from assaymark.data.images import perceptual_hash
+from assaymark.data.readers.base import NOT_A_NUMBER
 from assaymark.errors import InputError, SchemaError, nearest
 from assaymark.result import Flow
 
@@ -38,6 +39,7 @@ class RatedImages(NamedTuple):
     populations : list of str or None: who rated, where the input has a column `population`
     places : int64, shape (n, 2): shard and row
     scaled : int, embeddings that did not have unit length
+    unread : int, rows whose rating is text that is no number; their rating is missing
     """
 
     vectors: npt.NDArray[np.float32]
@@ -49,6 +51,7 @@ class RatedImages(NamedTuple):
     populations: list[str] | None
     places: npt.NDArray[np.int64]
     scaled: int
+    unread: int
     flow: Flow
     notes: tuple[str, ...]
 
@@ -80,13 +83,14 @@ def read_rated(
     numbers = {"rating": config.rating_column} | {name: name for name in _OPTIONAL if name in dataset.columns}
     texts: dict[str, str] = {name: name for name in ("group", "population") if name in dataset.columns}
     read = with_texts(dataset.with_scores(numbers), texts)
-    columns, vectors, keys, places, states = _read(read, content, [*numbers, *texts], encoder, width or 1, context)
+    columns, vectors, keys, places, states, defects = _read(read, content, [*numbers, *texts], encoder, width or 1, context)
     unit = unit_rows(vectors)
     ratings = columns["rating"]
     try:
         labels = rating_labels(ratings, low=config.low, high=config.high, scale=config.scale)
     except ValueError as error:
         raise InputError(f"input 'ratings': {error}") from None
+    unread = int(((defects & NOT_A_NUMBER > 0) & np.isnan(ratings)).sum())
     given = columns.get("group")
     groups = near_duplicate_groups(unit.rows, keys, cosine=config.duplicate_cosine, given=given)
     return RatedImages(
@@ -99,16 +103,21 @@ def read_rated(
         columns.get("population"),
         places,
         unit.scaled,
-        _flow(dataset.source, states, labels),
+        unread,
+        _flow(dataset.source, states, labels, unread),
         tuple(_notes(labels, unit.scaled, config)),
     )
 
 
 def _read(
     dataset: Dataset, content: str, extra: list[str], encoder: Any, width: int, context: Context
-) -> tuple[dict[str, Any], npt.NDArray[np.float32], npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> tuple[
+    dict[str, Any], npt.NDArray[np.float32], npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64],
+    npt.NDArray[np.uint8],
+]:  # fmt: skip
     parts: list[tuple[pa.RecordBatch, Any, int, int]] = []
     hashes: list[npt.NDArray[np.uint64]] = []
+    marks = [np.zeros(0, np.uint8)]
     seen = 0
     with context.progress.task("rated images", dataset.rows, "images") as task:
         for shard in dataset.shards:
@@ -118,6 +127,8 @@ def _read(
                     if seen > MOST:
                         raise InputError(f"input 'ratings': more than {MOST:,} rows; give the rated images alone")
                     found = embed_values(batch.table.column(content), dimension=width, encoder=encoder)
+                    none = np.zeros(batch.table.num_rows, np.uint8)
+                    marks.append((none if batch.defects is None else batch.defects)[found.positions])
                     parts.append(
                         (batch.table.drop_columns([content]) if extra else batch.table, found, shard.index, batch.first)
                     )
@@ -140,6 +151,7 @@ def _read(
         np.concatenate([np.zeros(0, np.uint64), *hashes]),
         np.concatenate([np.zeros((0, 2), np.int64), *places]),
         np.concatenate([np.zeros(0, np.int64), *(found.states for _, found, _, _ in parts)]),
+        np.concatenate(marks),
     )
 
 
@@ -197,9 +209,10 @@ def too_few_ratings(rated: RatedImages, config: TuningSettings) -> str:
     )
 
 
-def _flow(source: str, states: npt.NDArray[np.int64], labels: RatedLabels) -> Flow:
+def _flow(source: str, states: npt.NDArray[np.int64], labels: RatedLabels, unread: int) -> Flow:
     skipped = {reason: int((states == code).sum()) for code, reason in REASONS.items()}
-    skipped |= {"no rating": labels.missing, "a rating outside the scale": labels.outside, "neutral rating": labels.neutral}
+    skipped |= {"no rating": labels.missing - unread, "a rating that is not a number": unread}
+    skipped |= {"a rating outside the scale": labels.outside, "neutral rating": labels.neutral}
     skipped = {reason: count for reason, count in skipped.items() if count}
     return Flow(source, len(states), len(states) - sum(skipped.values()), skipped, unit="rated images")
 

@@ -15,7 +15,7 @@ from assaymark.audits.scorer_mixture.method.skin import fit_gaussian, fit_histog
 from assaymark.audits.scorer_mixture.probes.row_keys import mixed
 from assaymark.errors import SchemaError, nearest
 
-__all__ = ["RuleCounts", "judge_pixel_rules"]
+__all__ = ["RuleCounts", "judge_pixel_rules", "unusable_pixels"]
 
 Bools = npt.NDArray[np.bool_]
 
@@ -69,6 +69,11 @@ def judge_pixel_rules(table: pa.Table, *, skin: Sequence[str], seed: int) -> tup
     return tuple(counts)
 
 
+def unusable_pixels(table: pa.Table) -> int:
+    """Rows that lack a colour or the label; they are left out."""
+    return int(table.num_rows) - len(_pixels(table, ())[0])
+
+
 def _pixels(table: pa.Table, skin: Sequence[str]) -> tuple[npt.NDArray[np.uint8], Bools]:
     columns = {name.casefold(): name for name in table.column_names}
     columns["label"] = next((columns[name] for name in LABELS if name in columns), "")
@@ -79,9 +84,13 @@ def _pixels(table: pa.Table, skin: Sequence[str]) -> tuple[npt.NDArray[np.uint8]
                 f"input 'pixels': no column {name!r}{nearest(name, columns)}; columns: {', '.join(table.column_names)}; "
                 "it takes B, G, R in 0 to 255, and label"
             )
-    numbers = [pc.cast(table.column(columns[c]), pa.float64(), safe=False).to_numpy() for c in "rgb"]
+    try:
+        numbers = [pc.cast(table.column(columns[c]), pa.float64(), safe=False).to_numpy() for c in "rgb"]
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise SchemaError("input 'pixels': a colour is not a number; it takes B, G, R in 0 to 255, and label") from None
     planes = np.column_stack(numbers)
-    whole = np.isfinite(planes).all(axis=1)
+    known = table.column(columns["label"]).is_valid().to_numpy()
+    whole = np.isfinite(planes).all(axis=1) & known
     if whole.any() and (planes[whole].min() < 0 or planes[whole].max() > 255):
         raise SchemaError("input 'pixels': colours lie between 0 and 255")
     wanted = {value.strip().casefold() for value in skin}

@@ -30,7 +30,7 @@ def drift_section(study: Study, production: Mapping[str, npt.NDArray[np.int64]])
     shown = dict(zip(study.fitting.names, study.names, strict=True))
     rows = []
     for i, scorer in enumerate(study.fitting.names):
-        if scorer not in production:
+        if scorer not in production or not production[scorer].any():
             section.notes.append(f"production has no scores of {scorer}")
             continue
         before = score_histogram(study.fitting.scores[:, i], bins=BINS)
