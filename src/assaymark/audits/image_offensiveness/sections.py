@@ -23,8 +23,9 @@ from assaymark.audits.image_offensiveness.measures.prompts import (
     tuned_prompts,
     zero_shot_prompts,
 )
-from assaymark.audits.image_offensiveness.measures.rated import RatedImages, read_rated
+from assaymark.audits.image_offensiveness.measures.rated import RatedImages, read_rated, too_few_ratings
 from assaymark.audits.image_offensiveness.measures.review import build_queue, write_queue
+from assaymark.audits.image_offensiveness.measures.row_names import NAMING, write_shortlist
 from assaymark.audits.image_offensiveness.measures.score_file import write_scores
 from assaymark.audits.image_offensiveness.measures.verdicts import BestScores, precision_of_best, read_verdicts, reviewed
 from assaymark.audits.image_offensiveness.reading import Reading
@@ -35,6 +36,7 @@ from assaymark.audits.image_offensiveness.report.flags import (
     class_section,
     flag_section,
     overlap_section,
+    score_tables,
     shortlist_section,
     slice_section,
 )
@@ -44,7 +46,7 @@ from assaymark.audits.image_offensiveness.report.prompts import prompt_section
 from assaymark.audits.image_offensiveness.report.review import queue_section, sheet_section, verdict_section
 from assaymark.audits.image_offensiveness.report.words import class_cloud_section, words_section
 from assaymark.calibrated import packaged_calibration
-from assaymark.errors import ConfigError
+from assaymark.errors import AssaymarkError, ConfigError, InputError
 from assaymark.models.prompt_files import PromptSet
 from assaymark.result import Artifact
 from assaymark.section import Section
@@ -89,10 +91,7 @@ def choose_prompts(inputs: Mapping[str, Any], config: ImageOffensivenessConfig, 
     elif encoder is not None and hasattr(encoder, "embed_texts"):
         prompts, origin = zero_shot_prompts(config, encoder), "words"
     else:
-        raise ConfigError(
-            "there are no prompts to rate with: give a prompt file (--set prompts=FILE), rated images to tune on (input "
-            "ratings), or an encoder that embeds texts (--model encoder=SPEC)"
-        )
+        raise _no_prompts(rated, config)
     if rated is None or not len(rated.vectors):
         return Prompts(prompts, origin, notes, rated, None)
     fitted = origin == "ratings" or (bool(source) and prompts.training.get("ratings") == source)
@@ -104,6 +103,16 @@ def choose_prompts(inputs: Mapping[str, Any], config: ImageOffensivenessConfig, 
     return Prompts(
         prompts, origin, notes, rated, _evaluated(rated, prompts, inputs, config, context, fitted=fitted, origin=origin)
     )
+
+
+def _no_prompts(rated: RatedImages | None, config: ImageOffensivenessConfig) -> AssaymarkError:
+    """Nothing was given to rate with; or ratings were, and they do not suffice."""
+    if rated is None:
+        return ConfigError(
+            "there are no prompts to rate with: give a prompt file (--set prompts=FILE), rated images to tune on (input "
+            "ratings), or an encoder that embeds texts (--model encoder=SPEC)"
+        )
+    return InputError(f"input 'ratings': {too_few_ratings(rated, config)}, or give prompts (--set prompts=FILE)")
 
 
 def _evaluated(
@@ -127,7 +136,7 @@ def rating_sections(chosen: Prompts, config: ImageOffensivenessConfig, context: 
     if chosen.origin == "ratings":
         first.artifacts += save_prompts(chosen.prompts, context.artifacts)
     if chosen.rated is None or chosen.evaluation is None:
-        return [first, no_ratings()]
+        return [first, no_ratings(chosen.origin, chosen.prompts, config)]
     return [first, evaluation_section(chosen.evaluation, chosen.rated, config)]
 
 
@@ -138,7 +147,9 @@ def flag_sections(
     mask = mask_of(listed_words(config.bad_words), reveal=context.reveal)
     errors = chosen.evaluation.errors if chosen.evaluation is not None else _errors_of_file(chosen.prompts, config.threshold)
     sections = [
-        flag_section(read, errors, config, rated=chosen.rated is not None, rng=context.rng("corrected share")),
+        flag_section(
+            read, errors, config, rated=chosen.rated is not None, origin=chosen.origin, rng=context.rng("corrected share")
+        ),
         class_section(read, config, mask),
         shortlist_section(read, config, mask),
         overlap_section(read, config),
@@ -147,8 +158,9 @@ def flag_sections(
         *_review_sections(read, chosen.prompts, inputs, config, context, mask),
     ]
     written = write_scores(read.dataset, chosen.prompts, read.rule, context, most=config.write_scores)
-    sections.append(Section(artifacts=[written] if written is not None else []))
-    return sections + _annotation_sections(inputs.get("annotations"), read, written, config, context, mask)
+    sections.append(Section(artifacts=[*write_shortlist(read, context), *([written] if written is not None else [])]))
+    sections += _annotation_sections(inputs.get("annotations"), read, written, config, context, mask)
+    return [*sections, score_tables(read, sections[0].estimates)]
 
 
 def _errors_of_file(prompts: PromptSet, threshold: float) -> ErrorCounts | None:
@@ -164,8 +176,9 @@ def _annotation_sections(
 ) -> list[Section]:
     if given is None:
         return []
-    if written is None or context.artifacts is None or "id" not in read.dataset:
-        lacking = "a column of ids" if "id" not in read.dataset else "the file of scores (a run folder, and write_scores)"
+    named = any(concept in read.dataset for concept in NAMING)
+    if written is None or context.artifacts is None or not named:
+        lacking = "the file of scores (a run folder, and write_scores)" if named else "a column of ids, paths or URLs"
         return [Section(notes=[f"annotations were given, but joining them with the images needs {lacking}"])]
     found = count_annotations(given.read(), context.artifacts / written.file)
     clouds = class_clouds(found.names, found.flagged, most=config.cloud_words)
@@ -189,7 +202,7 @@ def _review_sections(
         }
     sections = [queue_section(queue, verdicts, mask), verdict_section(found, verdicts)]
     if context.artifacts is not None:
-        sections.append(Section(artifacts=write_queue(queue, context.artifacts, prompts=prompts.fingerprint)))
+        sections.append(Section(artifacts=write_queue(queue, read.dataset, context.artifacts, prompts=prompts.fingerprint)))
     if config.contact_sheet:
         sheets: Sheets = contact_sheets(read.dataset, queue, context.artifacts, most=config.max_images)
         sections.append(sheet_section(sheets, wanted=True))

@@ -150,17 +150,15 @@ def _by_population(rated: RatedImages, held: npt.NDArray[np.float64] | None) -> 
     )
 
 
-def _certain(mean: Estimate) -> bool:
-    """Whether all splits gave the same figure, but for rounding."""
-    return mean.low is not None and mean.high is not None and mean.high - mean.low < 1e-9
-
-
 def _over_splits(curve: LabelEfficiency | None, once: dict[str, Estimate]) -> dict[str, Estimate]:
     """Means over splits; where all splits agree, which gives no interval, the figure of all images held out once."""
     if curve is None:
         return once
-    means = {name: summary.estimate for name, summary in curve.summaries[-1].items()}
-    return {name: once[name] if name in once and (not mean.defined or _certain(mean)) else mean for name, mean in means.items()}
+    chosen = {}
+    for name, summary in curve.summaries[-1].items():
+        agree = float(np.ptp(summary.values)) < 1e-9
+        chosen[name] = once[name] if name in once and (agree or not summary.estimate.defined) else summary.estimate
+    return chosen
 
 
 def _held_out(

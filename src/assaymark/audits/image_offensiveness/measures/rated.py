@@ -19,7 +19,7 @@ from assaymark.data.images import perceptual_hash
 from assaymark.errors import InputError, SchemaError, nearest
 from assaymark.result import Flow
 
-__all__ = ["RatedImages", "labelled_only", "near_duplicate_groups", "read_rated"]
+__all__ = ["RatedImages", "labelled_only", "near_duplicate_groups", "read_rated", "too_few_ratings"]
 
 Floats = npt.NDArray[np.float64]
 MOST = 200_000
@@ -178,6 +178,20 @@ def labelled_only(rated: RatedImages) -> tuple[npt.NDArray[np.float32], npt.NDAr
     """Vectors, labels and groups of the rows outside the neutral band."""
     rows = rated.labels.rows
     return rated.vectors[rows], rated.labels.y, rated.groups[rows]
+
+
+def too_few_ratings(rated: RatedImages, config: TuningSettings) -> str:
+    """Why these ratings cannot tune prompts, and the mend."""
+    labels, (least, largest) = rated.labels, config.scale
+    if labels.outside > labels.offensive + labels.inoffensive + labels.neutral:
+        return (
+            f"{labels.outside:,} of {len(rated.ratings):,} ratings lie outside the scale {least:g} to {largest:g}; set scale, "
+            "low and high to those of the ratings, as in --set 'scale=[0, 100]' --set low=37.5 --set high=62.5"
+        )
+    return (
+        f"{labels.offensive} images are rated below {config.low:g} and {labels.inoffensive} above {config.high:g}; tuning "
+        "needs at least two of each, so rate more images or move low and high"
+    )
 
 
 def _flow(source: str, states: npt.NDArray[np.int64], labels: RatedLabels) -> Flow:

@@ -94,7 +94,7 @@ def sheet_section(sheets: Sheets, *, wanted: bool) -> Section:
                 f"Images with a score of {name}, blurred",
                 "picture",
                 artifact=artifact.file,
-                caption="Grey averages of 8 x 8 cells; the pictures themselves are where the queue says.",
+                caption="Grey averages of 8 x 8 cells; the private artifact review_queue names the pictures.",
             )
         )
     if wanted and (sheets.minors or sheets.unreadable):
