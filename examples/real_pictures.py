@@ -65,7 +65,9 @@ def main(source: Path, out: Path) -> None:
     write_table(out / "labelled.csv", ("path", "label"), [(path, int(mood == "gloomy")) for path, mood in rated])
     (out / "plan.yaml").write_text(PLAN, encoding="utf-8")
     gloomy = sum(mood == "gloomy" for _, mood in rated)
-    print(f"{len(rows)} pictograms, {photographs} photographs; rated by keyword: {gloomy} gloomy, {len(rated) - gloomy} cheerful")
+    print(
+        f"{len(rows)} pictograms, {photographs} photographs; rated by keyword: {gloomy} gloomy, {len(rated) - gloomy} cheerful"
+    )
     if not (out / "encoder" / "config.json").is_file():
         print(f"the plan wants an encoder: python examples/train_pictogram_encoder.py {source} {out / 'encoder'}")
 
