@@ -25,7 +25,7 @@ from assaymark.audits.scorer_mixture.method.weights import (
     weighted_by_accuracy,
 )
 from assaymark.models.mixture_file import Member, Mixture
-from assaymark.stats.combination import Transform, clipped_logit
+from assaymark.stats import Transform
 
 __all__ = [
     "CRITERIA",
@@ -37,7 +37,6 @@ __all__ = [
     "choose_threshold",
     "fit_variant",
     "fitter_of",
-    "log_odds_of",
     "midpoint",
 ]
 
@@ -245,8 +244,3 @@ def choose_threshold(
         sample_weight=None if weight is None else weight[known],
     )
     return choice.threshold
-
-
-def log_odds_of(scores: Floats) -> Floats:
-    """Log-odds of scores, NaN where missing."""
-    return clipped_logit(scores)
