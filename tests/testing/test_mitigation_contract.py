@@ -26,7 +26,9 @@ def test_mitigation_keeps_its_promises(audit_id: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     planting = load_audit(audit_id).planted(0, tmp_path / "in")
     inputs = {INPUTS[audit_id]: planting.inputs[INPUTS[audit_id]]}
-    found = check_mitigation(load_mitigation(audit_id), tmp_path, inputs=inputs, settings=SETTINGS[audit_id])
+    mitigation = load_mitigation(audit_id)
+    models = {role: spec for role, spec in planting.models.items() if any(r.takes(role) for r in mitigation.info.models)}
+    found = check_mitigation(mitigation, tmp_path, inputs=inputs, settings=SETTINGS[audit_id], models=models)
     assert found == dict.fromkeys(MITIGATION_CHECKS, "passed")
 
 
