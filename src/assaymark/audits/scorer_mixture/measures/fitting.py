@@ -98,7 +98,7 @@ def fit_mixtures(rows: Rows, config: ScorerMixtureConfig, context: Context, spec
     """
     label = rows.label == 1
     fit, test = rows.of(*fitting_splits(config)), rows.of(TEST)
-    reason = _too_few(label[fit])
+    reason = _too_few(label[fit], of=len(label))
     if reason:
         return Unfit(reason)
     kept, left_out = _usable(rows, fit, label)
@@ -137,15 +137,17 @@ def fit_mixtures(rows: Rows, config: ScorerMixtureConfig, context: Context, spec
     )
 
 
-def _too_few(label: Bools) -> str:
-    """Why fitting rows with these labels are too few; empty when they are not."""
+def _too_few(label: Bools, *, of: int = 0) -> str:
+    """Why fitting rows with these labels are too few; empty when they are not. `of` is how many rows are labelled."""
     if not len(label):
-        return "there are no labelled rows to fit on"
+        if not of:
+            return "there are no labelled rows to fit on"
+        return f"none of the {of:,} labelled rows is a fitting row" if of > 1 else "the one labelled row is no fitting row"
     positives, negatives = int(label.sum()), int((~label).sum())
     if min(positives, negatives) < LEAST_CLASS:
         what = "unsafe" if positives < negatives else "safe"
         some = "no" if not min(positives, negatives) else "a single"
-        return f"the {len(label)} fitting rows hold {some} {what} image, and a fit needs {LEAST_CLASS} of each kind"
+        return f"the {len(label):,} fitting rows hold {some} {what} image, and a fit needs {LEAST_CLASS} of each kind"
     return ""
 
 

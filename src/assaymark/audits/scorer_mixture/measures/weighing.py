@@ -87,7 +87,9 @@ def _least_squares(study: Study, intercept: Estimate) -> tuple[tuple[Estimate, .
     assert variant.fit is not None
     constant = variant.name == "ols_intercept"
     weight = balanced_weights(label) if config.balanced else None
-    found = robust_inference(F, label, variant.fit, intercept=constant, sample_weight=weight, confidence=config.confidence)
+    found = robust_inference(
+        F, label, variant.fit, cov=config.covariance, intercept=constant, sample_weight=weight, confidence=config.confidence
+    )
     estimates = weight_estimates(found)
     k = F.shape[1]
     if not constant:
