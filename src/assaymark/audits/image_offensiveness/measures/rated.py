@@ -217,8 +217,8 @@ def too_few_ratings(rated: RatedImages, config: TuningSettings) -> str:
     """Why these ratings cannot tune prompts, and the mend."""
     labels, (least, largest) = rated.labels, config.scale
     sentence = (
-        f"{labels.offensive} images are rated below {config.low:g} and {labels.inoffensive} above {config.high:g}; tuning needs "
-        "at least two of each"
+        f"{labels.offensive} images are rated below {config.low:g} and {labels.inoffensive} above {config.high:g}; tuning "
+        "needs at least two of each"
     )
     reasons = {**rated.flow.skipped, **rated.flow.failed}
     if reasons:
