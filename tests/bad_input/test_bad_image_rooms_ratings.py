@@ -22,6 +22,12 @@ ROOM = "image-offensiveness"
 RATED = np.where(np.arange(40) % 2, 1.5, 4.5)
 
 
+@pytest.fixture(autouse=True)
+def _without_figures(monkeypatch) -> None:
+    """Drawing takes most of the time of small runs; that figures of odd results can be drawn is tested with the pictures."""
+    monkeypatch.setattr("assaymark.report.figures.draw", lambda *_, **__: "<svg></svg>")
+
+
 def rate(command: Any, *arguments: object, **options: Any) -> Outcome:
     return call(command, ROOM, "images.parquet", *arguments, **options)
 
