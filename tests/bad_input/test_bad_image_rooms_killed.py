@@ -17,6 +17,7 @@ from image_rooms import DULL, ENCODER, SHARP, labelled_pictures, prompt_file, se
 from safetensors import safe_open
 
 import assaymark
+from assaymark.training import loop
 
 KILLED = """
 import os, signal, sys
@@ -119,7 +120,12 @@ def test_killed_in_the_middle_of_a_pass_over_pictures(
 
 def test_killed_in_the_middle_of_the_training_of_networks(shards, command, monkeypatch) -> None:
     monkeypatch.setenv("ASSAYMARK_SALT", "0123456789abcdef")
-    zoo = ("zoo=1", "zoo_folds=2", "zoo_epochs=1", "zoo_size=32", "skin=false")
+    zoo = ("zoo=1", "zoo_folds=2", "zoo_epochs=2", "zoo_size=32", "skin=false")
+    epochs: list[Path] = []
+    kept = loop.write_state
+    monkeypatch.setattr(loop, "write_state", lambda folder, state: (epochs.append(folder), kept(folder, state)))
     given = tuple(word for setting in zoo for word in ("--set", setting))
     interrupted(command, 3, "training", ("scorer-mixture", "shards", *SHARP, *given, *settings("scorer-mixture")))
+    resumed = sum("killed" in folder.parts for folder in epochs)
+    assert (resumed, len(epochs) - resumed) == (3, 6), "three networks of two epochs each, of which three epochs were done"
     assert list(Path("killed/artifacts").rglob("members/*.safetensors")), "the network is handed on"
