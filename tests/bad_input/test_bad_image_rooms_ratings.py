@@ -60,6 +60,19 @@ def test_rows_that_are_no_embeddings_are_counted_wherever_they_stand(command, fi
     assert rate(command, *prompt_file()).estimate("flagged.share") == done.estimate("flagged.share"), "length changes nothing"
 
 
+def test_names_of_something_else(command, images) -> None:
+    rows, ids = as_lists(unit_vectors(40)), [f"i{i}" for i in range(40)]
+    write("images.parquet", embedding=rows, id=ids, label=["mask", "tree"] * 20)
+    thresholds = ("--set", "class_thresholds={mask: 0.99, mosk: 0.5}")
+    write("notes.parquet", id=["q1", "q2"], label=["<b>zog</b>", None])
+    done = rate(command, "annotations=notes.parquet", *prompt_file(), *thresholds)
+    survived(done, "1 of the names in class_thresholds are no class", "0 of 40 scored images have annotations")
+    write("notes.parquet", key=["q1"])
+    refused(rate(command, "annotations=notes.parquet", *prompt_file()), "input 'annotations': no column 'id'", lines=2)
+    for setting, column in (("slices=[labl]", "labl"), ("prompt_column=askd", "askd")):
+        refused(rate(command, *prompt_file(), "--set", setting), f"no column {column!r}")
+
+
 def test_embeddings_of_another_width_are_refused(command) -> None:
     write("images.parquet", embedding=as_lists(unit_vectors(9, width=16)))
     refused(rate(command, *prompt_file()), "input 'images': embeddings of 16 numbers, but the prompts have 32")

@@ -169,6 +169,9 @@ def _reading(
     notes = list(outcome.notes)
     if scaled:
         notes.append(f"{scaled:,} of {scores.scored:,} embeddings did not have unit length and were normalised")
+    unmatched = {name for name, _ in rule.class_thresholds} - set(found["classes"].names)
+    if unmatched:
+        notes.append(f"{len(unmatched)} of the names in class_thresholds are no class of these images and change nothing")
     if detector is None:
         notes.append(
             "no other detector was given (--model nsfw=SPEC): these prompts find threat, violence and disgust, and hardly any "
