@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, NamedTuple
 
-__all__ = ["Row", "Target", "best_seconds"]
+__all__ = ["Row", "Target", "best_seconds", "peak_megabytes"]
 
 
 class Target(NamedTuple):
@@ -66,3 +69,15 @@ def best_seconds(function: Callable[[], object], *, repeats: int = 3) -> float:
         function()
         best = min(best, time.perf_counter() - start)
     return best
+
+
+def peak_megabytes() -> float:
+    """Most memory that this process ever held.
+
+    On Linux from its own memory map: the peak of `getrusage` survives exec, so a small child would report that of its parent.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)

@@ -7,7 +7,6 @@ processor seconds of the pass (not of the imports), the peak memory of the proce
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from assaymark.data.dataset import open_input
 from assaymark.data.probe import Probe
 from assaymark.data.scan import scan
 from assaymark.data.state import digest
+from benchmarks import peak_megabytes
 
 QUERIES = ("beautiful", "handsome", "school girl", "school boy", "Indian women", "nun", "CEO")
 
@@ -59,11 +59,6 @@ def main(request: str) -> None:
         "answers": {name: digest(found) for name, found in outcome.answers.items()},
     }
     sys.stdout.write(json.dumps(answer) + "\n")
-
-
-def peak_megabytes() -> float:
-    """Most memory this process ever held; Linux counts in kB, macOS in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from assaymark.audits.scorer_mixture.method.moments import Moments, merge_all, m
 from assaymark.audits.scorer_mixture.method.skin import fit_histogram, histogram_skin, rgb_rule, skin_score, ycbcr_box
 from assaymark.audits.scorer_mixture.method.weights import ols, ols_from_moments
 from assaymark.audits.scorer_mixture.planted import planted_scores
-from benchmarks import Row, Target, best_seconds
+from benchmarks import Row, Target, best_seconds, peak_megabytes
 
 NETWORKS = 10
 SHARD_ROWS = 200_000
@@ -138,7 +137,7 @@ def stream(blocks: int, rows: int) -> dict[str, float]:
     fit = ols_from_moments(total, intercept=True)
     start = time.perf_counter()
     hc_from_blocks(shards, fit, intercept=True)
-    return {"seconds": spent, "errors": time.perf_counter() - start, "megabytes": _peak_megabytes()}
+    return {"seconds": spent, "errors": time.perf_counter() - start, "megabytes": peak_megabytes()}
 
 
 def fit_in_memory(who: str, rows: int) -> dict[str, float]:
@@ -155,21 +154,9 @@ def fit_in_memory(who: str, rows: int) -> dict[str, float]:
             LinearRegression().fit(F[:n], target[:n])
 
     fit(1000)
-    before = _peak_megabytes()
+    before = peak_megabytes()
     fit(rows)
-    return {"megabytes": _peak_megabytes() - before}
-
-
-def _peak_megabytes() -> float:
-    """Most memory this process ever held.
-
-    On Linux from its own memory map: the peak of `getrusage` survives exec, so a child would report that of its parent.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return {"megabytes": peak_megabytes() - before}
 
 
 def stacking(quick: bool) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Pictures that nobody made for this: captioned pictograms and, where scikit-image is installed, the photographs it brings along.
+"""Pictures that nobody made for this: captioned pictograms and, with scikit-image, the photographs that it brings along.
 
     python examples/train_pictogram_encoder.py FOLDER OUT/encoder     # a small dual encoder (minutes on two cores)
     python examples/real_pictures.py FOLDER OUT                        # pictures, stand-in ratings, and a plan
@@ -24,13 +24,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-GLOOMY = frozenset(
-    "angry sad weapon death dead danger sick ill scary evil violence horror rage hate poison explode knife bomb cry fear scared "
-    "mad disaster monster devil nervous upset depressed disease frustrated prohibited forbidden no stop denied warning".split()
+GLOOMY = (
+    "angry sad weapon death dead danger sick ill scary evil violence horror rage hate poison explode knife bomb cry "
+    "fear scared mad disaster monster devil nervous upset depressed disease frustrated prohibited forbidden no stop "
+    "denied warning"
 )
-CHEERFUL = frozenset(
-    "happy love celebration party joy smile like congratulations flower nature cute affection fun peace good romance luck "
-    "summer sweet".split()
+CHEERFUL = (
+    "happy love celebration party joy smile like congratulations flower nature cute affection fun peace good "
+    "romance luck summer sweet"
 )
 PHOTOGRAPHS = (".png", ".jpg", ".gif", ".tif")
 
@@ -65,7 +66,9 @@ def main(source: Path, out: Path) -> None:
     write_table(out / "labelled.csv", ("path", "label"), [(path, int(mood == "gloomy")) for path, mood in rated])
     (out / "plan.yaml").write_text(PLAN, encoding="utf-8")
     gloomy = sum(mood == "gloomy" for _, mood in rated)
-    print(f"{len(rows)} pictograms, {photographs} photographs; rated by keyword: {gloomy} gloomy, {len(rated) - gloomy} cheerful")
+    print(
+        f"{len(rows)} pictograms, {photographs} photographs; rated by keyword: {gloomy} gloomy, {len(rated) - gloomy} cheerful"
+    )
     if not (out / "encoder" / "config.json").is_file():
         print(f"the plan wants an encoder: python examples/train_pictogram_encoder.py {source} {out / 'encoder'}")
 
@@ -73,7 +76,7 @@ def main(source: Path, out: Path) -> None:
 def mood_of(keywords: Sequence[str]) -> str:
     """ "gloomy" or "cheerful" where the keywords hold words of one list only, else nothing."""
     words = {keyword.lower() for keyword in keywords}
-    found = [name for name, listed in (("gloomy", GLOOMY), ("cheerful", CHEERFUL)) if words & listed]
+    found = [name for name, listed in (("gloomy", GLOOMY), ("cheerful", CHEERFUL)) if words & set(listed.split())]
     return found[0] if len(found) == 1 else ""
 
 

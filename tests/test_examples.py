@@ -32,6 +32,7 @@ def test_no_example_is_forgotten() -> None:
         "image_offensiveness.py",
         "image_text_dataset.py",
         "make_release_data.py",
+        "real_pictures.py",
         "release_gate.yaml",
         "scorer_mixture.py",
         "sql_over_runs.py",
@@ -91,3 +92,26 @@ def test_a_mixture_wins_where_quality_is_unequal_and_only_there(tmp_path: Path) 
     assert "97.1 %" in unequal and "99.4 %" in unequal
     assert "weights cannot win" in equal
     assert "its weight" in learnt and "warning" in learnt
+
+
+def test_pictograms_become_pictures_ratings_and_a_plan(tmp_path: Path) -> None:
+    import json
+
+    import numpy as np
+
+    from assaymark.plan_loading import load_plan
+
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    np.savez(source / "images_32.npz", images=np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
+    keywords = (["angry", "face"], ["party"], ["party", "angry"])
+    rows = [{"index": i, "name": f"sign {i}", "keywords": words} for i, words in enumerate(keywords)]
+    (source / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    printed = python(str(EXAMPLES / "real_pictures.py"), str(source), str(out), folder=tmp_path)
+    assert "3 pictograms" in printed and "1 gloomy, 1 cheerful" in printed and "wants an encoder" in printed
+    assert (out / "pictures" / "pictograms" / "0000.txt").read_text() == "sign 0, angry, face"
+    assert (out / "ratings.csv").read_text().splitlines()[1:] == [
+        "pictures/pictograms/0000.png,1.5",
+        "pictures/pictograms/0001.png,4.5",
+    ]
+    assert [step.id for step in load_plan(out / "plan.yaml").steps] == ["prompts", "flags", "scorer", "pictures"]

@@ -66,7 +66,7 @@ def test_names_of_something_else(command, images) -> None:
     thresholds = ("--set", "class_thresholds={mask: 0.99, mosk: 0.5}")
     write("notes.parquet", id=["q1", "q2"], label=["<b>zog</b>", None])
     done = rate(command, "annotations=notes.parquet", *prompt_file(), *thresholds)
-    survived(done, "1 of the names in class_thresholds are no class", "0 of 40 scored images have annotations")
+    survived(done, "1 of the 2 classes that class_thresholds names do not occur", "0 of 40 scored images have annotations")
     write("notes.parquet", key=["q1"])
     refused(rate(command, "annotations=notes.parquet", *prompt_file()), "input 'annotations': no column 'id'", lines=2)
     for setting, column in (("slices=[labl]", "labl"), ("prompt_column=askd", "askd")):

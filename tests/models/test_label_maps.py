@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,3 +65,15 @@ def test_sums_stay_probabilities() -> None:
 def test_misfits_are_refused(labels: tuple[str, ...], positive: tuple[str, ...]) -> None:
     with pytest.raises(ValueError):
         unsafe_probability(np.ones((2, 2)), labels=labels, positive=positive, multi_label=False)
+
+
+def test_the_page_on_models_lists_every_detector_with_its_unsafe_classes() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    table = page.split("which of their classes are unsafe")[1]
+    rows = {line.split(" | ")[0].strip("| "): line for line in table.splitlines() if line.startswith("| ")}
+    for name, detector in DETECTORS.items():
+        row = next((line for key, line in rows.items() if name.split(" ")[0].lower() in key.lower()), None)
+        assert row is not None and detector.status in row, name
+        entry = reviewed_map(detector.labels)
+        if entry is not None and 1 < len(detector.labels) < 10:
+            assert sorted(row.split(" | ")[2].lower().split(", ")) == sorted(entry.positive), name

@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 from sklearn import metrics
 
 from assaymark.errors import ConfigError, InputError
-from assaymark.stats import brier_score, expected_calibration_error, log_loss, reliability_curve, wilson
+from assaymark.stats import brier_score, calibration_error, expected_calibration_error, log_loss, reliability_curve, wilson
 
 
 def planted(n: int, stretch: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +62,8 @@ def test_calibration_error_is_the_loop_over_equal_bins() -> None:
     p, y = planted(600, 2.0)
     found = expected_calibration_error(p, y, bins=15, rng=rng(), resamples=50)
     assert found.value == pytest.approx(naive_error(p, y, 15), abs=1e-12)
+    assert calibration_error(p, y, bins=15) == pytest.approx(found.value, abs=1e-12)
+    assert np.isnan(calibration_error([], []))
     curve = reliability_curve(p, y, bins=15)
     assert curve.items.tolist() == [40] * 15
     assert found.value == pytest.approx(float(np.average(np.abs(curve.probability - curve.observed), weights=curve.items)))

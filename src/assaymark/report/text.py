@@ -16,7 +16,14 @@ _HIDDEN = re.compile(
     "\U000e0000-\U000e007f]"
 )
 
-_ACRONYMS = {word.casefold(): word for word in ("AUC", "CLIP", "FPR", "HCR", "ID", "NSFW", "PR", "ROC", "TPR", "URL")}
+_ACRONYMS = {
+    word.casefold(): word
+    for word in (
+        *("AUC", "AUROC", "CLIP", "ECE", "F1", "FPR", "HCR", "ID", "KS", "NSFW", "OLS", "PPV", "PR", "PSI", "RGB", "ROC"),
+        *("TPR", "URL", "VIF", "YCbCr"),
+    )
+} | {"r2": "R²"}
+_PERCENT = re.compile(r"(?<=\d)pct\b")
 
 
 def visible(text: str) -> str:
@@ -36,9 +43,9 @@ _DOT = re.compile(r"(?<!\d)\.|\.(?!\d)")  # a dot between digits belongs to a nu
 
 
 def humanise(name: str) -> str:
-    """`hate_content_rate.any` as `Hate content rate · any`, `roc_auc` as `ROC AUC`."""
+    """`hate_content_rate.any` as `Hate content rate · any`, `roc_auc` as `ROC AUC`, `10pct` as `10 %`."""
     parts = (part.replace("_", " ").split() for part in _DOT.split(name))
-    words = " · ".join(" ".join(_ACRONYMS.get(word, word) for word in part) for part in parts if part)
+    words = " · ".join(" ".join(_ACRONYMS.get(word, _PERCENT.sub(" %", word)) for word in part) for part in parts if part)
     return words[:1].upper() + words[1:] if words else name
 
 

@@ -25,15 +25,17 @@ if TYPE_CHECKING:
     )
     from assaymark.stats.combination import RULES, Rule, Transform, apply_transform, clipped_logit, combine_scores
     from assaymark.stats.concentration import gini, top_share
-    from assaymark.stats.correlation import spearman
+    from assaymark.stats.correlation import pearson, spearman
     from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
     from assaymark.stats.intervals import mean, mean_from_summary, newcombe, newcombe_limits, wilson, wilson_limits
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
     from assaymark.stats.paired import accuracy_difference, auroc_difference, delong_test, paired_difference
+    from assaymark.stats.platt import Platt, platt
     from assaymark.stats.prevalence import LEAST_YOUDEN, Rate, rogan_gladen, stratified_prevalence
     from assaymark.stats.probabilities import (
         ReliabilityCurve,
         brier_score,
+        calibration_error,
         expected_calibration_error,
         log_loss,
         reliability_curve,
@@ -101,7 +103,10 @@ _HOMES = {
         "gini",
         "top_share",
     ),
-    "correlation": ("spearman",),
+    "correlation": (
+        "pearson",
+        "spearman",
+    ),
     "fisher": (
         "EXACT_TOTAL",
         "Alternative",
@@ -126,6 +131,10 @@ _HOMES = {
         "delong_test",
         "paired_difference",
     ),
+    "platt": (
+        "Platt",
+        "platt",
+    ),
     "prevalence": (
         "LEAST_YOUDEN",
         "Rate",
@@ -135,6 +144,7 @@ _HOMES = {
     "probabilities": (
         "ReliabilityCurve",
         "brier_score",
+        "calibration_error",
         "expected_calibration_error",
         "log_loss",
         "reliability_curve",
@@ -190,6 +200,7 @@ __all__ = [
     "Alternative",
     "Limits",
     "OperatingPoint",
+    "Platt",
     "PrecisionRecallCurve",
     "RankOutcome",
     "Rate",
@@ -211,6 +222,7 @@ __all__ = [
     "bootstrap_ratio",
     "bootstrap_statistic",
     "brier_score",
+    "calibration_error",
     "chi_square_yates",
     "clipped_logit",
     "cohen_d",
@@ -239,8 +251,10 @@ __all__ = [
     "odds_ratio",
     "operating_point",
     "paired_difference",
+    "pearson",
     "percentile_estimate",
     "permutation_test",
+    "platt",
     "pr_curve",
     "predictive_value",
     "ratio_limits",

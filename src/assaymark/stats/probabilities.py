@@ -24,7 +24,14 @@ from assaymark.stats.bootstrap_weights import BLOCK_ITEMS, resampled_sums
 from assaymark.stats.checks import FloatArray, percent, two_classes
 from assaymark.stats.intervals import mean, wilson_limits
 
-__all__ = ["ReliabilityCurve", "brier_score", "expected_calibration_error", "log_loss", "reliability_curve"]
+__all__ = [
+    "ReliabilityCurve",
+    "brier_score",
+    "calibration_error",
+    "expected_calibration_error",
+    "log_loss",
+    "reliability_curve",
+]
 
 
 class ReliabilityCurve(NamedTuple):
@@ -121,6 +128,15 @@ def reliability_curve(probabilities: Any, labels: Any, *, bins: int = 15, confid
     total, hits = np.bincount(which, values)[held], np.bincount(which, label)[held]
     low, high = wilson_limits(hits, items[held], confidence=confidence)
     return ReliabilityCurve(total / items[held], hits / items[held], low, high, items[held])
+
+
+def calibration_error(probabilities: Any, labels: Any, *, bins: int = 15) -> float:
+    """The point of `expected_calibration_error` alone, for figures whose spread is over splits; NaN without items."""
+    values, label = _probabilities(probabilities, labels)
+    if not values.size:
+        return float("nan")
+    which = _equal_mass_bins(values, bins)
+    return float(np.abs(np.bincount(which, values) - np.bincount(which, label)).sum()) / values.size
 
 
 def expected_calibration_error(

@@ -42,15 +42,17 @@ class Case:
     @cached_property
     def planting(self) -> Planting:
         planting = self.audit.planted(self.seed, self._sub("planted"))
-        # Before anything runs: a later first look would take an already modified file for the original.
-        self._memo["digests"] = {name: _digest(value) for name, value in planting.inputs.items()}
+        self.remember(planting)
         return planting
+
+    def remember(self, planting: Planting) -> None:
+        """Before anything runs: a later first look would take an already modified file for the original."""
+        self._memo["digests"] = {name: _digest(value) for name, value in planting.inputs.items()}
 
     @property
     def digests(self) -> dict[str, Any]:
         """What the planted inputs looked like when they were made."""
-        _ = self.planting
-        return dict(self._memo["digests"])
+        return dict(self._memo["digests"]) if self.planting else {}
 
     @cached_property
     def null_planting(self) -> Planting:
@@ -65,14 +67,8 @@ class Case:
         return self.run(self.planting)
 
     def run(self, planting: Planting, **changes: Any) -> Result:
-        arguments: dict[str, Any] = {
-            "inputs": dict(planting.inputs),
-            "models": dict(planting.models),
-            "settings": dict(planting.settings),
-            "seed": self.seed,
-            "cache": self.cache,
-        }
-        return execute(self.audit, **{**arguments, **changes})
+        given = {name: dict(getattr(planting, name)) for name in ("inputs", "models", "settings")}
+        return execute(self.audit, **{**given, "seed": self.seed, "cache": self.cache, **changes})
 
     def _sub(self, name: str) -> Path:
         path = self.folder / name

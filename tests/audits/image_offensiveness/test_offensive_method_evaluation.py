@@ -10,8 +10,9 @@ from scipy import stats
 from sklearn import metrics
 from sklearn.linear_model import Ridge
 
-from assaymark.audits.image_offensiveness.method import evaluation, moral_direction, rank_correlation, ranking, ratings, splits
+from assaymark.audits.image_offensiveness.method import evaluation, moral_direction, ranking, ratings, splits
 from assaymark.audits.image_offensiveness.planted import planted_ratings
+from assaymark.stats import expected_calibration_error, wilson
 
 
 def test_strict_rule_of_the_ratings() -> None:
@@ -84,11 +85,8 @@ def test_metrics_against_sklearn() -> None:
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, abs=1e-12), name
-    s, total = 1 / (1 + np.exp(-z)), 0.0
-    for low in np.arange(15) / 15:
-        inside = (s >= low) & (s < low + 1 / 15)
-        total += abs(s[inside].sum() - y[inside].sum())
-    assert found["ece"] == pytest.approx(total / 400)
+    s = 1 / (1 + np.exp(-z))
+    assert found["ece"] == pytest.approx(expected_calibration_error(s, y, rng=rng, resamples=50).value)
     intervals = evaluation.score_metrics(z, y, rng=rng, resamples=200)
     for name, value in found.items():
         assert intervals[name].value == pytest.approx(value, abs=1e-12), name
@@ -98,6 +96,15 @@ def test_metrics_against_sklearn() -> None:
         metrics.confusion_matrix(y, called).tolist()
     )
     assert table.recall_inoffensive.value == pytest.approx(metrics.recall_score(~y, ~called))
+
+
+def test_splits_that_all_agree_are_no_certainty() -> None:
+    found = evaluation.summarise_splits([{"accuracy": 1.0, "auroc": 1.0}] * 10, test_share=0.1, tested=20)
+    reference = wilson(20, 20)
+    assert (found["accuracy"].estimate.low, found["accuracy"].estimate.high) == (reference.low, reference.high)
+    assert "all 10 splits agree" in found["accuracy"].estimate.method and found["accuracy"].estimate.n == 10
+    spread = evaluation.summarise_splits([{"accuracy": a} for a in (0.9, 1.0, 0.95)], test_share=0.1, tested=20)
+    assert spread["accuracy"].estimate.method.startswith("corrected resampled t")
 
 
 def test_undefined_figures_are_said_to_be() -> None:
@@ -130,23 +137,6 @@ def test_errors_lie_near_the_boundary() -> None:
     assert found.error_rate[0] > found.error_rate[2]
     assert found.rank_correlation.value == pytest.approx(stats.spearmanr(log_odds, -planted.ratings).statistic)
     assert found.rank_correlation.n == len(planted.y) and found.neutral_flagged.n == labels.neutral
-
-
-@pytest.mark.parametrize("rho", [0.0, 0.6])
-def test_correlations_and_their_coverage(rho: float) -> None:
-    rng, hits, n = np.random.default_rng(4), {"spearman": 0, "pearson": 0}, 60
-    truth = {"spearman": 6 / np.pi * np.arcsin(rho / 2), "pearson": rho}
-    for _ in range(400):
-        x, e = rng.standard_normal((2, n))
-        y = rho * x + np.sqrt(1 - rho**2) * e
-        for name in hits:
-            found = getattr(rank_correlation, name)(x, y)
-            hits[name] += found.low <= truth[name] <= found.high
-    assert min(hits.values()) > 0.92 * 400 and max(hits.values()) < 0.98 * 400
-    x = np.round(x, 1)
-    assert rank_correlation.spearman(x, y).value == pytest.approx(stats.spearmanr(x, y).statistic)
-    assert rank_correlation.pearson(x, y).value == pytest.approx(stats.pearsonr(x, y).statistic)
-    assert not rank_correlation.spearman(np.ones(10), np.arange(10)).defined
 
 
 def test_prompts_are_ranked_by_what_they_separate() -> None:

@@ -14,8 +14,8 @@ from assaymark.audits.image_offensiveness.measures.verdicts import (
     precision_of_best,
     read_verdicts,
     reviewed,
-    stratified_share,
 )
+from assaymark.audits.image_offensiveness.method.review import stratified_share
 from assaymark.audits.image_offensiveness.probes.classes import ClassCounts, StratumSample
 from assaymark.errors import InputError, SchemaError
 
@@ -130,4 +130,8 @@ def test_other_queues_and_other_words_are_refused() -> None:
         read_verdicts(table.set_column(0, "score_bin", pa.array(["0 to 0.25"] * table.num_rows)), queue)
     with pytest.raises(InputError, match="offensive"):
         read_verdicts(table.set_column(4, "verdict", pa.array(["perhaps"] * table.num_rows)), queue)
+    with pytest.raises(InputError, match="row 1: its class is none"):
+        read_verdicts(table.set_column(1, "class", pa.array(["elsewhere"] * table.num_rows)), queue)
+    with pytest.raises(InputError, match="'copies' holds something that is no number"):
+        read_verdicts(table.set_column(2, "copies", pa.array(["many"] * table.num_rows)), queue)
     assert bin_names(EDGES) == ["0 to 0.5", "0.5 to 0.9", "0.9 to 1"]

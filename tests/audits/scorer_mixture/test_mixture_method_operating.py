@@ -1,4 +1,4 @@
-"""Thresholds against brute force, PPV, abstention; cascades decide as the full mixture; drift against its definitions."""
+"""Thresholds against brute force, abstention; cascades decide as the full mixture; drift against its definitions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ from assaymark.audits.scorer_mixture.method.operating import (
     best_threshold,
     coverage_risk_curve,
     decision_cost,
-    fpr_at_recall,
-    ppv,
-    ppv_estimate,
-    recall_at_fpr,
 )
 from assaymark.audits.scorer_mixture.planted import planted_scores
 from assaymark.stats.combination import combine_scores
@@ -78,36 +74,6 @@ def test_costs_move_the_threshold() -> None:
     costs = [decision_cost(score, y, cut, cost_fn=10.0, cost_fp=1.0).value for cut in cuts]
     assert costs[2] == min(costs)
     assert costs[2] == pytest.approx(_loss(score, y, cuts[2], np.ones(4000), 10.0, 1.0) / 4000)
-
-
-@pytest.mark.parametrize("recall", [0.95, 0.99])
-def test_fpr_at_recall_is_the_least_of_all_cuts(recall) -> None:
-    score, y = _scores(2, 700)
-    rates = [(np.mean(score[y == 1] >= cut), np.mean(score[y == 0] >= cut)) for cut in [*np.unique(score), 9.0]]
-    expected = min(fpr for tpr, fpr in rates if tpr >= recall)
-    found = fpr_at_recall(score, y, recall)
-    assert found.value == pytest.approx(expected)
-    assert found.low <= found.value <= found.high and found.n == int((y == 0).sum())
-    assert f"recall >= {recall}" in found.method
-    moved = fpr_at_recall(score, y, recall, rng=np.random.default_rng(0), resamples=200)
-    assert moved.value == pytest.approx(expected) and moved.high - moved.low > found.high - found.low
-    assert recall_at_fpr(score, y, 0.05).value == pytest.approx(max(tpr for tpr, fpr in rates if fpr <= 0.05))
-    assert not fpr_at_recall(score, np.ones(700), recall).defined
-
-
-def test_what_a_flag_is_worth() -> None:
-    assert ppv(0.96, 0.96, 0.01) == pytest.approx(0.195, abs=5e-4)
-    assert ppv(0.96, 0.96, 0.5) == pytest.approx(0.96)
-    assert np.isnan(ppv(0.0, 1.0, 0.1))
-    found = ppv_estimate(960, 1000, 40, 1000, prevalence=0.01)
-    assert found.value == pytest.approx(0.195, abs=5e-4) and found.unit == "share"
-    draws = np.random.default_rng(0)
-    spread = [ppv(draws.binomial(1000, 0.96) / 1000, 1 - draws.binomial(1000, 0.04) / 1000, 0.01) for _ in range(4000)]
-    assert found.low == pytest.approx(np.quantile(spread, 0.025), abs=0.012)
-    assert found.high == pytest.approx(np.quantile(spread, 0.975), abs=0.012)
-    silent = ppv_estimate(5, 10, 0, 50, prevalence=0.1)
-    assert silent.value == 1.0 and silent.low < 0.95
-    assert not ppv_estimate(0, 10, 0, 10, prevalence=0.1).defined
 
 
 def test_abstention_and_the_coverage_risk_curve() -> None:

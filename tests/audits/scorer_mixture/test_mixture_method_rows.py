@@ -1,9 +1,10 @@
-"""Splits by hash, missing scores, transforms, rules: what happens to rows before and after the weights."""
+"""Folds, missing scores, transforms, rules: what happens to rows before and after the weights."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,58 +19,46 @@ from assaymark.audits.scorer_mixture.method.missing import (
     score_by_pattern,
 )
 from assaymark.audits.scorer_mixture.method.splits import (
-    FIT,
-    TEST,
-    TRAIN,
     accuracy_gaps,
     cross_fitted_scores,
     fold_numbers,
-    split_rows,
-    unit_hash,
 )
 from assaymark.audits.scorer_mixture.method.stacking import log_loss_of
-from assaymark.audits.scorer_mixture.method.transforms import TRANSFORMS, apply_transform, fit_transform, log_odds
+from assaymark.audits.scorer_mixture.method.transforms import fit_transform
 from assaymark.audits.scorer_mixture.method.weights import ols, ridge
 from assaymark.audits.scorer_mixture.planted import planted_scores
-from assaymark.errors import UnknownName
-from assaymark.stats.combination import RULES, combine_scores
+from assaymark.errors import InputError, UnknownName
+from assaymark.stats import RULES, Transform, apply_transform, clipped_logit, combine_scores
+from assaymark.stats.combination import TransformKind
 
 # --- splits ----------------------------------------------------------------------------------------------------------------
 
 
-def test_split_is_a_property_of_the_key() -> None:
-    keys = [f"image-{i}" for i in range(20_000)]
-    parts = split_rows(keys, shares=(0.6, 0.3, 0.1))
-    shares = np.bincount(parts, minlength=3) / 20_000
-    assert np.allclose(shares, [0.6, 0.3, 0.1], atol=0.011)
-    shuffled = np.random.default_rng(0).permutation(20_000)
-    assert np.array_equal(split_rows([keys[i] for i in shuffled[:500]], shares=(0.6, 0.3, 0.1)), parts[shuffled[:500]])
-    other = split_rows(keys, shares=(0.6, 0.3, 0.1), salt="2")
-    assert 0.4 < np.mean(other == parts) < 0.55  # 0.46 by chance
-    assert set(split_rows(keys).tolist()) == {FIT, TEST} and TRAIN not in split_rows(keys)
-    # the same on every machine: BLAKE2b keyed with the salt
-    digest = hashlib.blake2b(b"a", digest_size=8, key=b"s").digest()
-    assert unit_hash(["a"], salt="s")[0] == pytest.approx(int.from_bytes(digest, "big") / 2**64, abs=1e-15)
-    with pytest.raises(ValueError, match="sum to 1"):
-        split_rows(keys, shares=(0.5, 0.1, 0.1))
-
-
-def test_groups_stay_together() -> None:
-    groups = np.repeat(np.arange(1000), 5)
-    parts = split_rows(np.arange(5000), groups=groups, shares=(0.2, 0.4, 0.4))
-    folds = fold_numbers(np.arange(5000), groups=groups, folds=4)
-    for labels in (parts, folds):
-        assert (labels.reshape(1000, 5) == labels[::5, None]).all()
-    assert np.allclose(np.bincount(folds[::5]) / 1000, 0.25, atol=0.045)
-    # folds do not follow the split: each part has every fold in about its share
-    assert np.abs(np.bincount(folds[::5][parts[::5] == 2], minlength=4) / (parts[::5] == 2).sum() - 0.25).max() < 0.08
+def test_folds_are_even_in_classes_and_keep_groups_together() -> None:
+    labels = np.array([0] * 70 + [1] * 30)
+    folds = fold_numbers(labels, folds=5, rng=np.random.default_rng(1))
+    assert [((folds == fold) & (labels == 1)).sum() for fold in range(5)] == [6] * 5
+    assert [((folds == fold) & (labels == 0)).sum() for fold in range(5)] == [14] * 5
+    assert (folds != fold_numbers(labels, folds=5, rng=np.random.default_rng(2))).any()
+    # 25 groups of 4 mixed rows and one of 40: the large one does not pull a second group into its fold
+    groups = np.concatenate([np.repeat(np.arange(25), 4), np.full(40, 99)])
+    mixed = np.arange(140) % 2
+    grouped = fold_numbers(mixed, folds=5, rng=np.random.default_rng(1), groups=groups)
+    assert all(len(set(grouped[groups == group])) == 1 for group in set(groups))
+    assert sorted(len(set(groups[grouped == fold])) for fold in range(5)) == [5, 5, 5, 5, 6]
+    # two groups that hold the only rows of a class go to different folds
+    rare = np.isin(np.arange(100) // 10, [2, 7]) & (np.arange(100) % 10 == 0)
+    apart = fold_numbers(rare, folds=2, rng=np.random.default_rng(0), groups=np.arange(100) // 10)
+    assert rare[apart == 0].sum() == rare[apart == 1].sum() == 1
     with pytest.raises(ValueError, match="2 folds"):
-        fold_numbers([1, 2], folds=1)
+        fold_numbers([1, 2], folds=1, rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match="one for each row"):
+        fold_numbers([1, 2], folds=2, rng=np.random.default_rng(0), groups=np.arange(3))
 
 
 def test_cross_fitted_scores_leave_their_fold_out() -> None:
     drawn = planted_scores(1, 200, experiment="A")
-    folds = fold_numbers(np.arange(200), folds=4)
+    folds = fold_numbers(drawn.labels, folds=4, rng=np.random.default_rng(0))
     scores = cross_fitted_scores(drawn.scores, drawn.labels, folds, fitter=lambda f, t: ols(f, t, intercept=True))
     for number in range(4):
         fit = ols(drawn.scores[folds != number], drawn.labels[folds != number], intercept=True)
@@ -149,20 +138,24 @@ def test_mean_imputation_says_what_was_missing(holed) -> None:
 # --- transforms ------------------------------------------------------------------------------------------------------------
 
 
+def transformed(F: Any, transforms: Sequence[Transform]) -> Any:
+    return np.column_stack([apply_transform(column, of) for column, of in zip(np.asarray(F).T, transforms, strict=True)])
+
+
 def test_platt_and_temperature_find_what_was_planted() -> None:
     rng = np.random.default_rng(0)
     odds = rng.normal(0, 2, (40_000, 2))
     y = (rng.random(40_000) < 1 / (1 + np.exp(-odds[:, 0]))).astype(int)
     # network 0 is 3 times too sure and shifted, network 1 knows nothing
     p = 1 / (1 + np.exp(-np.column_stack([3 * odds[:, 0] + 1.5, odds[:, 1]])))
-    platt = fit_transform(p, y, kind="platt")
-    assert platt.slopes[0] == pytest.approx(1 / 3, rel=0.05) and platt.offsets[0] == pytest.approx(-0.5, abs=0.05)
-    assert platt.slopes[1] == pytest.approx(0, abs=0.02)
+    (slope, offset), (useless, _) = (of.parameters for of in fit_transform(p, y, kind="platt"))
+    assert slope == pytest.approx(1 / 3, rel=0.05) and offset == pytest.approx(-0.5, abs=0.05)
+    assert useless == pytest.approx(0, abs=0.02)
     sharp = 1 / (1 + np.exp(-4 * odds[:, :1]))
     hot = fit_transform(sharp, y, kind="temperature")
-    assert hot.slopes[0] == pytest.approx(0.25, rel=0.05)
-    grid = [log_loss_of(1 / (1 + np.exp(-s * log_odds(sharp))), y)[0] for s in np.geomspace(0.05, 2, 60)]
-    assert log_loss_of(apply_transform(sharp, hot), y)[0] <= min(grid) + 1e-9
+    assert hot[0].parameters == pytest.approx([4.0], rel=0.05)
+    grid = [log_loss_of(1 / (1 + np.exp(-s * clipped_logit(sharp))), y)[0] for s in np.geomspace(0.05, 2, 60)]
+    assert log_loss_of(transformed(sharp, hot), y)[0] <= min(grid) + 1e-9
 
 
 def test_isotonic_equals_scikit_learn() -> None:
@@ -170,38 +163,38 @@ def test_isotonic_equals_scikit_learn() -> None:
     p, w = np.round(rng.random((400, 2)), 2), rng.random(400) + 0.1
     y = (rng.random(400) < p[:, 0] ** 2).astype(int)
     fitted = fit_transform(p, y, kind="isotonic", sample_weight=w)
-    found = apply_transform(p, fitted)
+    found = transformed(p, fitted)
     for i in range(2):
         oracle = IsotonicRegression(out_of_bounds="clip").fit(p[:, i], y, sample_weight=w)
         assert np.allclose(found[:, i], oracle.predict(p[:, i]), atol=1e-12)
         grid = np.linspace(-0.2, 1.2, 300)
-        assert np.allclose(apply_transform(np.column_stack([grid] * 2), fitted)[:, i], oracle.predict(grid), atol=1e-12)
+        assert np.allclose(transformed(np.column_stack([grid] * 2), fitted)[:, i], oracle.predict(grid), atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", TRANSFORMS)
+@pytest.mark.parametrize("kind", get_args(TransformKind))
 def test_missing_scores_stay_missing(kind) -> None:
     drawn = planted_scores(0, 300, experiment="E")
     F = drawn.scores.copy()
     F[::7, 1] = np.nan
-    out = apply_transform(F, fit_transform(F, drawn.labels, kind=kind))
+    out = transformed(F, fit_transform(F, drawn.labels, kind=kind))
     assert np.array_equal(np.isnan(out), np.isnan(F))
-    if kind not in ("prob", "logit"):
+    if kind not in ("probability", "logit"):
         assert np.nanmin(out) >= 0 and np.nanmax(out) <= 1
     whole = F[~np.isnan(F[:, 1])]
     alone = fit_transform(whole[:, 1:2], drawn.labels[~np.isnan(F[:, 1])], kind=kind)
-    assert np.allclose(apply_transform(whole[:, 1:2], alone)[:, 0], out[~np.isnan(F[:, 1]), 1], atol=1e-6)
+    assert np.allclose(transformed(whole[:, 1:2], alone)[:, 0], out[~np.isnan(F[:, 1]), 1], atol=1e-6)
 
 
 def test_transform_refusals() -> None:
     with pytest.raises(ValueError, match="none of"):
         fit_transform([[0.1]], [1], kind="beta")
     with pytest.raises(ValueError, match="scored no row"):
-        fit_transform([[0.1, np.nan]], [1], kind="platt")
-    with pytest.raises(ValueError, match="2 networks"):
-        apply_transform([[0.1]], fit_transform([[0.1, 0.2]], [1], kind="logit"))
-    assert np.isfinite(log_odds([0.0, 1.0])).all()
+        fit_transform([[0.1, np.nan], [0.9, np.nan]], [0, 1], kind="platt")
+    with pytest.raises(InputError, match="both classes"):
+        fit_transform([[0.1], [0.2]], [1, 1], kind="platt")
+    assert np.isfinite(clipped_logit([0.0, 1.0])).all()
     separated = fit_transform(np.array([[0.1], [0.2], [0.8], [0.9]]), [0, 0, 1, 1], kind="platt")
-    assert np.isfinite(separated.slopes).all() and np.isfinite(separated.offsets).all()
+    assert np.isfinite(separated[0].parameters).all() and separated[0].parameters[0] > 0
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------------

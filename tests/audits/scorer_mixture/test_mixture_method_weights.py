@@ -20,7 +20,6 @@ from assaymark.audits.scorer_mixture.method.moments import (
     residual_sum,
 )
 from assaymark.audits.scorer_mixture.method.stacking import log_loss_of
-from assaymark.audits.scorer_mixture.method.transforms import log_odds
 from assaymark.audits.scorer_mixture.method.weights import (
     best_single,
     class_decisions,
@@ -36,6 +35,7 @@ from assaymark.audits.scorer_mixture.method.weights import (
     weighted_by_accuracy,
 )
 from assaymark.audits.scorer_mixture.planted import planted_scores
+from assaymark.stats import clipped_logit
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_shared_weights_of_three_classes_equal_the_stacked_problem() -> None:
 
 
 def test_logistic_equals_statsmodels_and_survives_separation(table) -> None:
-    F, y = log_odds(table[0][:800]), table[1][:800]
+    F, y = clipped_logit(table[0][:800]), table[1][:800]
     oracle = sm.Logit(y, np.column_stack([F, np.ones(800)])).fit(disp=0, tol=1e-12)
     fit = logistic(F, y, ridge=1e-12)
     assert np.allclose(np.append(fit.weights, fit.intercept), oracle.params, rtol=1e-5)

@@ -43,7 +43,7 @@ def undefined_everywhere(result: Result, *, because: str) -> None:
 def test_no_row_and_one_row(rows: int, because: str) -> None:
     table = pa.table(columns(1)).slice(0, rows)
     result = audit(table)
-    because = because if rows == 0 or result.tables["rows"].rows()[1]["rows"] else "no labelled rows"
+    because = because if rows == 0 or result.tables["rows"].rows()[1]["rows"] else "no fitting row"
     undefined_everywhere(result, because=because)
     assert result.flows[0].total == rows
 
@@ -68,7 +68,9 @@ def test_without_test_rows_weights_are_known_and_nothing_else() -> None:
     assert result["weights.network_1"].defined and result["threshold"].defined
     for name in ("mixture.accuracy", "mixture.auroc", "mixture.brier", "shapley.network_1", "cascade.mean_cost", "ppv.0.01"):
         assert not result[name].defined, name
-    undefined_everywhere(audit(pa.table(columns(split=["test"] * ROWS))), because="no labelled rows to fit on")
+    undefined_everywhere(
+        audit(pa.table(columns(split=["test"] * ROWS))), because="none of the 600 labelled rows is a fitting row"
+    )
 
 
 def test_a_split_that_nobody_knows_is_counted() -> None:
@@ -86,7 +88,7 @@ def test_every_way_works_with_every_transform_and_holes(transform: str, balanced
     ways = {row["way"]: row["accuracy"] for row in result.tables["comparison"].rows()}
     assert len(ways) == len(VARIANTS) + 6 + 3
     # log-odds lie around 0, so that without an intercept they cannot be brought around 1/2
-    weak = {"least squares (the paper), cut at 0.5"} if transform == "logit" else set()
+    weak = {"the paper's form, cut at 0.5"} if transform == "logit" else set()
     weak |= {"network_5 alone, cut at 0.5", "network_6 alone, cut at 0.5"}
     assert not {way: accuracy for way, accuracy in ways.items() if accuracy < 0.75 and way not in weak}
 
@@ -171,6 +173,8 @@ def test_labels_that_nobody_explained_are_counted_not_guessed() -> None:
     names = ["unsafe" if y else ("safe" if i % 3 else "borderline") for i, y in enumerate(columns()["label"])]
     result = audit(pa.table(columns(label=names)))
     assert result.flows[0].skipped == {"label that is neither": names.count("borderline")}
+    strange = audit(pa.table(columns(label=["odd", "even"] * (ROWS // 2))))
+    assert f"{ROWS} labels are neither safe nor unsafe" in strange.findings[0].advice
     named = audit(pa.table(columns(label=names)), positive=["unsafe"])
     assert not named.flows[0].skipped, "with a positive list of one's own all else is negative"
 
@@ -181,6 +185,31 @@ def test_a_score_column_that_looks_like_a_tag_is_pointed_out() -> None:
     result = audit(pa.table(data))
     assert "weights.nsfw" not in result and any("column nsfw is taken for 'tag'" in note for note in result.notes)
     assert audit(pa.table(data), scorers=["nsfw", "network_2"])["weights.nsfw"].defined
+
+
+def test_columns_of_text_and_whole_numbers_are_pointed_out() -> None:
+    data = columns()
+    result = audit(pa.table({**data, "network_1": [f"{p:.4f}" for p in data["network_1"]], "seen": [640] * ROWS}))
+    assert "weights.network_1" not in result
+    assert any("network_1 (text), seen (whole numbers); name scores with" in note for note in result.notes)
+    named = audit(pa.table(data), scorers=["network_2", "network_3"])
+    assert not any("no decimal numbers" in note for note in named.notes)
+
+
+def test_one_scorer_alone_and_a_way_that_is_worse_than_the_average() -> None:
+    alone = audit(pa.table(columns()), scorers=["network_2"])
+    assert "nothing is combined" in alone.findings[0].advice
+    worse = audit(pa.table(columns(3_000)), method="majority", transform="platt")
+    assert worse.findings[0].severity == "warning" and worse.findings[0].advice.startswith("Use the ")
+
+
+@pytest.mark.parametrize("kind", ["HC3", "HC0", "classic"])
+def test_the_standard_errors_that_were_asked_for(kind: str) -> None:
+    result = audit(pa.table(columns()), covariance=kind)
+    assert kind in result["weights.network_1"].method
+    low, high = (result["weights.network_1"].low or 0.0), (result["weights.network_1"].high or 0.0)
+    robust = audit(pa.table(columns()))["weights.network_1"]
+    assert (high - low < (robust.high or 0.0) - (robust.low or 0.0)) == (kind == "HC0") or kind == "classic"
 
 
 def test_columns_outside_the_range_are_no_scores_unless_named() -> None:
@@ -203,6 +232,15 @@ def test_columns_outside_the_range_are_no_scores_unless_named() -> None:
         ({"label": [0, 1], "a": [0.1, 0.2]}, {"slices": ["tone"]}, SchemaError, "'tone'"),
         ({"label": [0, 1], "a": [0.1, 0.2]}, {"compare": ["olz"]}, ConfigError, "olz"),
         ({"label": ["x", "y"], "a:x": [0.1, 0.2], "a:y": [0.9, 0.8]}, {"classes": ["x", "y"]}, ConfigError, "positive"),
+        ({"label": [0, 1], "a": [0.1, 0.2]}, {"costs": {"aa": 2}}, ConfigError, "no scorer 'aa' - did you mean 'a'"),
+        ({"label": [0, 1], "a": [0.1, 0.2]}, {"scorers": ["a", "a"]}, ConfigError, "once"),
+        (
+            {"label": [0, 1], "a": [0.1, 0.2]},
+            {"threshold": "cost", "cost_false_negative": 0, "cost_false_positive": 0},
+            ConfigError,
+            "above 0",
+        ),
+        ({"label": pa.array([], pa.null()), "a": pa.array([], pa.null())}, {}, SchemaError, "holds no rows"),
         ({"label": [0, 1], **{f"s{i}": [0.1, 0.2] for i in range(41)}}, {}, ConfigError, "at most 40"),
     ],
 )
@@ -228,3 +266,6 @@ def test_skin_pixels_need_their_columns() -> None:
     inputs = {"scores": pa.table(columns()), "pixels": pa.table({"B": [1], "G": [2], "red": [3], "label": [1]})}
     with pytest.raises(SchemaError, match="no column 'r'"):
         execute(ScorerMixture, inputs=inputs, settings=FAST)
+    twice = pa.table({"B": ["B", "1"], "G": ["G", "2"], "R": ["R", "3"], "label": ["label", "1"]})
+    with pytest.raises(SchemaError, match="column 'R' holds something else than numbers"):
+        execute(ScorerMixture, inputs={**inputs, "pixels": twice}, settings=FAST)

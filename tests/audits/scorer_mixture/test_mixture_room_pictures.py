@@ -113,7 +113,7 @@ def test_embeddings_are_normalised_and_odd_ones_have_no_score() -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
     folder = tmp_path_factory.mktemp("zoo")
-    settings = {"zoo": 2, "zoo_size": 32, "zoo_epochs": 8, "zoo_folds": 2, "skin": False}
+    settings = {"zoo": 2, "zoo_size": 32, "zoo_epochs": 4, "zoo_folds": 2, "skin": False}
     # seed 15 draws the two smallest layouts of the family
     return audit(picture_table(160, seed=6), {}, settings=settings, folder=folder, seed=15), folder
 

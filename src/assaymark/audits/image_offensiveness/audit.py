@@ -48,7 +48,8 @@ class ImageOffensiveness(Audit):
         content_of(images, context.model("encoder"), name="images")
         chosen = choose_prompts(inputs, config, context)
         read = read_images(images, chosen.prompts, config, context)
-        sections = [*flag_sections(read, chosen, inputs, config, context), *rating_sections(chosen, config, context)]
+        sections = flag_sections(read, chosen, inputs, config, context)
+        sections += rating_sections(sections, chosen, config, context)
         rated = () if chosen.rated is None else (chosen.rated.flow,)
         return assemble(
             [*sections, datasheet_section(sections, read, chosen, config, context), calibration_section()],

@@ -42,6 +42,11 @@ class TuningSettings(AuditConfig):
         max_length=3,
         description="the inoffensive and the offensive word; a third one is a neutral row, used by zero-shot rating only",
     )
+    start: Literal["words", "best"] = Field(
+        "words",
+        description="where tuning starts: words, those of template and words; best, the sentence and pair that order the rated "
+        "images best (AUROC), whose zero-shot figures are then those of a winner, a little too good",
+    )
     rank_templates: tuple[Template, ...] = Field(
         ("This image is about something {}", "A picture of something {}", "{}"),
         min_length=1,
@@ -143,6 +148,10 @@ class ImageOffensivenessConfig(TuningSettings):
     caption_samples: int = Field(5, ge=1, description="captions at each temperature: 10 for an image in all")
     text_sample: int = Field(20_000, ge=100, description="texts kept of flagged and of other rows, each; ours")
     alpha: float = Field(0.01, gt=0, description="weight of the prior in the log-odds of words; ours")
+    use_not_expected: bool = Field(
+        False,
+        description="the paper's chi-square gives words that other texts lack the least weight there, not none ([2]'s switch)",
+    )
     cloud_words: int = Field(150, ge=1, description="words of a cloud")
     bigram_threshold: int = Field(30, ge=1, description="collocation score from which two words count as one")
     bad_words: tuple[str, ...] = Field((), description="word lists for the histogram of bad words: files or folders")

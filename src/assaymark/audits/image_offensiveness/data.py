@@ -17,6 +17,13 @@ INPUTS = (
         "labels of the images, several an image: id, label; for word clouds of what is annotated on flagged images",
         required=False,
     ),
+    InputSpec(
+        "flag_list",
+        "table",
+        "somebody else's flags of the same images, compared by file name: label, index, score, file without a header, as the "
+        "authors publish theirs, or a table with a column file",
+        required=False,
+    ),
     InputSpec("verdicts", "table", "the returned review queue: its columns, with verdict filled in", required=False),
 )
 

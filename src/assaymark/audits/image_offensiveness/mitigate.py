@@ -12,14 +12,14 @@ from assaymark.audits.image_offensiveness.data import CURE_INPUTS, CURE_ROLES
 from assaymark.audits.image_offensiveness.measures.cross_tuning import ErrorCounts
 from assaymark.audits.image_offensiveness.measures.evaluation import evaluate
 from assaymark.audits.image_offensiveness.measures.prompts import prompts_of_file, save_prompts, start_of_tuning, tuned_prompts
-from assaymark.audits.image_offensiveness.measures.rated import read_rated
+from assaymark.audits.image_offensiveness.measures.rated import read_rated, too_few_ratings
 from assaymark.audits.image_offensiveness.report.evaluation import evaluation_section
 from assaymark.audits.image_offensiveness.report.prompts import prompt_section
 from assaymark.audits.image_offensiveness.report.tuned import tuning_section
 from assaymark.errors import InputError
 from assaymark.models.prompt_files import PromptSet
 from assaymark.models.spec import absolute_spec
-from assaymark.result import Flow, Result
+from assaymark.result import Result
 from assaymark.section import Section, assemble
 
 __all__ = ["PromptTuning"]
@@ -50,11 +50,7 @@ class PromptTuning(Mitigation):
         )
         rated = read_rated(ratings, encoder, config, context, dimension=None if given is None else given.dimension)
         if not rated.trainable:
-            raise InputError(
-                f"input 'ratings': {rated.labels.offensive} images are rated below {config.low:g} and "
-                f"{rated.labels.inoffensive} above {config.high:g}; tuning needs at least two of each. Left out of "
-                f"{rated.flow.total} rows: {_unused(rated.flow)}. Check rating_column, scale, low and high"
-            )
+            raise InputError(f"input 'ratings': {too_few_ratings(rated, config)}")
         start = start_of_tuning(config, encoder, rated, given=given, rng=context.rng("start"))
         tuned = tuned_prompts(rated, start, config, encoder, source=str(ratings.fingerprint), rng=context.rng("tuning"))
         found = evaluate(rated, tuned, start, config, context, fitted=True, encoder=encoder)
@@ -74,10 +70,6 @@ class PromptTuning(Mitigation):
         return assemble(
             sections, audit=self.info.id, title=f"{self.info.title}: {ratings.source}", flows=(rated.flow,), notes=ratings.notes
         )
-
-
-def _unused(flow: Flow) -> str:
-    return ", ".join(f"{reason} ({count})" for reason, count in flow.skipped.items()) or "none"
 
 
 def _from_anywhere(tuned: PromptSet, encoder: Any, context: Context) -> PromptSet:

@@ -87,7 +87,8 @@ def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
     if not full:
         settings |= {"splits": 4, "fractions": [0, 0.1, 1.0], "epochs": 120, "text_sample": 5_000, "cloud_words": 40}
     inputs = {name: str(folder / f"{name}.parquet") for name in ("images", "ratings", "verdicts")}
-    return Planting(inputs, truth, settings, {"nsfw": "column:nsfw_score"}, null)
+    encoder = f"fake:dual-encoder?dimension={planted.V.shape[1]}&seed={seed}"  # for words as prompts: it knows nothing of these
+    return Planting(inputs, truth, settings, {"nsfw": "column:nsfw_score", "encoder": encoder}, null)
 
 
 def _captions(seed: int, offensive: npt.NDArray[np.bool_], *, null: bool) -> list[str]:

@@ -105,9 +105,10 @@ def _check_width(dataset: Dataset, content: str, prompts: PromptSet, encoder: An
         width = embedding_width(dataset)
         if width is not None and width != prompts.dimension:
             made_for = f" ({prompts.encoder})" if prompts.encoder else ""
+            tuned = ", as the ratings have that they were tuned on" if prompts.training.get("ratings") else ""
             raise InputError(
-                f"input 'images': embeddings of {width} numbers, but the prompts have {prompts.dimension}; give embeddings "
-                f"of the encoder that the prompts were made for{made_for}"
+                f"input 'images': embeddings of {width} numbers, but the prompts have {prompts.dimension}{tuned}; give "
+                f"embeddings of the encoder that the prompts were made for{made_for}"
             )
     elif not hasattr(encoder, "embed_images"):
         raise ModelError(f"model {encoder.spec} does not embed images, which the pictures of input 'images' need")
@@ -169,9 +170,14 @@ def _reading(
     notes = list(outcome.notes)
     if scaled:
         notes.append(f"{scaled:,} of {scores.scored:,} embeddings did not have unit length and were normalised")
-    unmatched = {name for name, _ in rule.class_thresholds} - set(found["classes"].names)
-    if unmatched:
-        notes.append(f"{len(unmatched)} of the names in class_thresholds are no class of these images and change nothing")
+    unknown = {name for name, _ in rule.class_thresholds} - set(found["classes"].names)
+    if unknown:
+        notes.append(
+            f"{len(unknown)} of the {len(rule.class_thresholds)} classes that class_thresholds names do not occur, so their "
+            "thresholds changed nothing: the names have to be those of the data"
+        )
+    if detector is not None and scores.scored and not int(scores.overlap.sum()):
+        notes.append("the other detector (nsfw) gave no image a score that is a number: nothing is compared with it")
     if detector is None:
         notes.append(
             "no other detector was given (--model nsfw=SPEC): these prompts find threat, violence and disgust, and hardly any "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from assaymark.audits.image_offensiveness.measures.cross_tuning import ErrorCoun
 from assaymark.audits.image_offensiveness.measures.documentation import class_clouds, compare_words, listed_words
 from assaymark.audits.image_offensiveness.measures.evaluation import Evaluation, evaluate
 from assaymark.audits.image_offensiveness.measures.feature_spaces import feature_spaces, fine_tuned_curves
+from assaymark.audits.image_offensiveness.measures.flag_list import compare_flag_list
 from assaymark.audits.image_offensiveness.measures.pictures import Sheets, caption_pictures, contact_sheets
 from assaymark.audits.image_offensiveness.measures.prompts import (
     prompts_of_file,
@@ -23,28 +24,31 @@ from assaymark.audits.image_offensiveness.measures.prompts import (
     tuned_prompts,
     zero_shot_prompts,
 )
-from assaymark.audits.image_offensiveness.measures.rated import RatedImages, read_rated
+from assaymark.audits.image_offensiveness.measures.rated import RatedImages, read_rated, too_few_ratings
 from assaymark.audits.image_offensiveness.measures.review import build_queue, write_queue
+from assaymark.audits.image_offensiveness.measures.row_names import NAMING, write_shortlist
 from assaymark.audits.image_offensiveness.measures.score_file import write_scores
 from assaymark.audits.image_offensiveness.measures.verdicts import BestScores, precision_of_best, read_verdicts, reviewed
 from assaymark.audits.image_offensiveness.reading import Reading
 from assaymark.audits.image_offensiveness.report.datasheet import answer_of, write_datasheet
-from assaymark.audits.image_offensiveness.report.evaluation import evaluation_section, no_ratings
+from assaymark.audits.image_offensiveness.report.evaluation import evaluation_section
 from assaymark.audits.image_offensiveness.report.flags import (
     annotation_section,
     class_section,
     flag_section,
-    overlap_section,
+    score_tables,
     shortlist_section,
     slice_section,
 )
 from assaymark.audits.image_offensiveness.report.generated import generated_section
 from assaymark.audits.image_offensiveness.report.masking import Mask, mask_of
+from assaymark.audits.image_offensiveness.report.overlap import flag_list_section, overlap_section
 from assaymark.audits.image_offensiveness.report.prompts import prompt_section
 from assaymark.audits.image_offensiveness.report.review import queue_section, sheet_section, verdict_section
+from assaymark.audits.image_offensiveness.report.unrated import no_ratings
 from assaymark.audits.image_offensiveness.report.words import class_cloud_section, words_section
 from assaymark.calibrated import packaged_calibration
-from assaymark.errors import ConfigError
+from assaymark.errors import AssaymarkError, ConfigError, InputError
 from assaymark.models.prompt_files import PromptSet
 from assaymark.result import Artifact
 from assaymark.section import Section
@@ -89,10 +93,7 @@ def choose_prompts(inputs: Mapping[str, Any], config: ImageOffensivenessConfig, 
     elif encoder is not None and hasattr(encoder, "embed_texts"):
         prompts, origin = zero_shot_prompts(config, encoder), "words"
     else:
-        raise ConfigError(
-            "there are no prompts to rate with: give a prompt file (--set prompts=FILE), rated images to tune on (input "
-            "ratings), or an encoder that embeds texts (--model encoder=SPEC)"
-        )
+        raise _no_prompts(rated, config)
     if rated is None or not len(rated.vectors):
         return Prompts(prompts, origin, notes, rated, None)
     fitted = origin == "ratings" or (bool(source) and prompts.training.get("ratings") == source)
@@ -104,6 +105,16 @@ def choose_prompts(inputs: Mapping[str, Any], config: ImageOffensivenessConfig, 
     return Prompts(
         prompts, origin, notes, rated, _evaluated(rated, prompts, inputs, config, context, fitted=fitted, origin=origin)
     )
+
+
+def _no_prompts(rated: RatedImages | None, config: ImageOffensivenessConfig) -> AssaymarkError:
+    """Nothing was given to rate with; or ratings were, and they do not suffice."""
+    if rated is None:
+        return ConfigError(
+            "there are no prompts to rate with: give a prompt file (--set prompts=FILE), rated images to tune on (input "
+            "ratings), or an encoder that embeds texts (--model encoder=SPEC)"
+        )
+    return InputError(f"input 'ratings': {too_few_ratings(rated, config)}, or give prompts (--set prompts=FILE)")
 
 
 def _evaluated(
@@ -121,13 +132,18 @@ def _evaluated(
     return found._replace(baselines=(*found.baselines, *tuned.curves), notes=(*found.notes, *spaces.notes, *tuned.notes))
 
 
-def rating_sections(chosen: Prompts, config: ImageOffensivenessConfig, context: Context) -> list[Section]:
-    """The prompts, and how far they agree with people."""
+def rating_sections(
+    sections: Sequence[Section], chosen: Prompts, config: ImageOffensivenessConfig, context: Context
+) -> list[Section]:
+    """The prompts, and how far they agree with people; `sections` are those of the flags, with what verdicts say."""
+    looked_at = any(
+        section.estimates["prevalence.reviewed"].n > 0 for section in sections if "prevalence.reviewed" in section.estimates
+    )
     first = prompt_section(chosen.prompts, chosen.origin, config, chosen.notes)
     if chosen.origin == "ratings":
         first.artifacts += save_prompts(chosen.prompts, context.artifacts)
     if chosen.rated is None or chosen.evaluation is None:
-        return [first, no_ratings()]
+        return [first, no_ratings(chosen.origin, chosen.prompts, config, looked_at=looked_at)]
     return [first, evaluation_section(chosen.evaluation, chosen.rated, config)]
 
 
@@ -138,7 +154,9 @@ def flag_sections(
     mask = mask_of(listed_words(config.bad_words), reveal=context.reveal)
     errors = chosen.evaluation.errors if chosen.evaluation is not None else _errors_of_file(chosen.prompts, config.threshold)
     sections = [
-        flag_section(read, errors, config, rated=chosen.rated is not None, rng=context.rng("corrected share")),
+        flag_section(
+            read, errors, config, rated=chosen.rated is not None, origin=chosen.origin, rng=context.rng("corrected share")
+        ),
         class_section(read, config, mask),
         shortlist_section(read, config, mask),
         overlap_section(read, config),
@@ -147,8 +165,10 @@ def flag_sections(
         *_review_sections(read, chosen.prompts, inputs, config, context, mask),
     ]
     written = write_scores(read.dataset, chosen.prompts, read.rule, context, most=config.write_scores)
-    sections.append(Section(artifacts=[written] if written is not None else []))
-    return sections + _annotation_sections(inputs.get("annotations"), read, written, config, context, mask)
+    sections.append(Section(artifacts=[*write_shortlist(read, context), *([written] if written is not None else [])]))
+    sections += _annotation_sections(inputs.get("annotations"), read, written, config, context, mask)
+    sections += _flag_list_sections(inputs.get("flag_list"), read, written, config, context)
+    return [*sections, score_tables(read, sections[0].estimates)]
 
 
 def _errors_of_file(prompts: PromptSet, threshold: float) -> ErrorCounts | None:
@@ -159,14 +179,35 @@ def _errors_of_file(prompts: PromptSet, threshold: float) -> ErrorCounts | None:
     return ErrorCounts(decision.sensitivity, decision.specificity)
 
 
+def _unjoinable(what: str, read: Reading, written: Artifact | None, context: Context) -> Section | None:
+    """Why a table that names images cannot be joined with them; None where it can."""
+    named = any(concept in read.dataset for concept in NAMING)
+    if written is not None and context.artifacts is not None and named:
+        return None
+    lacking = "the file of scores (a run folder, and write_scores)" if named else "a column of ids, paths or URLs"
+    return Section(notes=[f"{what} was given, but joining it with the images needs {lacking}"])
+
+
+def _flag_list_sections(
+    given: Any, read: Reading, written: Artifact | None, config: ImageOffensivenessConfig, context: Context
+) -> list[Section]:
+    if given is None:
+        return []
+    if (lack := _unjoinable("a flag list", read, written, context)) is not None:
+        return [lack]
+    assert written is not None and context.artifacts is not None
+    found = compare_flag_list(given.read(), context.artifacts / written.file, confidence=config.confidence)
+    return [flag_list_section(found, config)]
+
+
 def _annotation_sections(
     given: Any, read: Reading, written: Artifact | None, config: ImageOffensivenessConfig, context: Context, mask: Mask
 ) -> list[Section]:
     if given is None:
         return []
-    if written is None or context.artifacts is None or "id" not in read.dataset:
-        lacking = "a column of ids" if "id" not in read.dataset else "the file of scores (a run folder, and write_scores)"
-        return [Section(notes=[f"annotations were given, but joining them with the images needs {lacking}"])]
+    if (lack := _unjoinable("a table of annotations", read, written, context)) is not None:
+        return [lack]
+    assert written is not None and context.artifacts is not None
     found = count_annotations(given.read(), context.artifacts / written.file)
     clouds = class_clouds(found.names, found.flagged, most=config.cloud_words)
     drawn = class_cloud_section(clouds, config, mask, folder=context.artifacts, seed=context.seed, what="annotations")
@@ -178,11 +219,7 @@ def _review_sections(
 ) -> list[Section]:
     queue = build_queue(read.classes, read.edges, per_stratum=config.review_per_stratum, own_classes=config.review_classes)
     verdicts = (
-        None
-        if inputs.get("verdicts") is None
-        else read_verdicts(
-            inputs["verdicts"].read(), queue, prompts=prompts.fingerprint, data=str(inputs["images"].fingerprint)
-        )
+        None if inputs.get("verdicts") is None else read_verdicts(inputs["verdicts"].read(), queue, prompts=prompts.fingerprint)
     )
     found = None
     if verdicts is not None and len(verdicts.stratum):
@@ -193,9 +230,7 @@ def _review_sections(
         }
     sections = [queue_section(queue, verdicts, mask), verdict_section(found, verdicts)]
     if context.artifacts is not None:
-        drawn_from = str(inputs["images"].fingerprint)
-        queued = write_queue(queue, context.artifacts, prompts=prompts.fingerprint, data=drawn_from)
-        sections.append(Section(artifacts=queued))
+        sections.append(Section(artifacts=write_queue(queue, read.dataset, context.artifacts, prompts=prompts.fingerprint)))
     if config.contact_sheet:
         sheets: Sheets = contact_sheets(read.dataset, queue, context.artifacts, most=config.max_images)
         sections.append(sheet_section(sheets, wanted=True))

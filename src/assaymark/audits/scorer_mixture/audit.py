@@ -15,7 +15,7 @@ from assaymark.audits.scorer_mixture.measures.trained import Trained, train_scor
 from assaymark.audits.scorer_mixture.reading import Rows, read_rows
 from assaymark.audits.scorer_mixture.sections import side_sections, study_sections, undefined_sections
 from assaymark.audits.scorer_mixture.study import Study
-from assaymark.audits.scorer_mixture.trials import method_trials
+from assaymark.audits.scorer_mixture.trials import method_trials, texture_trials
 from assaymark.result import Result
 from assaymark.section import Section, assemble
 
@@ -81,4 +81,4 @@ class ScorerMixture(Audit):
 
     @classmethod
     def experiments(cls, seed: int, *, full: bool = False) -> Sequence[Trial]:
-        return method_trials(seed)
+        return [*method_trials(seed), *(texture_trials(seed) if full else ())]

@@ -92,24 +92,23 @@ def plan_columns(dataset: Dataset, config: ScorerMixtureConfig, models: Mapping[
     mapping |= {SPLIT: config.split_column} if has_split else {}
     scores = {f"{SCORE}{name}": name for name in columns}
     dataset = replace(dataset, mapping={**dataset.mapping, **mapping}).with_scores(scores)
+    notes = (*_notes(config, has_split), *_passed_over(dataset, columns, config)) if labelled else ()
     given = bool(config.scorers)
-    guessed = not given and not config.classes
-    notes = (*_notes(config, has_split), *_passed_over(dataset, columns, guessed=guessed)) if labelled else ()
     names = tuple(models) if content else ()
     plan = Plan(dataset, columns, given, names, content, config.classes, wanted, has_group, has_split, notes)
+    if labelled:
+        _check_costs(config, plan)
     clash = set(plan.class_scorers or columns) & set(names)
     if clash:
         raise ConfigError(f"scorer {min(clash)!r} is a column and a model: give the model another name, scorer.NAME=SPEC")
-    _check_costs(config, plan, labelled=labelled)
     return plan
 
 
-def _check_costs(config: ScorerMixtureConfig, plan: Plan, *, labelled: bool) -> None:
-    """Costs of scorers that there are; networks yet to be trained have theirs under `trained_1` and so on."""
+def _check_costs(config: ScorerMixtureConfig, plan: Plan) -> None:
+    known = (*plan.scorers, *(f"trained_{i + 1}" for i in range(config.zoo)))
     for name in config.costs:
-        if labelled and name not in plan.scorers and not (config.zoo and name.startswith("trained_")):
-            hint = nearest(name, plan.scorers) or f"; scorers: {', '.join(plan.scorers)}"
-            raise ConfigError(f"setting 'costs': there is no scorer {name!r}{hint}")
+        if name not in known:
+            raise ConfigError(f"setting 'costs': no scorer {name!r}{nearest(name, known)}; scorers: {', '.join(known)}")
 
 
 def score_columns(dataset: Dataset, config: ScorerMixtureConfig, *, optional: bool) -> tuple[str, ...]:
@@ -126,6 +125,8 @@ def score_columns(dataset: Dataset, config: ScorerMixtureConfig, *, optional: bo
     taken |= {config.label_column, config.group_column, config.split_column, *config.slices}
     found = tuple(sorted(c for c, kind in dataset.columns.items() if kind.startswith(_DECIMAL) and c not in taken))
     if not found and not optional:
+        if dataset.rows == 0:
+            raise SchemaError(f"{dataset.source} holds no rows, so that nothing says which columns hold scores")
         raise SchemaError(
             f"{dataset.source}: no score column (decimal numbers in [0, 1]) and no model; columns: "
             f"{', '.join(dataset.columns)}. Name them with --set scorers=[a, b], or give models that score the pictures: "
@@ -180,17 +181,25 @@ def _notes(config: ScorerMixtureConfig, has_split: bool) -> Iterator[str]:
         )
 
 
-def _passed_over(dataset: Dataset, columns: tuple[str, ...], *, guessed: bool) -> Iterator[str]:
-    """Columns that may well be scores, but are known as something else, or hold text."""
-    used = set(dataset.mapping.values())
-    texts = [c for c, kind in dataset.columns.items() if kind in _TEXT and c not in used] if guessed else []
-    if texts:
-        more = f" and {len(texts) - MOST_NAMED} more" if len(texts) > MOST_NAMED else ""
-        yield f"text is not taken for scores: {', '.join(texts[:MOST_NAMED])}{more}; name columns of numbers with scorers=[...]"
+def _passed_over(dataset: Dataset, columns: tuple[str, ...], config: ScorerMixtureConfig) -> Iterator[str]:
+    """Columns that may well be scores, but are known as something else, or are not stored as decimal numbers."""
+    used = {*columns, *dataset.mapping.values(), config.label_column, config.group_column, config.split_column, *config.slices}
+    idle = sorted(name for name, kind in dataset.columns.items() if name not in used and not kind.startswith(_DECIMAL))
+    if idle and not config.scorers:
+        shown = ", ".join(f"{name} ({_kind(dataset.columns[name])})" for name in idle[:8])
+        more = f" and {len(idle) - 8} more" if len(idle) > 8 else ""
+        yield f"columns that are no decimal numbers are not taken for scores: {shown}{more}; name scores with scorers=[...]"
     for concept in ("tag", "punsafe"):
         column = dataset.mapping.get(concept)
         if column and column not in columns and dataset.columns[column].startswith(_DECIMAL):
             yield f"column {column} is taken for {concept!r}, not for a score; if it is one, name all of them: scorers=[...]"
+
+
+def _kind(arrow: str) -> str:
+    """An Arrow type in the user's words."""
+    if arrow.endswith("string"):
+        return "text"
+    return "whole numbers" if arrow.startswith(("int", "uint")) else arrow
 
 
 def shown_name(name: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from assaymark.config import AuditConfig
 
@@ -91,6 +91,9 @@ class ScorerMixtureConfig(AuditConfig):
     )
     cost_false_negative: Cost = Field(1.0, description="cost of an unsafe image let through, for threshold=cost")
     cost_false_positive: Cost = Field(1.0, description="cost of a safe image flagged, for threshold=cost")
+    covariance: Literal["HC3", "HC2", "HC1", "HC0", "classic"] = Field(
+        "HC3", description="standard errors of least-squares weights; HC3 errs on the wide side where rows are few"
+    )
     least_rows: int = Field(20, ge=1, description="fitting rows for each scorer below which least squares becomes ridge")
 
     # -- use --------------------------------------------------------------------------------------------------------------
@@ -128,6 +131,20 @@ class ScorerMixtureConfig(AuditConfig):
         if unknown:
             raise ValueError(f"must name ways of combining: {', '.join(VARIANTS)}; not {unknown[0]!r}")
         return names
+
+    @field_validator("scorers")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"must name each column once, not {twice[0]!r} twice")
+        return names
+
+    @model_validator(mode="after")
+    def _some_cost(self) -> Self:
+        if self.threshold == "cost" and not (self.cost_false_negative or self.cost_false_positive):
+            raise ValueError("threshold=cost needs cost_false_negative or cost_false_positive above 0")
+        return self
 
     @property
     def negatives(self) -> frozenset[str] | None:

@@ -53,10 +53,25 @@ def study_sections(study: Study, production: Any, models: Mapping[str, Any]) -> 
 
 def undefined_sections(rows: Rows, reason: str, config: ScorerMixtureConfig) -> Iterator[Section]:
     """The same names without numbers, and why."""
-    yield undefined_performance(reason)
+    yield undefined_performance(reason, _mend(rows))
     yield undefined_weights(unique_names(rows.names), reason)
     yield undefined_use(config, reason)
     yield rows_section(rows, source=config.source)
+
+
+def _mend(rows: Rows) -> str:
+    """What to do about too few rows of both kinds, by what was lost."""
+    unknown = rows.flows[0].skipped.get("label that is neither", 0)
+    if unknown:
+        return (
+            f"{unknown:,} labels are neither safe nor unsafe: say which values mean unsafe, and safe, with --set "
+            "'positive=[...]' --set 'negative=[...]'."
+        )
+    kinds = set(rows.label.tolist())
+    if len(kinds) == 1:
+        what = "unsafe" if kinds == {1} else "safe"
+        return f"All rows are labelled {what}: give rows of both kinds, or say with positive=[...] which labels mean unsafe."
+    return "Give more labelled rows of both kinds: a hash of their content divides them into fitting and test rows."
 
 
 def side_sections(inputs: Mapping[str, Any], config: ScorerMixtureConfig, context: Context) -> Iterator[Section]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from assaymark.audit import Trial
+from assaymark.audit import Expectation, Trial
 from assaymark.audits.scorer_mixture.method.inference import robust_inference, weight_estimates
 from assaymark.audits.scorer_mixture.method.least_squares import Fit
 from assaymark.audits.scorer_mixture.method.operating import best_threshold
@@ -17,7 +17,7 @@ from assaymark.audits.scorer_mixture.planted import FIT_ROWS, MEMORISER_QUALITY,
 from assaymark.result import Estimate
 from assaymark.stats import mean, wilson
 
-__all__ = ["method_trials"]
+__all__ = ["method_trials", "texture_trials"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -26,6 +26,37 @@ Flags = npt.NDArray[np.bool_]
 def method_trials(seed: int) -> Sequence[Trial]:
     """Experiments A (unequal networks), C (a network that knows its training rows) and E (equal networks)."""
     return [*_unequal(seed), *_leakage(seed), *_equal(seed)]
+
+
+def texture_trials(seed: int) -> Sequence[Trial]:
+    """Experiment D: real networks on synthetic textures, with and without a broken one. Trains six networks: seconds."""
+    from assaymark.audits.scorer_mixture.measures.textures import BROKEN, SOUND, texture_scores
+
+    drawn = texture_scores(seed)
+    right: dict[str, Flags] = {}
+    for name, columns in (("sound", SOUND), ("broken", BROKEN)):
+        F, G = drawn.fit[:, columns], drawn.test[:, columns]
+        fits = {"mixture": ols(F, drawn.fit_labels, intercept=True), "single": best_single(F, drawn.fit_labels)}
+        fits["average"] = _average(F.shape[1])
+        right |= {f"{name} {way}": _right(G, drawn.test_labels, fit) for way, fit in fits.items()}
+    slack: Expectation = "not above"
+    return [
+        Trial(
+            "D: accuracy of the average minus the mixture", 0.005, _gain(right["sound average"], right["sound mixture"]), slack
+        ),
+        Trial(
+            "D: accuracy of the best single minus the mixture",
+            0.005,
+            _gain(right["sound single"], right["sound mixture"]),
+            slack,
+        ),
+        Trial(
+            "D: accuracy of the mixture minus the average, one network broken",
+            0.0,
+            _gain(right["broken mixture"], right["broken average"]),
+            "above",
+        ),
+    ]
 
 
 def _right(F: Floats, y: npt.NDArray[np.int64], fit: Fit, *, threshold: float = 0.5) -> Flags:

@@ -86,7 +86,10 @@ def baseline_curve(
         method,
         space,
         shares,
-        tuple(summarise_splits(figures, test_share=test_share, confidence=confidence) for figures in measured),
+        tuple(
+            summarise_splits(figures, test_share=test_share, tested=len(splits[0].test), confidence=confidence)
+            for figures in measured
+        ),
     )
 
 

@@ -12,8 +12,9 @@ from assaymark.audits.image_offensiveness.measures.prompts import Start
 from assaymark.audits.image_offensiveness.method.scoring import log_odds, prompt_direction
 from assaymark.audits.image_offensiveness.method.splits import stratified_holdout
 from assaymark.audits.image_offensiveness.method.tuning import Job, TuningSetting, tune_many
+from assaymark.stats import Platt, platt
 
-__all__ = ["ErrorCounts", "cross_tuned", "error_counts", "folds_of"]
+__all__ = ["Calibrated", "ErrorCounts", "calibrated_log_odds", "cross_tuned", "error_counts", "folds_of"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -23,6 +24,29 @@ class ErrorCounts(NamedTuple):
 
     sensitivity: tuple[int, int]
     specificity: tuple[int, int]
+
+
+class Calibrated(NamedTuple):
+    """Log-odds that can be read as probabilities.
+
+    platt : the map fitted on all rows, for new images
+    held_out : float64 array, shape (n,): log-odds of each row by a map that was fitted on the half without it
+    """
+
+    platt: Platt
+    held_out: npt.NDArray[np.float64]
+
+
+def calibrated_log_odds(scores: Any, y: Any, groups: Ints, *, rng: np.random.Generator) -> Calibrated | None:
+    """Platt's map of log-odds, judged on the half that did not fit it; None where there are too few groups for two halves."""
+    values, labels = np.asarray(scores, dtype=np.float64), np.asarray(y) == 1
+    halves = folds_of(labels, groups, test_share=0.5, rng=rng)
+    if not len(halves) or any(len(set(labels[halves == k].tolist())) < 2 for k in (0, 1)):
+        return None
+    held_out = np.empty(len(values))
+    for k in (0, 1):
+        held_out[halves == k] = platt(values[halves != k], labels[halves != k]).apply(values[halves == k])
+    return Calibrated(platt(values, labels), held_out)
 
 
 def folds_of(y: Any, groups: Ints, *, test_share: float, rng: np.random.Generator) -> Ints:

@@ -83,7 +83,7 @@ def compare_words(
         most_frequent(own, most=config.cloud_words),
         log_odds_z(own, reference, alpha=config.alpha, confidence=config.confidence),
         chi_square_share(own, reference, alpha=config.alpha),
-        paper_chi_square(own, reference),
+        paper_chi_square(own, reference, use_not_expected=config.use_not_expected),
         bad_word_histogram(flagged, images, words=listed) if config.bad_words else None,
         listed,
         len(flagged),

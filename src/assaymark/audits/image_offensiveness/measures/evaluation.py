@@ -10,7 +10,12 @@ import numpy.typing as npt
 from assaymark.audit import Context
 from assaymark.audits.image_offensiveness.config import TuningSettings
 from assaymark.audits.image_offensiveness.measures.baselines import BASELINES, BaselineCurve, baseline_curve
-from assaymark.audits.image_offensiveness.measures.cross_tuning import ErrorCounts, cross_tuned, error_counts
+from assaymark.audits.image_offensiveness.measures.cross_tuning import (
+    ErrorCounts,
+    calibrated_log_odds,
+    cross_tuned,
+    error_counts,
+)
 from assaymark.audits.image_offensiveness.measures.prompts import Start, rank_on_ratings, tuning_setting
 from assaymark.audits.image_offensiveness.measures.rated import RatedImages, labelled_only
 from assaymark.audits.image_offensiveness.method.evaluation import (
@@ -23,9 +28,10 @@ from assaymark.audits.image_offensiveness.method.evaluation import (
 from assaymark.audits.image_offensiveness.method.label_efficiency import LabelEfficiency, label_efficiency
 from assaymark.audits.image_offensiveness.method.moral_direction import MoralDirection, moral_direction
 from assaymark.audits.image_offensiveness.method.ranking import RankedPrompt
-from assaymark.audits.image_offensiveness.method.scoring import log_odds, prompt_direction
+from assaymark.audits.image_offensiveness.method.scoring import log_odds, probability, prompt_direction
 from assaymark.models.prompt_files import PromptSet
 from assaymark.result import Estimate
+from assaymark.stats import Platt, expected_calibration_error
 
 __all__ = ["Evaluation", "evaluate", "labelled_log_odds"]
 
@@ -45,6 +51,8 @@ class Evaluation(NamedTuple):
     held, before : float64 array or None, shape (n_labelled,): log-odds of the labelled images by prompts that did not see them,
         and by the start of the tuning
     by_population : (who rated, images on which the prompts agree with them, images)
+    platt, uncalibrated, calibrated : what makes probabilities of log-odds, and the calibration error before it and after it,
+        on the same held-out images
     """
 
     curve: LabelEfficiency | None
@@ -61,6 +69,9 @@ class Evaluation(NamedTuple):
     held: npt.NDArray[np.float64] | None = None
     before: npt.NDArray[np.float64] | None = None
     by_population: tuple[tuple[str, int, int], ...] = ()
+    platt: Platt | None = None
+    uncalibrated: Estimate | None = None
+    calibrated: Estimate | None = None
 
 
 def labelled_log_odds(vectors: npt.NDArray[np.float32], prompts: npt.NDArray[Any], scale: float) -> npt.NDArray[np.float64]:
@@ -119,8 +130,10 @@ def evaluate(
     figures = once if not fitted else _over_splits(curve, once)
     before = labelled_log_odds(vectors, start.prompts, start.logit_scale)
     zero_shot = score_metrics(before, y, **options) if start.decides else {}
+    ready = None if held is None else calibrated_log_odds(held, y, groups, rng=context.rng("calibration"))
+    left = None if ready is None else expected_calibration_error(probability(ready.held_out), y, **options)
     if held is None:
-        notes.append("the rated images cannot be divided into folds that keep near duplicates together: no error is measured")
+        notes.append("the rated images cannot be divided into folds that keep near duplicates together")
     return Evaluation(
         curve,
         figures,
@@ -136,6 +149,9 @@ def evaluate(
         held,
         before,
         _by_population(rated, held),
+        None if ready is None else ready.platt,
+        once.get("ece"),
+        left,
     )
 
 
@@ -150,17 +166,15 @@ def _by_population(rated: RatedImages, held: npt.NDArray[np.float64] | None) -> 
     )
 
 
-def _certain(mean: Estimate) -> bool:
-    """Whether all splits gave the same figure, but for rounding."""
-    return mean.low is not None and mean.high is not None and mean.high - mean.low < 1e-9
-
-
 def _over_splits(curve: LabelEfficiency | None, once: dict[str, Estimate]) -> dict[str, Estimate]:
     """Means over splits; where all splits agree, which gives no interval, the figure of all images held out once."""
     if curve is None:
         return once
-    means = {name: summary.estimate for name, summary in curve.summaries[-1].items()}
-    return {name: once[name] if name in once and (not mean.defined or _certain(mean)) else mean for name, mean in means.items()}
+    chosen = {}
+    for name, summary in curve.summaries[-1].items():
+        agree = float(np.ptp(summary.values)) < 1e-9
+        chosen[name] = once[name] if name in once and (agree or not summary.estimate.defined) else summary.estimate
+    return chosen
 
 
 def _held_out(

@@ -110,6 +110,7 @@ def _fine_tuned(
             positive = np.clip(tuned.probabilities[:, 1], LOWEST, 1 - LOWEST)
             measured[place].append(metric_values(np.log(positive) - np.log1p(-positive), y[split.test]))
     summaries = tuple(
-        summarise_splits(figures, test_share=config.test_share, confidence=config.confidence) for figures in measured
+        summarise_splits(figures, test_share=config.test_share, tested=len(splits[0].test), confidence=config.confidence)
+        for figures in measured
     )
     return BaselineCurve("fine-tuned", name, shares, summaries)

@@ -37,11 +37,14 @@ class Start(NamedTuple):
 
     prompts : float array, shape (2, d)
     kind : "words", "file", or "neutral": the mean embedding in both rows, which decides nothing
+    template, words : the sentence and the pair of words; empty where there are none
     """
 
     prompts: npt.NDArray[Any]
     kind: Literal["words", "file", "neutral"]
     logit_scale: float
+    template: str = ""
+    words: tuple[str, ...] = ()
 
     @property
     def decides(self) -> bool:
@@ -103,7 +106,7 @@ def zero_shot_prompts(config: TuningSettings, encoder: Any) -> PromptSet:
 def start_of_tuning(
     config: TuningSettings, encoder: Any, rated: RatedImages, *, given: PromptSet | None, rng: np.random.Generator
 ) -> Start:
-    """The given prompts, else the words, else a start that knows nothing.
+    """The given prompts, else the words (of the settings, or those that rank best), else a start that knows nothing.
 
     Notes
     -----
@@ -117,7 +120,11 @@ def start_of_tuning(
             )
         return Start(given.prompts, "file", given.logit_scale)
     if embeds_texts(encoder):
-        return Start(zero_shot_prompts(config, encoder).prompts[:2], "words", text_scale(config, encoder))
+        template, words = config.template, config.words[:2]
+        if config.start == "best" and (ranked := rank_on_ratings(rated, config, encoder)):
+            template, words = _grid(config)[ranked[0].position]
+        texts = np.asarray(encoder.embed_texts([template.format(word) for word in words]), dtype=np.float32)
+        return Start(texts, "words", text_scale(config, encoder), template, tuple(words))
     middle = rated.vectors.mean(axis=0, dtype=np.float64)
     noise = rng.normal(size=(2, rated.vectors.shape[1])) / np.sqrt(rated.vectors.shape[1])
     return Start(middle / np.linalg.norm(middle) + 0.05 * noise, "neutral", text_scale(config, encoder))
@@ -145,8 +152,8 @@ def tuned_prompts(
         tuned.P,
         encoder=encoder.spec if encoder is not None else "",
         encoder_fingerprint=encoder.fingerprint if encoder is not None else "",
-        template=config.template if start.kind == "words" else "",
-        words=config.words[:2] if start.kind == "words" else (),
+        template=start.template,
+        words=start.words,
         logit_scale=start.logit_scale,
         threshold=config.threshold,
         training=training,
@@ -162,11 +169,15 @@ def save_prompts(prompts: PromptSet, folder: Path | None) -> list[Artifact]:
     return [Artifact("prompts", "model", "prompts.safetensors", text)]
 
 
+def _grid(config: TuningSettings) -> list[tuple[str, tuple[str, str]]]:
+    return [(template, pair) for template in config.rank_templates for pair in config.rank_words]
+
+
 def rank_on_ratings(rated: RatedImages, config: TuningSettings, encoder: Any) -> tuple[RankedPrompt, ...]:
     """All templates with all pairs of words, best first; empty where the encoder embeds no texts."""
     if not embeds_texts(encoder) or not rated.trainable:
         return ()
-    grid = [(template, pair) for template in config.rank_templates for pair in config.rank_words]
+    grid = _grid(config)
     texts = [template.format(word) for template, pair in grid for word in pair]
     prompts = np.asarray(encoder.embed_texts(texts), dtype=np.float64).reshape(len(grid), 2, -1)
     names = [template.format("/".join(pair)) for template, pair in grid]

@@ -20,7 +20,7 @@ from assaymark.data.readers.base import NOT_A_NUMBER
 from assaymark.errors import InputError, SchemaError, nearest
 from assaymark.result import Flow
 
-__all__ = ["RatedImages", "labelled_only", "near_duplicate_groups", "read_rated"]
+__all__ = ["RatedImages", "labelled_only", "near_duplicate_groups", "read_rated", "too_few_ratings"]
 
 Floats = npt.NDArray[np.float64]
 MOST = 200_000
@@ -59,6 +59,17 @@ class RatedImages(NamedTuple):
     def trainable(self) -> bool:
         """Whether both classes have enough images for a split."""
         return min(self.labels.offensive, self.labels.inoffensive) >= 2
+
+
+class _Read(NamedTuple):
+    """Readable rated images in an order of their own; `states` says of every row, in the file's order, what became of it."""
+
+    columns: dict[str, Any]
+    vectors: npt.NDArray[np.float32]
+    keys: npt.NDArray[np.uint64]
+    places: npt.NDArray[np.int64]
+    states: npt.NDArray[np.int64]
+    marks: npt.NDArray[np.uint8]
 
 
 def read_rated(
@@ -109,12 +120,7 @@ def read_rated(
     )
 
 
-def _read(
-    dataset: Dataset, content: str, extra: list[str], encoder: Any, width: int, context: Context
-) -> tuple[
-    dict[str, Any], npt.NDArray[np.float32], npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64],
-    npt.NDArray[np.uint8],
-]:  # fmt: skip
+def _read(dataset: Dataset, content: str, extra: list[str], encoder: Any, width: int, context: Context) -> _Read:
     parts: list[tuple[pa.RecordBatch, Any, int, int]] = []
     hashes: list[npt.NDArray[np.uint64]] = []
     marks = [np.zeros(0, np.uint8)]
@@ -138,21 +144,36 @@ def _read(
                         else np.array([perceptual_hash(picture) for picture in found.pictures], np.uint64)
                     )
                     task.advance(batch.table.num_rows)
-    vectors = [found.vectors for _, found, _, _ in parts]
     columns: dict[str, Any] = {}
     for name in extra:
         values = [_values(table, name, found.positions) for table, found, _, _ in parts]
         is_text = bool(values) and isinstance(values[0], list)
         columns[name] = [item for value in values for item in value] if is_text else np.concatenate([np.zeros(0), *values])
     places = [np.stack([np.full(len(f.positions), shard), first + f.positions], axis=1) for _, f, shard, first in parts]
-    return (
+    states = np.concatenate([np.zeros(0, np.int64), *(found.states for _, found, _, _ in parts)])
+    return _in_order(
         columns,
-        np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32),
+        np.concatenate([np.zeros((0, width), np.float32), *(found.vectors for _, found, _, _ in parts)]),
         np.concatenate([np.zeros(0, np.uint64), *hashes]),
         np.concatenate([np.zeros((0, 2), np.int64), *places]),
-        np.concatenate([np.zeros(0, np.int64), *(found.states for _, found, _, _ in parts)]),
         np.concatenate(marks),
-    )
+    )._replace(states=states)
+
+
+def _in_order(
+    columns: dict[str, Any],
+    vectors: npt.NDArray[np.float32],
+    keys: npt.NDArray[np.uint64],
+    places: npt.NDArray[np.int64],
+    marks: npt.NDArray[np.uint8],
+) -> _Read:
+    """Sorted by what the images show and how they were rated: splits are drawn by position, whatever the order of the file."""
+    head = [vectors[:, 0] if vectors.shape[1] else np.zeros(len(vectors))]
+    order = np.lexsort((columns["rating"], *head, keys))
+    sorted_columns = {
+        name: [values[i] for i in order] if isinstance(values, list) else values[order] for name, values in columns.items()
+    }
+    return _Read(sorted_columns, vectors[order], keys[order], places[order], np.zeros(0, np.int64), marks[order])
 
 
 def _values(table: pa.RecordBatch, name: str, positions: npt.NDArray[np.int64]) -> Any:
@@ -190,6 +211,23 @@ def labelled_only(rated: RatedImages) -> tuple[npt.NDArray[np.float32], npt.NDAr
     """Vectors, labels and groups of the rows outside the neutral band."""
     rows = rated.labels.rows
     return rated.vectors[rows], rated.labels.y, rated.groups[rows]
+
+
+def too_few_ratings(rated: RatedImages, config: TuningSettings) -> str:
+    """Why these ratings cannot tune prompts, and the mend."""
+    labels, (least, largest) = rated.labels, config.scale
+    if labels.outside > labels.offensive + labels.inoffensive + labels.neutral:
+        return (
+            f"{labels.outside:,} of {len(rated.ratings):,} ratings lie outside the scale {least:g} to {largest:g}; set scale, "
+            "low and high to those of the ratings, as in --set 'scale=[0, 100]' --set low=37.5 --set high=62.5"
+        )
+    if labels.missing > labels.offensive + labels.inoffensive + labels.neutral:
+        return f"{labels.missing:,} of {len(rated.ratings):,} rows of column {config.rating_column!r} hold no number"
+    return (
+        f"{labels.offensive} of the images {'is' if labels.offensive == 1 else 'are'} rated below {config.low:g} and "
+        f"{labels.inoffensive} above {config.high:g}; tuning needs at least two of each, so rate more images or move "
+        "low and high"
+    )
 
 
 def _flow(source: str, states: npt.NDArray[np.int64], labels: RatedLabels, unread: int) -> Flow:

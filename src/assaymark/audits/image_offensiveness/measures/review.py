@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assaymark.audits.image_offensiveness.measures.row_names import row_names
 from assaymark.audits.image_offensiveness.probes.classes import ClassCounts, StratumSample
+from assaymark.data.dataset import Dataset
 from assaymark.result import Artifact
 
 __all__ = ["OTHER", "Queue", "bin_names", "build_queue", "write_queue"]
@@ -102,23 +104,22 @@ def _queue(
     )
 
 
-def write_queue(queue: Queue, folder: Path, *, prompts: str, data: str) -> list[Artifact]:
+def write_queue(queue: Queue, dataset: Dataset, folder: Path, *, prompts: str) -> list[Artifact]:
     """`review_queue.parquet` and `.csv`: one line an image, with an empty verdict. They name rows, so they are private.
 
-    `prompts` and `data`, the fingerprints of the prompts and of the images, go with them: other prompts put the same images
-    into other strata, and of other images the verdicts say nothing.
+    `prompts`, the fingerprint of the prompts, goes with them: other prompts put the same images into other strata.
     """
     table = pa.table(
         {
             "shard": queue.shard,
             "row": queue.row,
+            **row_names(dataset, queue.shard, queue.row),
             "score_bin": [queue.bins[i] for i in queue.bin],
             "class": [queue.classes[i] for i in queue.class_code],
             "copies": queue.copies,
             "flagged": queue.flagged,
             "score": np.round(queue.score, 6),
             "prompts": [prompts] * len(queue.row),
-            "data": [data] * len(queue.row),
             "verdict": pa.array([""] * len(queue.row), pa.string()),
         }
     )

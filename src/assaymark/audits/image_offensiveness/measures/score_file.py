@@ -1,4 +1,4 @@
-"""Scores of every row as a file: id, score, both logits and the flag, for whoever goes on from here."""
+"""Scores of every row as a file: id (or path, or URL), score, both logits and the flag, for whoever goes on from here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from assaymark.audit import Context
 from assaymark.audits.image_offensiveness.columns import content_of
+from assaymark.audits.image_offensiveness.measures.row_names import NAMING
 from assaymark.audits.image_offensiveness.method.scoring import logits
 from assaymark.audits.image_offensiveness.probes.rule import FlagRule
 from assaymark.audits.image_offensiveness.scoring import embed_values, three_way_log_odds
@@ -46,13 +47,14 @@ def write_scores(dataset: Dataset, prompts: PromptSet, rule: FlagRule, context: 
         return None
     encoder = context.model("encoder")
     content = content_of(dataset, encoder, name="images")
-    extra = [concept for concept in ("id", "label") if concept in dataset]
+    naming = next((concept for concept in NAMING if concept in dataset), "")
+    extra = [concept for concept in (naming, "label") if concept and concept in dataset]
     path = folder / "scores.parquet"
     with context.progress.task("writing scores", dataset.rows, "images") as task, pq.ParquetWriter(path, SCHEMA) as writer:
         for shard, first, table in _batches(dataset, [content, *extra]):
             for start in range(0, table.num_rows, BLOCK):
                 block = table.slice(start, BLOCK)
-                writer.write_table(_scored(block, content, prompts, rule, encoder, shard, first + start))
+                writer.write_table(_scored(block, content, naming, prompts, rule, encoder, shard, first + start))
                 task.advance(block.num_rows)
     return Artifact("scores", "table", path.name, "score, logits and flag of every row", private=True)
 
@@ -70,7 +72,7 @@ def _batches(dataset: Dataset, concepts: list[str]) -> Iterator[tuple[int, int, 
 
 
 def _scored(
-    block: pa.RecordBatch, content: str, prompts: PromptSet, rule: FlagRule, encoder: Any, shard: int, first: int
+    block: pa.RecordBatch, content: str, naming: str, prompts: PromptSet, rule: FlagRule, encoder: Any, shard: int, first: int
 ) -> pa.Table:
     found = embed_values(block.column(content), dimension=prompts.dimension, encoder=encoder)
     z = logits(found.vectors, prompts.prompts, logit_scale=prompts.logit_scale)
@@ -82,11 +84,7 @@ def _scored(
     with np.errstate(divide="ignore"):
         limits = np.array([own.get(name, rule.threshold) for name in names], dtype=np.float64)
         flags = (z.argmax(axis=1) == 1) & (odds >= (np.log(limits) - np.log1p(-limits)).astype(np.float32)) if len(z) else []
-    ids = (
-        block.column("id").take(pa.array(found.positions))
-        if "id" in block.schema.names
-        else pa.nulls(len(z), pa.large_string())
-    )
+    ids = block.column(naming).take(pa.array(found.positions)) if naming else pa.nulls(len(z), pa.large_string())
     columns = [
         np.full(len(z), shard, np.int32), first + found.positions, ids, 1 / (1 + np.exp(-np.clip(odds, -60, 60))), odds,
         z[:, 0], z[:, 1], np.asarray(flags, dtype=bool),

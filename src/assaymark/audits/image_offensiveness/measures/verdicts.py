@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from assaymark.audits.image_offensiveness.measures.review import OTHER, Queue
+from assaymark.audits.image_offensiveness.method.review import stratified_share
 from assaymark.errors import InputError, SchemaError, nearest
 from assaymark.result import Estimate, undefined
-from assaymark.stats.checks import normal_quantile, percent
 
-__all__ = ["BestScores", "Verdicts", "precision_of_best", "read_verdicts", "reviewed", "stratified_share"]
+__all__ = ["BestScores", "Verdicts", "precision_of_best", "read_verdicts", "reviewed"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -30,8 +30,8 @@ class BestScores(NamedTuple):
 
 
 class Verdicts(NamedTuple):
-    """Reviewed rows: stratum, whether a person found the image offensive, how many rows it stands for, its score (NaN "
-    "unknown).
+    """Reviewed rows: stratum, whether a person found the image offensive, how many rows it stands for, its score (NaN
+    unknown).
     """
 
     stratum: Ints
@@ -42,7 +42,7 @@ class Verdicts(NamedTuple):
     blank: int
 
 
-def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "", data: str = "") -> Verdicts:
+def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "") -> Verdicts:
     """Verdicts with the stratum that each row was drawn for.
 
     Raises
@@ -51,24 +51,19 @@ def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "", data: str
         A column of the queue is missing.
     InputError
         A score bin that is none of this audit's, a verdict that is neither yes nor no, or a queue that was drawn with other
-        prompts (whose fingerprint is not `prompts`) or from other images (`data`).
+        prompts (whose fingerprint is not `prompts`).
     """
     for column in ("score_bin", "verdict", *(("class",) if len(queue.classes) > 1 else ())):
         if column not in table.column_names:
             hint = nearest(column, table.column_names) or f"; columns: {', '.join(table.column_names)}"
             raise SchemaError(f"input 'verdicts': no column {column!r}{hint}; give back the review queue with its columns")
-    if data and _named_in(table, "data") - {data}:
-        raise InputError(
-            "input 'verdicts': the queue was drawn from other images than those of input 'images'; give the images that it was "
-            "drawn from, or have the new queue looked at"
-        )
-    if prompts and _named_in(table, "prompts") - {prompts}:
+    drawn = {str(value) for value in table.column("prompts").to_pylist()} if "prompts" in table.column_names else set()
+    if prompts and drawn - {prompts, "None", ""}:
         raise InputError(
             "input 'verdicts': the queue was drawn with other prompts, which put the images into other strata; give the "
-            "prompts "
-            "that it was drawn with, or have the new queue looked at"
+            "prompts that it was drawn with, or have the new queue looked at"
         )
-    given = [_verdict(value, row) for row, value in enumerate(table.column("verdict").to_pylist(), start=1)]
+    given = [_verdict(value, row) for row, value in enumerate(table.column("verdict").to_pylist(), 1)]
     rows = np.array([i for i, value in enumerate(given) if value is not None], dtype=np.int64)
     bins = {name: code for code, name in enumerate(queue.bins)}
     classes = {name: code for code, name in enumerate(queue.classes)}
@@ -81,7 +76,13 @@ def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "", data: str
                 f"input 'verdicts': score bin {cell!r} is none of this audit's ({', '.join(queue.bins)}); give verdicts on "
                 "the queue of an audit with the same threshold"
             )
-        code = classes.get(names[i] or "", classes.get(OTHER, 0))
+        code = classes.get(names[i] or "", classes.get(OTHER))
+        if code is None and len(classes) > 1:
+            raise InputError(
+                f"input 'verdicts': row {i + 1}: its class is none of this audit's; give verdicts on the queue of an audit of "
+                "the same images"
+            )
+        code = code or 0
         strata.append(bins[cell] * len(queue.classes) + code)
     return Verdicts(
         np.array(strata, dtype=np.int64),
@@ -93,11 +94,6 @@ def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "", data: str
     )
 
 
-def _named_in(table: pa.Table, column: str) -> set[str]:
-    """What a column of the queue says of where it comes from; nothing in tables without it."""
-    return {str(value) for value in table.column(column).to_pylist() if value} if column in table.column_names else set()
-
-
 def _verdict(value: Any, row: int) -> bool | None:
     text = "" if value is None else str(value).strip().lower()
     if not text or text == "nan":
@@ -105,8 +101,7 @@ def _verdict(value: Any, row: int) -> bool | None:
     if text in _YES | _NO:
         return text in _YES
     raise InputError(
-        f"input 'verdicts', row {row}: a verdict is 1 (offensive) or 0 (not), or empty where nobody looked; this is something "
-        "else"
+        f"input 'verdicts': row {row}: a verdict is 1 (offensive) or 0 (not), or empty where nobody looked; this is none"
     )
 
 
@@ -114,57 +109,12 @@ def _numbers(table: pa.Table, name: str, rows: Ints, missing: float) -> npt.NDAr
     if name not in table.column_names:
         return np.full(len(rows), missing)
     try:
-        values = table.column(name).cast(pa.float64(), safe=False).to_numpy()[rows]
+        values = table.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        values = np.array([np.inf])
-    if np.isinf(values).any():
-        raise InputError(f"input 'verdicts': column {name!r} holds something else than numbers; give back the queue as it was")
-    return np.asarray(np.where(np.isnan(values), missing, values), dtype=np.float64)
-
-
-def stratified_share(sizes: Any, reviewed: Any, positive: Any, *, effective: Any = None, confidence: float = 0.95) -> Estimate:
-    """Share sum W_h p_h of a stratified sample, with the error of strata whose verdicts all agree.
-
-    Parameters
-    ----------
-    sizes, reviewed, positive : array_like, shape (bins, classes)
-        Rows of each stratum; rows that the reviewed images stand for; and those of them that were found offensive.
-    effective : array_like, shape (bins, classes), optional
-        Effective number of reviewed images where some stand for several rows; `reviewed` by default.
-
-    Notes
-    -----
-    Variance sum W_h^2 p_h (1 - p_h) / n_h (1 - n_h / N_h) (Cochran 1977, section 5). In a stratum of few verdicts that all
-    agree p_h (1 - p_h) is 0 although little is known; there the share of its whole score bin, (k + 1/2) / (n + 1) where that is
-    0 or 1 too, stands in for it. A stratum without verdicts joins the largest reviewed one of its bin. Undefined where a bin
-    with images has no verdict at all.
-    """
-    N, m, k = (np.array(x, dtype=np.float64) for x in (sizes, reviewed, positive))
-    n = m if effective is None else np.array(effective, dtype=np.float64)
-    method, examined = f"stratified, bins pooled where verdicts agree, {percent(confidence)}", round(float(n.sum()))
-    if not N.sum():
-        return undefined("there are no images in these strata", n=examined, method=method, unit="share")
-    for b in range(len(N)):
-        seen = m[b] > 0
-        if N[b].sum() and not seen.any():
-            return undefined(
-                f"score bin {b + 1} of {len(N)} has images and no verdict", n=examined, method=method, unit="share"
-            )
-        if not seen.all() and seen.any():
-            largest = int(np.argmax(np.where(seen, N[b], -1.0)))
-            N[b, largest] += N[b][~seen].sum()
-            N[b][~seen] = 0.0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(m > 0, k / m, 0.0)
-        pooled_n, pooled_k = n.sum(axis=1, keepdims=True), (p * n).sum(axis=1, keepdims=True)
-        pooled = np.clip(pooled_k / pooled_n, 0.5 / (pooled_n + 1), 1 - 0.5 / (pooled_n + 1))
-        spread = np.where((p > 0) & (p < 1), p, pooled)
-        left = np.clip(1 - m / N, 0.0, 1.0)
-        terms = (N / N.sum()) ** 2 * spread * (1 - spread) / n * left
-    variance = float(np.nansum(np.where((N > 0) & (n > 0), terms, 0.0)))
-    point = float((N / N.sum() * p).sum())
-    half = normal_quantile(confidence) * float(np.sqrt(variance))
-    return Estimate(point, max(point - half, 0.0), min(point + half, 1.0), examined, method, "share")
+        raise InputError(
+            f"input 'verdicts': column {name!r} holds something that is no number; give it back as the queue had it"
+        ) from None
+    return np.asarray(np.nan_to_num(values[rows], nan=missing), dtype=np.float64)
 
 
 def reviewed(queue: Queue, verdicts: Verdicts, *, threshold: float, confidence: float) -> Mapping[str, Estimate]:

@@ -6,10 +6,9 @@
 | `official_decision` | what un-normalised prompts do to the decision |
 | `ratings`, `splits` | which rated images are training data, and which of them are held out |
 | `tuning`, `prompt_loss`, `optimisers` | the two prompt vectors, tuned in embedding space |
-| `calibration` | when a score is a probability |
 | `ranking` | which natural-language prompt starts best |
 | `evaluation`, `label_efficiency` | how right the prompts are, and how many labels that takes |
-| `rank_correlation`, `moral_direction` | does the embedding space order images by their rating at all |
+| `moral_direction` | does the embedding space order images by their rating at all |
 | `classes` | in which classes flags concentrate |
 | `review` | which images a person looks at, and what the verdicts say about all |
 | `tokens`, `terms` | words and collocations of captions; which of them set the flagged ones apart |

@@ -11,23 +11,26 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.image_offensiveness.method.rank_correlation import spearman
 from assaymark.audits.image_offensiveness.method.ratings import HIGH, LOW, boundary_distance, rating_labels
 from assaymark.audits.image_offensiveness.method.scoring import probability
 from assaymark.result import Estimate, undefined
 from assaymark.stats import (
     Limits,
     average_precision,
-    bootstrap_statistic,
+    calibration_error,
+    expected_calibration_error,
+    f1_score,
     operating_point,
     pr_curve,
     roc_auc,
+    spearman,
     wilson,
     wilson_limits,
 )
@@ -40,7 +43,6 @@ __all__ = [
     "MetricSummary",
     "agreement_with_ratings",
     "confusion",
-    "expected_calibration_error",
     "metric_values",
     "score_metrics",
     "summarise_splits",
@@ -50,6 +52,7 @@ Floats = npt.NDArray[np.float64]
 
 METRICS = ("accuracy", "precision", "recall", "f1", "auroc", "average_precision", "ece")
 """Of the offensive class, at a score of 0.5."""
+_SHARES = ("accuracy", "precision", "recall", "f1")
 
 
 class Confusion(NamedTuple):
@@ -115,15 +118,6 @@ def _checked(log_odds: Any, y: Any) -> tuple[Floats, npt.NDArray[np.bool_]]:
     return scores, labels
 
 
-def expected_calibration_error(log_odds: Any, y: Any, *, bins: int = 15) -> float:
-    """Mean distance of score and share of offensive images over bins of equal width, weighted by images; NaN without images."""
-    scores, labels = _checked(log_odds, y)
-    s = probability(scores)
-    cell = np.minimum((s * bins).astype(np.int64), bins - 1)
-    gap = np.bincount(cell, weights=s, minlength=bins) - np.bincount(cell, weights=labels, minlength=bins)
-    return float(np.abs(gap).sum() / s.size) if s.size else float("nan")
-
-
 def _f1(tp: float, fp: float, fn: float) -> float:
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else float("nan")
 
@@ -150,7 +144,7 @@ def metric_values(log_odds: Any, y: Any, *, ece_bins: int = 15) -> dict[str, flo
         "f1": _f1(tp, fp, fn),
         "auroc": nan if area is None else area,
         "average_precision": nan if curve is None else float(np.diff(curve.recall, prepend=0.0) @ curve.precision),
-        "ece": expected_calibration_error(scores, labels, bins=ece_bins),
+        "ece": calibration_error(probability(scores), labels, bins=ece_bins),
     }
 
 
@@ -168,34 +162,21 @@ def score_metrics(
     Returns
     -------
     dict of Estimate
-        Wilson for accuracy, precision and recall, DeLong for the AUROC, bootstrap over images for the others.
+        Wilson for accuracy, precision, recall and (mapped) F1, DeLong for the AUROC, bootstrap over images for the others.
     """
     scores, labels = _checked(log_odds, y)
     point = operating_point(scores, labels, np.nextafter(0.0, 1.0), confidence=confidence)
-
-    def f1(weights: Floats, called: Floats, truth: Floats) -> Floats:
-        tp = weights @ (called * truth)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(2 * tp / (weights @ called + weights @ truth))
-
-    arrays = ((scores > 0).astype(np.float64), labels.astype(np.float64))
-
-    def calibration_error(z: Floats, t: npt.NDArray[np.bool_]) -> float:
-        return expected_calibration_error(z, t, bins=ece_bins)
-
-    def bootstrapped(columns: Sequence[Any], statistic: Callable[..., Any], *, takes_weights: bool) -> Estimate:
-        return bootstrap_statistic(
-            columns, statistic, takes_weights=takes_weights, rng=rng, resamples=resamples, confidence=confidence
-        )
 
     return {
         "accuracy": point.accuracy,
         "precision": point.precision,
         "recall": point.tpr,
-        "f1": bootstrapped(arrays, f1, takes_weights=True),
+        "f1": f1_score(scores > 0, labels, confidence=confidence),
         "auroc": roc_auc(scores, labels, confidence=confidence),
         "average_precision": average_precision(scores, labels, rng=rng, resamples=resamples, confidence=confidence),
-        "ece": bootstrapped((scores, labels), calibration_error, takes_weights=False),
+        "ece": expected_calibration_error(
+            probability(scores), labels, bins=ece_bins, rng=rng, resamples=resamples, confidence=confidence
+        ),
     }
 
 
@@ -209,7 +190,7 @@ def confusion(log_odds: Any, y: Any, *, threshold: float = 0.0, confidence: floa
 
 
 def summarise_splits(
-    per_split: Sequence[Mapping[str, float]], *, test_share: float, confidence: float = 0.95
+    per_split: Sequence[Mapping[str, float]], *, test_share: float, tested: int = 0, confidence: float = 0.95
 ) -> dict[str, MetricSummary]:
     """Mean, standard deviation and honest interval of each figure over repeated splits.
 
@@ -217,6 +198,8 @@ def summarise_splits(
     ----------
     per_split : sequence of mappings with equal keys, such as those of `metric_values`
     test_share : float, share of the images that each split tests on
+    tested : int, images in the test set of a split; where all splits have the same accuracy, whose t interval would have no
+        width, it has Wilson's interval on so many images
     """
     summaries = {}
     for name in per_split[0] if per_split else ():
@@ -226,9 +209,22 @@ def summarise_splits(
         if known.size < values.size:
             reason = f"undefined on {values.size - known.size} of {values.size} splits"
             estimate = undefined(reason, n=values.size, method=estimate.method, unit="share")
+        elif name == "accuracy" and tested and known.size > 1 and float(np.ptp(known)) < 1e-12:
+            estimate = _agreeing(float(known.mean()), known.size, tested, confidence)
+        if name not in _SHARES:
+            estimate = replace(estimate, unit="number")
         sd = float(known.std(ddof=1)) if known.size > 1 else float("nan")
         summaries[name] = MetricSummary(estimate, sd, values)
     return summaries
+
+
+def _agreeing(accuracy: float, splits: int, tested: int, confidence: float) -> Estimate:
+    """Splits overlap, so that many of them on the same few images say little more than one."""
+    one = wilson(round(accuracy * tested), tested, confidence=confidence)
+    low, high = min(one.low or 0.0, accuracy), max(accuracy if one.high is None else one.high, accuracy)
+    return Estimate(
+        accuracy, low, high, splits, f"all {splits} splits agree: {one.method} on the {tested} images of one", "share"
+    )
 
 
 def agreement_with_ratings(

@@ -101,7 +101,10 @@ def label_efficiency(
         for prompts in row
     ]
     sizes = np.array([job.rows.size + job.validation.size for job in jobs]).reshape(splits, width)
-    summaries = tuple(summarise_splits(measured[j::width], test_share=test, confidence=confidence) for j in range(width))
+    tested = min((split.test.size for split in drawn), default=0)
+    summaries = tuple(
+        summarise_splits(measured[j::width], test_share=test, tested=tested, confidence=confidence) for j in range(width)
+    )
     return LabelEfficiency(np.array(fractions, dtype=np.float64), sizes.min(axis=0), summaries, drawn, tuned)
 
 

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.image_offensiveness.method.rank_correlation import pearson, spearman
 from assaymark.audits.image_offensiveness.method.scoring import unit_rows
 from assaymark.result import Estimate, undefined
-from assaymark.stats import bootstrap_statistic
+from assaymark.stats import bootstrap_statistic, pearson, spearman
 
 __all__ = ["Components", "MoralDirection", "RidgeDirection", "moral_direction", "principal_components", "remove_direction"]
 

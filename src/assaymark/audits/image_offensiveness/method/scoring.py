@@ -114,6 +114,8 @@ def _off_unit(length: Floats32) -> int:
     return int(np.sum(np.abs(length - 1.0) > UNIT_TOLERANCE))  # NaN compares false: invalid rows are counted apart
 
 
+# The reader of embeddings (data/embeddings) has its own unit_rows, which counts norms for a data set's notes; a method sees
+# arrays alone and may not import it. This one must also divide a million rows within the second that scoring them takes.
 def unit_rows(X: Any, *, block: int = 16_384) -> UnitRows:
     """Divide each row by its Euclidean length, in float32 and block by block.
 

@@ -24,7 +24,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.image_offensiveness.method.calibration import calibrate
 from assaymark.audits.image_offensiveness.method.optimisers import Optimiser, steps_of
 from assaymark.audits.image_offensiveness.method.prompt_loss import (
     checked_labels,
@@ -37,6 +36,7 @@ from assaymark.audits.image_offensiveness.method.prompt_loss import (
 )
 from assaymark.audits.image_offensiveness.method.scoring import LOGIT_SCALE, unit_rows
 from assaymark.audits.image_offensiveness.method.splits import stratified_holdout
+from assaymark.stats import platt
 
 __all__ = [
     "FEW_LABELS",
@@ -247,7 +247,7 @@ def _tuned(
     n, bias = int(run.epochs_run[j]), 0.0
     rows = np.flatnonzero(held if held.any() else train)
     if calibrate_bias and rows.size:
-        bias = calibrate(a[rows] @ prompt_state(run.P[j][None], logit_scale).w[:, 0], y[rows], scale=False).bias
+        bias = platt(a[rows] @ prompt_state(run.P[j][None], logit_scale).w[:, 0], y[rows], scale=False).offset
     validation = run.validation[:n, j] if held.any() else np.empty(0)
     return Tuned(run.P[j].astype(np.float32), run.loss[:n, j], n, bias, validation, int(run.best_epoch[j]))
 

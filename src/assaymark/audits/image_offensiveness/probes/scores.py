@@ -14,7 +14,7 @@ __all__ = ["LOG_ODDS_EDGES", "SCORE_BINS", "ScoreCounts", "ScoreProbe"]
 
 Ints = npt.NDArray[np.int64]
 
-LOG_ODDS_EDGES = np.linspace(-20.0, 20.0, 81)
+LOG_ODDS_EDGES = np.linspace(-40.0, 40.0, 81)
 """Edges of the histogram of log-odds; the outer cells hold what lies beyond."""
 SCORE_BINS = 20
 STATES = 64

@@ -18,16 +18,17 @@ QUESTION = (
     "Does the dataset contain data that, if viewed directly, might be offensive, insulting, threatening, or might otherwise "
     "cause anxiety? If so, please describe why."
 )
-ESTIMATES = (
-    "flagged.share",
-    "flagged.share.corrected",
-    "prevalence.reviewed",
-    "flagged.precision",
-    "precision_at_k",
-    "accuracy",
-    "auroc",
-    "overlap.found_by_prompts",
-)
+ESTIMATES = {
+    "prevalence.reviewed": "Offensive, of all images, by the people who looked at a sample",
+    "flagged.precision": "Offensive, of the images at or above the threshold, by the same people",
+    "precision_at_k": "Offensive, of the images at the head of the shortlist, by the same people",
+    "flagged.share": "Flagged, of all images",
+    "flagged.share.corrected": "Flagged, corrected for the error on rated images",
+    "accuracy": "Rated images on which the prompts are right",
+    "auroc": "AUROC on rated images",
+    "overlap.found_by_prompts": "Flagged, of the images that the other detector calls positive",
+}
+"""What is published, people's judgement first, in words."""
 CAVEATS = (
     "A flag means: ask a person. Deleting what is flagged can erase minorities, and medical, historical or news content.",
     "Offensiveness is subjective: the scores follow the ratings of particular people at a particular time.",
@@ -35,6 +36,7 @@ CAVEATS = (
     "Flags are not judgements of the people in the pictures.",
 )
 LISTED = 10
+SEVERITIES = ("critical", "warning", "note", "good")
 
 
 class Answer(NamedTuple):
@@ -68,7 +70,7 @@ def answer_of(
         {name: estimates[name] for name in ESTIMATES if name in estimates},
         [f"{row['class']} ({row['flagged']:,} of {row['images']:,}, lift {row['lift']:.2g})" for row in flags[:LISTED]],
         [] if words is None else [row["term"] for row in words.rows() if row["p_adjusted"] <= false_discovery_rate][:LISTED],
-        findings,
+        sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
     )
 
 
@@ -100,16 +102,25 @@ def write_datasheet(folder: Path, answer: Answer) -> list[Artifact]:
     ]
 
 
+def _answer(answer: Answer) -> list[str]:
+    """What people found, where they looked; then what the prompts flag, which is the way to it."""
+    lines = []
+    seen, share = answer.estimates.get("prevalence.reviewed"), answer.estimates.get("flagged.share")
+    if seen is not None and seen.defined:
+        lines.append(f"By people who looked at a sample, {format_estimate(seen)} of the images are offensive.")
+    if share is None or not share.defined:
+        lines.append("No image could be scored.")
+    else:
+        lines.append(f"{answer.flagged:,} of {answer.images:,} images are flagged: {format_estimate(share)}.")
+    if seen is None or not seen.defined:
+        lines.append("Nobody has looked at a sample of them yet: how many are offensive in the eyes of people is not known.")
+    return [*lines, *([answer.rated_by] if answer.rated_by else [])]
+
+
 def _blocks(answer: Answer) -> list[tuple[str, list[str]]]:
-    share = answer.estimates.get("flagged.share")
-    first = (
-        f"{answer.flagged:,} of {answer.images:,} images score {answer.threshold:g} or more: {format_estimate(share)}."
-        if share is not None
-        else "Not measured."
-    )
     return [
-        ("Answer", [first, *([answer.rated_by] if answer.rated_by else [])]),
-        ("Figures", [f"{name}: {format_estimate(estimate)}" for name, estimate in answer.estimates.items()] or ["None."]),
+        ("Answer", _answer(answer)),
+        ("Figures", [f"{ESTIMATES[name]}: {format_estimate(found)}" for name, found in answer.estimates.items()] or ["None."]),
         ("Classes with the most flags for their size", list(answer.classes) or ["The data set has no class labels."]),
         ("Words that set flagged texts apart", list(answer.terms) or ["None, or no texts."]),
         ("Findings", [f"{finding.severity}: {finding.sentence}" for finding in answer.findings] or ["None."]),

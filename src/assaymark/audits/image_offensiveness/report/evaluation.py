@@ -15,15 +15,10 @@ from assaymark.audits.image_offensiveness.method.label_efficiency import share_o
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 
-__all__ = ["evaluation_section", "no_ratings"]
+__all__ = ["evaluation_section"]
 
 TITLES = {"auroc": "AUROC", "f1": "F1", "ece": "calibration error", "average_precision": "average precision"}
 OWN = "prompt tuning"
-
-
-def no_ratings() -> Section:
-    """What is missing without ratings."""
-    return Section(notes=["no rated images were given (input ratings): how often the flags are right is not known"])
 
 
 def evaluation_section(found: Evaluation, rated: RatedImages, config: TuningSettings) -> Section:
@@ -35,6 +30,17 @@ def evaluation_section(found: Evaluation, rated: RatedImages, config: TuningSett
     for name in ("accuracy", "auroc"):
         section.estimates[f"zero_shot.{name}"] = found.zero_shot.get(name) or undefined(
             "no words and no given prompts to rate with before tuning", unit="share"
+        )
+    section.estimates["ece.held_out"] = found.uncalibrated or undefined(missing)
+    section.estimates["ece.calibrated"] = found.calibrated or undefined(
+        "too few rated images to fit and to judge a calibration"
+    )
+    if found.platt is not None:
+        section.methods.append(
+            "A score is no probability. To read it as one: P(offensive) = sigmoid(a l + b) of the log-odds l, with "
+            f"a = {found.platt.slope:.4g} and b = {found.platt.offset:.4g} (Platt's fit on images that did not tune the "
+            "prompts); ece.calibrated, beside ece.held_out, is the error left on the half that did not fit it. It holds where "
+            "images are as often offensive as the rated ones."
         )
     _errors(section, found)
     _curve(section, found)
@@ -135,7 +141,8 @@ def _curve(section: Section, found: Evaluation) -> None:
             high="accuracy_high",
             group="method",
             x_title="share of the training images",
-            caption="0 is zero-shot. Bands: corrected resampled t.",
+            caption=f"{'0 is zero-shot. ' if 0.0 in by_share else ''}Bands: corrected resampled t; Wilson on the images of one "
+            "split where all splits agree.",
         )
     )
     if 0.1 in by_share and 0.0 in by_share:
@@ -188,7 +195,11 @@ def _agreement(section: Section, found: Evaluation) -> None:
         return
     agreement = found.agreement
     section.estimates["spearman"] = agreement.rank_correlation
-    section.estimates["neutral.flagged"] = agreement.neutral_flagged
+    section.estimates["neutral.flagged"] = (
+        agreement.neutral_flagged
+        if agreement.neutral_flagged.n
+        else undefined("no rated image lies in the neutral band", unit="share")
+    )
     edges = agreement.distance_edges
     values: dict[str, Any] = {
         "distance": [f"{low:.2g} to {high:.2g}" for low, high in itertools.pairwise(edges)],
@@ -308,6 +319,16 @@ def _direction(section: Section, found: Evaluation, rated: RatedImages) -> None:
 def _finding(section: Section, found: Evaluation, rated: RatedImages) -> None:
     accuracy, n = section.estimates["accuracy"], rated.labels.offensive + rated.labels.inoffensive
     if accuracy.value is None or accuracy.low is None:
+        section.findings.append(
+            Finding(
+                "warning",
+                f"How often a flag is right is not known: {accuracy.reason}.",
+                ("accuracy",),
+                ("prompts",),
+                "Take the order of the scores as a list of where to look first. Rate more images of both kinds, and "
+                "different ones.",
+            )
+        )
         return
     majority = max(rated.labels.offensive, rated.labels.inoffensive) / n
     useless = accuracy.low <= majority

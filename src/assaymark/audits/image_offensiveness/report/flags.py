@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from assaymark.audits.image_offensiveness.config import ImageOffensivenessConfig
 from assaymark.audits.image_offensiveness.measures.annotations import Annotations
 from assaymark.audits.image_offensiveness.measures.cross_tuning import ErrorCounts
 from assaymark.audits.image_offensiveness.method.classes import ClassTable, class_table
-from assaymark.audits.image_offensiveness.method.overlap import overlap
 from assaymark.audits.image_offensiveness.probes.groups import GroupCounts
 from assaymark.audits.image_offensiveness.probes.scores import LOG_ODDS_EDGES, SCORE_BINS
 from assaymark.audits.image_offensiveness.reading import Reading
@@ -19,7 +20,14 @@ from assaymark.result import Column, Estimate, Figure, Finding, Table, format_in
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import Rate, rogan_gladen, wilson
 
-__all__ = ["annotation_section", "class_section", "flag_section", "overlap_section", "shortlist_section", "slice_section"]
+__all__ = [
+    "annotation_section",
+    "class_section",
+    "flag_section",
+    "score_tables",
+    "shortlist_section",
+    "slice_section",
+]
 
 ASK = "A flag means: ask a person. It does not mean: delete; news, medicine, history and minorities are flagged too."
 
@@ -30,27 +38,27 @@ def flag_section(
     config: ImageOffensivenessConfig,
     *,
     rated: bool,
+    origin: str,
     rng: np.random.Generator,
 ) -> Section:
     """The share of flagged images, raw and corrected, the scores behind it, and what un-normalised prompts would flag."""
     section, scores, n = Section(), read.scores, read.scores.scored
     level = config.confidence
     section.estimates["flagged.share"] = wilson(scores.flagged, n, confidence=level)
-    section.estimates["flagged.share.corrected"] = _corrected(scores.flagged, n, errors, level, rng, rated=rated)
+    section.estimates["flagged.share.corrected"] = _corrected(scores.flagged, n, errors, level, rng, rated=rated, origin=origin)
     section.estimates["flagged.very_sure"] = wilson(scores.very_sure, scores.flagged, confidence=level)
     section.estimates["decision_rule.official"] = wilson(scores.official, n, confidence=level)
     section.estimates["decision_rule.normalised"] = wilson(scores.decided, n, confidence=level)
     section.estimates["decision_rule.differs"] = wilson(scores.differing, n, confidence=level)
-    section.tables += [_decision_table(section), _score_table(read), _log_odds_table(read)]
     section.figures += [
         Figure(
             "scores", "Scores of all images", "histogram", table="score_histogram", x="score", y="images", x_title="score s",
-            y_title="images", log_y=True, reference=((config.threshold, "threshold"),),
+            y_title="images", log_y=_spread(scores.scores), reference=((config.threshold, "threshold"),),
         ),
         Figure(
             "log_odds", "Log-odds of all images", "histogram", table="log_odds_histogram", x="log_odds", y="images",
-            x_title="log-odds, z1 - z0", y_title="images", log_y=True, reference=((0.0, "even"),),
-            caption="At a logit scale of 100 the score saturates; the log-odds keep the order.",
+            x_title="log-odds, z1 - z0", y_title="images", log_y=_spread(scores.log_odds), reference=((0.0, "even"),),
+            caption="Where the score saturates near 0 and 1 the log-odds keep the order. The outer bars hold all beyond.",
         ),
     ]  # fmt: skip
     _flag_findings(section, scores.flagged, config)
@@ -63,12 +71,24 @@ def flag_section(
     return section
 
 
+def score_tables(read: Reading, shares: Mapping[str, Estimate]) -> Section:
+    """The numbers behind the histograms and the decision rule: after the tables that people act on."""
+    return Section(tables=[_decision_table(shares), _score_table(read), _log_odds_table(read)])
+
+
+def _spread(counts: npt.NDArray[np.int64]) -> bool:
+    """Whether bars differ so much that the small ones would vanish: on a logarithmic axis a bar has no foot, which misleads."""
+    held = counts[counts > 0]
+    return bool(len(held)) and int(held.max()) > 50 * int(held.min())
+
+
 def _corrected(
-    flagged: int, n: int, errors: ErrorCounts | None, level: float, rng: np.random.Generator, *, rated: bool
+    flagged: int, n: int, errors: ErrorCounts | None, level: float, rng: np.random.Generator, *, rated: bool, origin: str
 ) -> Estimate:
     if errors is None:
-        nothing = "no rated images (input ratings) were given, and the prompt file says nothing of its error at this threshold"
-        lacking = "the rated images do not suffice" if rated else nothing
+        lacking = "the rated images do not suffice" if rated else "no rated images (input ratings) were given"
+        if origin == "file" and not rated:
+            lacking += ", and the prompt file names no error at this threshold"
         return undefined(f"the error of the flags is not known: {lacking}", n=n, unit="share")
     return rogan_gladen(
         Rate(flagged, n), Rate(*errors.sensitivity), Rate(*errors.specificity), method="bootstrap", rng=rng, confidence=level
@@ -78,16 +98,28 @@ def _corrected(
 def _flag_findings(section: Section, flagged: int, config: ImageOffensivenessConfig) -> None:
     share, corrected = section.estimates["flagged.share"], section.estimates["flagged.share.corrected"]
     differs = section.estimates["decision_rule.differs"]
+    own = " or the threshold of their class" if config.class_thresholds else ""
+    if not share.defined:
+        section.findings.append(
+            Finding(
+                "warning",
+                "No image could be scored, so nothing is known of this data set.",
+                ("flagged.share",),
+                (),
+                "The table of what was left out says why, image by image.",
+            )
+        )
     if share.defined:
         known = (
             f"corrected for the error on rated images it is {format_interval(corrected)}"
             if corrected.defined
-            else f"what share of them people would call offensive is not known from ratings ({corrected.reason})"
+            else "what share of all images people would call offensive is not known from ratings"
         )
         section.findings.append(
             Finding(
                 "note",
-                f"{flagged:,} of {share.n:,} images, {format_interval(share)}, score at least {config.threshold:g}; {known}.",
+                f"{flagged:,} of {share.n:,} images, {format_interval(share)}, {'have' if flagged != 1 else 'has'} a score of "
+                f"at least {config.threshold:g}{own}; {known}.",
                 ("flagged.share", "flagged.share.corrected"),
                 ("shortlist",),
                 ASK,
@@ -108,13 +140,13 @@ def _flag_findings(section: Section, flagged: int, config: ImageOffensivenessCon
         )
 
 
-def _decision_table(section: Section) -> Table:
+def _decision_table(shares: Mapping[str, Estimate]) -> Table:
     names = {
         "official": "prompts as stored",
         "normalised": "prompts of unit length (this audit)",
         "differs": "decided differently",
     }
-    rows = [section.estimates[f"decision_rule.{name}"] for name in names]
+    rows = [shares[f"decision_rule.{name}"] for name in names]
     return Table.of(
         "decision_rule",
         "Prompts as stored and of unit length",
@@ -134,10 +166,11 @@ def _log_odds_table(read: Reading) -> Table:
     step = LOG_ODDS_EDGES[1] - LOG_ODDS_EDGES[0]
     centres = np.concatenate([[LOG_ODDS_EDGES[0] - step / 2], LOG_ODDS_EDGES[:-1] + step / 2, [LOG_ODDS_EDGES[-1] + step / 2]])
     columns = (Column("log_odds", "number", "log-odds"), Column("images", "count"))
-    values = {"log_odds": centres, "images": read.scores.log_odds}
-    return Table.of(
-        "log_odds_histogram", "Log-odds", values, columns, description="The outer bins hold all that lies beyond them."
-    )
+    held = np.flatnonzero(read.scores.log_odds)
+    shown = slice(held[0], held[-1] + 1) if len(held) else slice(0, 0)
+    values = {"log_odds": centres[shown], "images": read.scores.log_odds[shown]}
+    beyond = f"Below {LOG_ODDS_EDGES[0]:g} and above {LOG_ODDS_EDGES[-1]:g} all are in one bin."
+    return Table.of("log_odds_histogram", "Log-odds", values, columns, description=beyond)
 
 
 def class_section(read: Reading, config: ImageOffensivenessConfig, mask: Mask) -> Section:
@@ -225,78 +258,28 @@ def shortlist_section(read: Reading, config: ImageOffensivenessConfig, mask: Mas
     names = dict(zip(read.classes.keys.tolist(), read.classes.names, strict=True))
     score = 1.0 / (1.0 + np.exp(-np.clip(found.log_odds.astype(np.float64), -60, 60)))
     kept = np.flatnonzero(found.overall | (found.of_class & (found.flagged > 0)))
-    values = {
+    classes = (
+        {"class": [mask.name(names.get(key, "")) for key in found.class_key[kept].tolist()]} if any(names.values()) else {}
+    )
+    values: dict[str, Any] = {
         "image": [f"{s}:{r}" for s, r in zip(found.shard[kept], found.row[kept], strict=True)],
-        "class": [mask.name(names.get(key, "")) for key in found.class_key[kept].tolist()],
-        "score": score[kept],
-        "log_odds": found.log_odds[kept].astype(np.float64),
+        **classes,
+        "score": np.round(score[kept], 4),
+        "log_odds": np.round(found.log_odds[kept].astype(np.float64), 3),
         "flagged": found.flagged[kept] > 0,
         "list": ["overall" if overall else "of its class" for overall in found.overall[kept]],
     }
     columns = (
         Column("image", "id"),
-        Column("class", "label"),
+        *(Column(name, "label") for name in classes),
         Column("score", "number"),
         Column("log_odds", "number", "log-odds"),
         Column("flagged", "flag"),
         Column("list", "text", "on the list"),
     )
     title = f"The {config.shortlist:,} highest scores, and the {config.per_class} highest flagged ones of each class"
-    description = "Images of equal content are listed once. Where they are is in the private artifacts review_queue and scores."
+    description = "Equal images are listed once. The private artifact shortlist is the same list with the names of the images."
     return Section(tables=[Table.of("shortlist", title, values, columns, description=description)])
-
-
-def overlap_section(read: Reading, config: ImageOffensivenessConfig) -> Section:
-    """What the two detectors see, and what only one of them does."""
-    section = Section()
-    if not read.nsfw:
-        return section
-    cells = read.scores.overlap  # [flagged, nsfw]
-    n = int(cells.sum())
-    found = overlap([cells[0, 0], cells[1, 0], cells[0, 1], cells[1, 1]], ("prompts", "nsfw"), confidence=config.confidence)
-    pair = found.pairs[0]
-    names = {
-        "only_prompts": (pair.first_only, "prompts only"),
-        "only_nsfw": (pair.second_only, "other detector only"),
-        "both": (pair.both, "both"),
-        "neither": (pair.neither, "neither"),
-    }
-    for name, (count, _) in names.items():
-        section.estimates[f"overlap.{name}"] = wilson(count, n, confidence=config.confidence)
-    section.estimates["overlap.kappa"] = pair.kappa
-    section.estimates["overlap.found_by_prompts"] = pair.first_finds
-    values = {
-        "region": [title for _, title in names.values()],
-        "images": [count for count, _ in names.values()],
-        **interval_values("share", [section.estimates[f"overlap.{name}"] for name in names]),
-    }
-    columns = (Column("region", "label"), Column("images", "count"), *interval_columns("share", "share", "share of images"))
-    section.tables.append(Table.of("overlap", "Flags of the two detectors", values, columns))
-    section.figures.append(
-        Figure(
-            "overlap",
-            "What each detector flags",
-            "bars",
-            table="overlap",
-            x="region",
-            y="share",
-            low="share_low",
-            high="share_high",
-        )
-    )
-    if pair.first_finds.defined:
-        section.findings.append(
-            Finding(
-                "note",
-                f"Of the images that the other detector calls positive the prompts flag {format_interval(pair.first_finds)}; "
-                f"agreement beyond chance is {format_interval(pair.kappa)} (Cohen's kappa).",
-                ("overlap.found_by_prompts", "overlap.kappa"),
-                ("overlap",),
-                "The two look for different things: report both, and either as 'may be offensive'.",
-            )
-        )
-    section.methods.append(f"The other detector is positive above {read.nsfw_threshold:g}; {n:,} images have both scores.")
-    return section
 
 
 def annotation_section(found: Annotations, config: ImageOffensivenessConfig, mask: Mask) -> Section:

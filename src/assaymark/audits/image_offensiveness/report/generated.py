@@ -50,7 +50,7 @@ def generated_section(
         Column("prompt", "content"),
         Column("images", "count"),
         Column("inappropriate", "count"),
-        Column("share", "share", "inappropriate"),
+        Column("share", "share", "share inappropriate"),
         Column("share_low", "low", of="share"),
         Column("share_high", "high", of="share"),
     )

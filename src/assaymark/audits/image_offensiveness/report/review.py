@@ -78,8 +78,8 @@ def verdict_section(found: Mapping[str, Estimate] | None, verdicts: Verdicts | N
             )
         )
     section.methods.append(
-        "Verdicts: the stratified estimator sum W_h p_h with variance sum W_h^2 p_h (1 - p_h) / n_h; strata without a "
-        "verdict join the largest reviewed one of their score bin; equal images weigh as often as they occur."
+        "Verdicts: the stratified estimator sum W_h p_h with variance sum W_h^2 p_h (1 - p_h) / (n_h - 1) (1 - n_h / N_h); "
+        "strata without a verdict join the largest reviewed one of their score bin; equal images weigh as often as they occur."
     )
     return section
 
@@ -94,7 +94,7 @@ def sheet_section(sheets: Sheets, *, wanted: bool) -> Section:
                 f"Images with a score of {name}, blurred",
                 "picture",
                 artifact=artifact.file,
-                caption="Grey averages of 8 x 8 cells; the pictures themselves are where the queue says.",
+                caption="Grey averages of 8 x 8 cells; the private artifact review_queue names the pictures.",
             )
         )
     if wanted and (sheets.minors or sheets.unreadable):

@@ -33,6 +33,9 @@ def tuning_section(
     if after is None:
         section.notes.append("the rated images cannot be divided into folds: what tuning buys is not measured")
         return section
+    if before is not None:
+        section.estimates["before.accuracy"] = _accuracy(before, y, config)
+        section.estimates["before.auroc"] = roc_auc(before, y, confidence=config.confidence)
     section.estimates["after.accuracy"] = _accuracy(after, y, config)
     section.estimates["after.auroc"] = roc_auc(after, y, confidence=config.confidence)
     if before is None:
@@ -40,8 +43,6 @@ def tuning_section(
         names = ("before.accuracy", "before.auroc", "gain.accuracy", "gain.auroc")
         section.estimates |= {name: undefined(reason, n=labels, unit="share") for name in names}
         return section
-    section.estimates["before.accuracy"] = _accuracy(before, y, config)
-    section.estimates["before.auroc"] = roc_auc(before, y, confidence=config.confidence)
     right_after, right_before = (after > 0) == y, (before > 0) == y
     section.estimates["gain.accuracy"] = accuracy_difference(
         right_after, right_before, rng=rng, resamples=config.resamples, confidence=config.confidence

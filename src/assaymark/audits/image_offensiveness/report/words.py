@@ -22,6 +22,10 @@ SHOWN_IN_SENTENCE = 8
 IMAGES_OF_A_WORD = 20
 
 
+LEAST_WORDS = 2
+"""A single word as large as the picture says no more than the table does."""
+
+
 class _Paper(NamedTuple):
     """What all clouds of a report share; without a folder none is drawn."""
 
@@ -43,7 +47,7 @@ def words_section(
     elsewhere = dict(zip(words.others.terms, words.others.counts.tolist(), strict=True))
     name = words.source
     section.tables.append(_contrast_table(words, config, mask))
-    section.tables.append(_paper_table(words, mask))
+    section.tables.append(_paper_table(words, config, mask))
     _cloud(section, f"frequent_{name}", f"Frequent words of flagged {name}", words.frequent, elsewhere, paper)
     contrast = _contrast_weights(words, config)
     _cloud(section, f"contrast_{name}", f"Words that set flagged {name} apart", contrast, elsewhere, paper)
@@ -95,9 +99,10 @@ def _contrast_table(words: Words, config: ImageOffensivenessConfig, mask: Mask) 
     )  # fmt: skip
 
 
-def _paper_table(words: Words, mask: Mask) -> Table:
+def _paper_table(words: Words, config: ImageOffensivenessConfig, mask: Mask) -> Table:
     kept = [i for i in range(len(words.paper.terms)) if words.paper.weight[i] > 0][:MOST_TERMS]
     found = words.paper
+    unseen = "the least weight of these" if config.use_not_expected else "no weight"
     values: dict[str, Any] = {
         "term": [mask.word(found.terms[i], int(found.reference[i])) for i in kept],
         "observed": found.observed[kept],
@@ -112,7 +117,7 @@ def _paper_table(words: Words, mask: Mask) -> Table:
     )
     return Table.of(
         f"terms_{words.source}_paper", f"The paper's contrastive words of flagged {words.source}", values, columns,
-        description="Words that the other texts lack have no weight under this rule.",
+        description=f"Words that the other texts lack have {unseen} under this rule.",
     )  # fmt: skip
 
 
@@ -198,7 +203,7 @@ def _cloud(section: Section, name: str, title: str, weights: TermWeights, elsewh
     from assaymark.report.wordcloud import word_cloud
 
     frequencies = {term: float(weight) for term, weight in zip(weights.terms, weights.weights, strict=True) if weight > 0}
-    if paper.folder is None or not frequencies:
+    if paper.folder is None or len(frequencies) < LEAST_WORDS:
         return
     picture = word_cloud(
         frequencies,

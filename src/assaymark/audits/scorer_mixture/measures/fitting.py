@@ -17,16 +17,14 @@ from assaymark.audits.scorer_mixture.measures.variants import (
     FitRows,
     Variant,
     fit_variant,
-    log_odds_of,
 )
 from assaymark.audits.scorer_mixture.method.moments import Moments, balanced_weights, moments
 from assaymark.audits.scorer_mixture.method.operating import best_threshold
 from assaymark.audits.scorer_mixture.method.transforms import fit_transform
-from assaymark.audits.scorer_mixture.method.weights import logistic
 from assaymark.audits.scorer_mixture.probes.row_keys import TEST
 from assaymark.audits.scorer_mixture.reading import Rows, fitting_splits
 from assaymark.models.mixture_file import Member
-from assaymark.stats.combination import Transform, apply_transform
+from assaymark.stats import apply_transform, clipped_logit, platt
 
 __all__ = ["Boosted", "Fitting", "Unfit", "calibrated", "fit_mixtures", "threshold_draws"]
 
@@ -100,7 +98,7 @@ def fit_mixtures(rows: Rows, config: ScorerMixtureConfig, context: Context, spec
     """
     label = rows.label == 1
     fit, test = rows.of(*fitting_splits(config)), rows.of(TEST)
-    reason = _too_few(label[fit])
+    reason = _too_few(label[fit], of=len(label))
     if reason:
         return Unfit(reason)
     kept, left_out = _usable(rows, fit, label)
@@ -108,7 +106,7 @@ def fit_mixtures(rows: Rows, config: ScorerMixtureConfig, context: Context, spec
         return Unfit("no scorer varies on the fitting rows")
     names = tuple(rows.names[i] for i in kept)
     scores = rows.scores[:, kept]
-    transforms = _transforms(scores[fit], label[fit], config)
+    transforms = fit_transform(scores[fit], label[fit], kind=config.transform)
     values = np.column_stack([apply_transform(scores[:, i], t) for i, t in enumerate(transforms)])
     members = tuple(
         Member(name, specs.get(name, ""), float(config.costs.get(name, 1.0)), transform)
@@ -116,7 +114,7 @@ def fit_mixtures(rows: Rows, config: ScorerMixtureConfig, context: Context, spec
     )
     streamed = _streamed(rows, kept, config)
     needed = _patterns_by_frequency(values)
-    fit_rows = FitRows(values[fit], log_odds_of(scores[fit]), label[fit], needed, streamed)
+    fit_rows = FitRows(values[fit], clipped_logit(scores[fit]), label[fit], needed, streamed)
     main_name, notes = _main_name(config, fit_rows)
     wanted = dict.fromkeys(("average", "best_single", main_name, *(n for n in config.compare if n != "gbdt")))
     with context.progress.task("fitting mixtures", total=len(wanted), unit="ways") as task:
@@ -139,15 +137,17 @@ def fit_mixtures(rows: Rows, config: ScorerMixtureConfig, context: Context, spec
     )
 
 
-def _too_few(label: Bools) -> str:
-    """Why fitting rows with these labels are too few; empty when they are not."""
+def _too_few(label: Bools, *, of: int = 0) -> str:
+    """Why fitting rows with these labels are too few; empty when they are not. `of` is how many rows are labelled."""
     if not len(label):
-        return "there are no labelled rows to fit on"
+        if not of:
+            return "there are no labelled rows to fit on"
+        return f"none of the {of:,} labelled rows is a fitting row" if of > 1 else "the one labelled row is no fitting row"
     positives, negatives = int(label.sum()), int((~label).sum())
     if min(positives, negatives) < LEAST_CLASS:
         what = "unsafe" if positives < negatives else "safe"
         some = "no" if not min(positives, negatives) else "a single"
-        return f"the {len(label)} fitting rows hold {some} {what} image, and a fit needs {LEAST_CLASS} of each kind"
+        return f"the {len(label):,} fitting rows hold {some} {what} image, and a fit needs {LEAST_CLASS} of each kind"
     return ""
 
 
@@ -172,18 +172,6 @@ def _usable(rows: Rows, fit: Bools, label: Bools) -> tuple[list[int], dict[str, 
         left_out[rows.names[kept[0]]] = "no two fitting rows of each kind have its score"
         kept = []
     return kept, left_out
-
-
-def _transforms(scores: Floats, label: Bools, config: ScorerMixtureConfig) -> tuple[Transform, ...]:
-    if config.transform in ("probability", "logit"):
-        return tuple(Transform(config.transform) for _ in range(scores.shape[1]))
-    fitted = fit_transform(scores, label.astype(float), kind=config.transform)
-    if config.transform == "platt":
-        return tuple(Transform("platt", (float(a), float(b))) for a, b in zip(fitted.slopes, fitted.offsets, strict=True))
-    if config.transform == "temperature":
-        return tuple(Transform("temperature", (1.0 / float(slope),)) for slope in fitted.slopes)
-    knots = zip(fitted.knots, fitted.levels, strict=True)
-    return tuple(Transform("isotonic", (*map(float, at), *map(float, level))) for at, level in knots)
 
 
 def _streamed(rows: Rows, kept: Sequence[int], config: ScorerMixtureConfig) -> Moments | None:
@@ -231,12 +219,9 @@ def calibrated(variant: Variant, scores: Floats, label: Bools) -> Variant:
     known = np.isfinite(values)
     slope, offset = 1.0, -variant.mixture.threshold
     if not _too_few(label[known]):
-        # Platt's smoothed targets: with 0 and 1 themselves, separated classes would make every probability 0 or 1
-        ones, zeros = int(label[known].sum()), int((~label[known]).sum())
-        targets = np.where(label[known], (ones + 1) / (ones + 2), 1 / (zeros + 2))
-        fit = logistic(values[known][:, None], targets, ridge=1e-8)
-        if fit.weights[0] > 0 and np.isfinite(fit.weights[0]) and np.isfinite(fit.intercept):
-            slope, offset = float(fit.weights[0]), float(fit.intercept)
+        found = platt(values[known], label[known])
+        if found.slope > 0:
+            slope, offset = found
     return variant._replace(mixture=replace(variant.mixture, slope=slope, offset=offset))
 
 

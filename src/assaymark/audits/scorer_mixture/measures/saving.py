@@ -6,21 +6,19 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlencode
 
 from assaymark.audits.scorer_mixture.measures.listing import write_disagreements, write_predictions
 from assaymark.audits.scorer_mixture.report.use import error_rates
 from assaymark.audits.scorer_mixture.study import Study
 from assaymark.models.mixture_file import Member, Mixture
 from assaymark.models.protocols import Decision
-from assaymark.models.spec import ModelSpec, parse_spec
+from assaymark.models.spec import parse_spec
 from assaymark.result import Artifact
 from assaymark.section import Section
 
 __all__ = ["finished_mixture", "saved_section"]
 
 MEMBER_FILES = "members"
-_PATH_OPTIONS = ("encoder",)
 
 
 def finished_mixture(study: Study) -> Mixture:
@@ -96,29 +94,16 @@ def _kept_member(member: Member, home: Path, study: Study, section: Section) -> 
         return member
     if not path.is_file():
         section.notes.append(f"member {member.name} is the folder {path.name}, which is not copied: keep it where it is")
-        return replace(member, spec=_written(spec, str(path), study))
+        return replace(member, spec=spec.absolute())
     inside = home / MEMBER_FILES / f"{_safe_name(member.name)}{path.suffix}"
     inside.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, inside)
     sidecar = path.with_suffix(".json")
     if spec.scheme in ("onnx", "nudenet") and sidecar.is_file():
         shutil.copyfile(sidecar, inside.with_suffix(".json"))
-    return replace(member, spec=_written(spec, f"{MEMBER_FILES}/{inside.name}", study))
-
-
-def _written(spec: ModelSpec, target: str, study: Study) -> str:
-    """A spec for another place; models that its options name by a relative path keep their place."""
-    options = dict(spec.options)
-    for name in _PATH_OPTIONS:
-        if name in options:
-            options[name] = _absolute(options[name], study.context.base)
-    return f"{spec.scheme}:{target}" + (f"?{urlencode(options, safe='/:,@')}" if options else "")
-
-
-def _absolute(text: str, base: Path | None) -> str:
-    scheme, colon, path = text.rpartition(":")
-    found = ((base or Path.cwd()) / path).resolve()
-    return f"{scheme}{colon}{found}" if found.exists() else text
+    # options may name further models by a relative path: those stay where they are
+    _, mark, options = spec.absolute().partition("?")
+    return replace(member, spec=f"{spec.scheme}:{MEMBER_FILES}/{inside.name}{mark}{options}")
 
 
 def _safe_name(name: str) -> str:

@@ -84,15 +84,20 @@ def _pixels(table: pa.Table, skin: Sequence[str]) -> tuple[npt.NDArray[np.uint8]
                 f"input 'pixels': no column {name!r}{nearest(name, columns)}; columns: {', '.join(table.column_names)}; "
                 "it takes B, G, R in 0 to 255, and label"
             )
-    try:
-        numbers = [pc.cast(table.column(columns[c]), pa.float64(), safe=False).to_numpy() for c in "rgb"]
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise SchemaError("input 'pixels': a colour is not a number; it takes B, G, R in 0 to 255, and label") from None
-    planes = np.column_stack(numbers)
-    known = table.column(columns["label"]).is_valid().to_numpy()
-    whole = np.isfinite(planes).all(axis=1) & known
+    planes = np.column_stack([_numbers(table.column(columns[c]), columns[c]) for c in "rgb"])
+    whole = np.isfinite(planes).all(axis=1) & table.column(columns["label"]).is_valid().to_numpy()
     if whole.any() and (planes[whole].min() < 0 or planes[whole].max() > 255):
         raise SchemaError("input 'pixels': colours lie between 0 and 255")
     wanted = {value.strip().casefold() for value in skin}
     text = [str(value).strip().casefold().removesuffix(".0") for value in table.column(columns["label"]).to_pylist()]
     return planes[whole].astype(np.uint8), np.array([value in wanted for value in text], dtype=bool)[whole]
+
+
+def _numbers(column: pa.ChunkedArray, name: str) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy())
+    except pa.ArrowException:
+        raise SchemaError(
+            f"input 'pixels': column {name!r} holds something else than numbers: under one line of column "
+            "names stand colours between 0 and 255"
+        ) from None

@@ -26,6 +26,9 @@ BATCH = 256
 MOST_PICTURES = 50_000
 """Pictures held in memory for training, as 8-bit squares: 64 x 64 pixels of so many are 600 MB."""
 
+STEPS = 16
+"""Least steps of an epoch, where there are pictures enough for them."""
+
 
 class Trained(NamedTuple):
     """Rows with the networks as scorers; their model specs by name, empty where no folder was given for their files."""
@@ -48,6 +51,7 @@ def train_scorers(
     SchemaError
         The input has no pictures.
     """
+    from assaymark.audits.scorer_mixture.measures.networks import Recipe
     from assaymark.audits.scorer_mixture.measures.zoo import out_of_fold_scores, zoo_scores, zoo_specs
 
     if "image" not in dataset:
@@ -70,6 +74,7 @@ def train_scorers(
             seed=context.seed,
             k=config.zoo_folds,
             groups=_copies(rows, places[~test]),
+            recipe=Recipe(batch_size=_batch_size(int((~test).sum()))),
             folder=folder,
             work=None if context.work is None else context.work / "zoo",
             task=task,
@@ -84,6 +89,11 @@ def train_scorers(
     lost = int((~np.isfinite(scores).any(axis=1)).sum())
     notes = (f"{lost} rows beyond the first {MOST_PICTURES:,} pictures were not shown to the trained networks",) if lost else ()
     return Trained(_with_a_score(grown), specs_by_name, notes)
+
+
+def _batch_size(pictures: int) -> int:
+    """Pictures of a step: few of few, since an epoch of one or two steps teaches a network nothing."""
+    return max(8, min(64, pictures // STEPS))
 
 
 def _new_names(n: int, *, taken: Sequence[str]) -> tuple[str, ...]:

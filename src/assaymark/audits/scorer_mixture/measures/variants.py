@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from assaymark.audits.scorer_mixture.config import ScorerMixtureConfig
 from assaymark.audits.scorer_mixture.method.least_squares import Fit
+from assaymark.audits.scorer_mixture.method.missing import fit_by_pattern
 from assaymark.audits.scorer_mixture.method.moments import Moments, balanced_weights
 from assaymark.audits.scorer_mixture.method.operating import Criterion, best_threshold
 from assaymark.audits.scorer_mixture.method.weights import (
@@ -25,7 +26,7 @@ from assaymark.audits.scorer_mixture.method.weights import (
     weighted_by_accuracy,
 )
 from assaymark.models.mixture_file import Member, Mixture
-from assaymark.stats.combination import Transform, clipped_logit
+from assaymark.stats import Transform
 
 __all__ = [
     "CRITERIA",
@@ -37,7 +38,6 @@ __all__ = [
     "choose_threshold",
     "fit_variant",
     "fitter_of",
-    "log_odds_of",
     "midpoint",
 ]
 
@@ -212,19 +212,21 @@ def _patterns(
     values: Floats, rows: FitRows, fitter: Fitter, config: ScorerMixtureConfig
 ) -> Mapping[str, tuple[tuple[float, ...], float]]:
     """A fit for every pattern of missing scores that enough fitting rows cover; small ones by ridge."""
-    present = np.isfinite(values)
-    found: dict[str, tuple[tuple[float, ...], float]] = {}
-    for pattern in rows.needed[:MAX_PATTERNS]:
+    present, small = np.isfinite(values), fitter_of("ridge", balanced=config.balanced)
+
+    def covered(pattern: Bools) -> bool:
+        label = rows.label[present[:, pattern].all(axis=1)]
+        return 0 < pattern.sum() < len(pattern) and len(label) >= LEAST_PATTERN_ROWS and 0 < label.mean() < 1
+
+    def fit(F: Floats, label: Bools) -> Fit:
+        return (small if len(label) < config.least_rows * F.shape[1] else fitter)(F, label)
+
+    needed = [pattern for pattern in rows.needed[:MAX_PATTERNS] if covered(pattern)]
+    fitted = fit_by_pattern(values, rows.label, fitter=fit, needed=np.reshape(needed, (-1, values.shape[1])))
+    found = {}
+    for pattern, one in zip(fitted.present, fitted.fits, strict=True):
         places = np.flatnonzero(pattern)
-        if not 0 < len(places) < values.shape[1]:
-            continue
-        usable = present[:, places].all(axis=1)
-        label = rows.label[usable]
-        if len(label) < LEAST_PATTERN_ROWS or label.all() or not label.any():
-            continue
-        few = len(label) < config.least_rows * len(places)
-        fit = (fitter_of("ridge", balanced=config.balanced) if few else fitter)(values[np.ix_(usable, places)], label)
-        found[",".join(map(str, places))] = tuple(float(w) for w in fit.weights), float(fit.intercept)
+        found[",".join(map(str, places))] = tuple(float(w) for w in one.weights[places]), float(one.intercept)
     return found
 
 
@@ -245,8 +247,3 @@ def choose_threshold(
         sample_weight=None if weight is None else weight[known],
     )
     return choice.threshold
-
-
-def log_odds_of(scores: Floats) -> Floats:
-    """Log-odds of scores, NaN where missing."""
-    return clipped_logit(scores)

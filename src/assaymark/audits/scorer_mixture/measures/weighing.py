@@ -16,7 +16,7 @@ from assaymark.audits.scorer_mixture.method.inference import robust_inference, w
 from assaymark.audits.scorer_mixture.method.moments import Moments, balanced_weights, block_moments, merge_all
 from assaymark.audits.scorer_mixture.study import Study
 from assaymark.result import Estimate, undefined
-from assaymark.stats import percentile_estimate
+from assaymark.stats import clipped_logit, percentile_estimate
 
 __all__ = ["Weighing", "weigh"]
 
@@ -73,8 +73,6 @@ def weigh(study: Study) -> Weighing:
 
 
 def _logits(study: Study, rows: npt.NDArray[np.int64]) -> Floats:
-    from assaymark.stats.combination import clipped_logit
-
     return clipped_logit(study.fitting.scores[rows])
 
 
@@ -89,7 +87,9 @@ def _least_squares(study: Study, intercept: Estimate) -> tuple[tuple[Estimate, .
     assert variant.fit is not None
     constant = variant.name == "ols_intercept"
     weight = balanced_weights(label) if config.balanced else None
-    found = robust_inference(F, label, variant.fit, intercept=constant, sample_weight=weight, confidence=config.confidence)
+    found = robust_inference(
+        F, label, variant.fit, cov=config.covariance, intercept=constant, sample_weight=weight, confidence=config.confidence
+    )
     estimates = weight_estimates(found)
     k = F.shape[1]
     if not constant:

@@ -27,6 +27,7 @@ from assaymark.audits.scorer_mixture.measures.networks import (
     resized_pixels,
     train_network,
 )
+from assaymark.audits.scorer_mixture.method.splits import fold_numbers
 from assaymark.errors import ConfigError
 from assaymark.models.convnet import ACTIVATIONS, ConvNetSpec, save_convnet
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OutOfFold",
-    "fold_numbers",
     "out_of_fold_scores",
     "train_zoo",
     "zoo_scores",
@@ -95,28 +95,15 @@ def zoo_specs(
     return tuple(family[order[i % len(family)]] for i in range(n))
 
 
-def fold_numbers(labels: Labels, *, k: int, seed: int, groups: npt.NDArray[Any] | None = None) -> Labels:
-    """Fold of each row, 0 to k - 1: classes spread evenly, rows of one group together.
-
-    Raises
-    ------
-    ConfigError
-        A class, or the groups, cannot be spread over k folds.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    _, rank, counts = np.unique(labels, return_inverse=True, return_counts=True)
+def _folds(labels: Labels, *, k: int, seed: int, groups: npt.NDArray[Any] | None) -> Labels:
+    """Fold of each image; raises `ConfigError` where a class, or the groups, cannot be spread over k folds."""
+    counts = np.unique(labels, return_counts=True)[1]
     units = len(labels) if groups is None else len(np.unique(groups))
     if len(counts) < 2:
         raise ConfigError("the labels hold one class only; there is nothing to learn")
     if k < 2 or counts.min() < k or units < k:
         raise ConfigError(f"{k} folds need {k} images of each class and {k} groups; there are {counts.min()} and {units}")
-    state = int(np.random.default_rng(seed).integers(2**31))
-    splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(k, shuffle=True, random_state=state)
-    folds = np.empty(len(labels), dtype=np.int64)
-    for fold, (_, test) in enumerate(splitter.split(np.zeros((len(labels), 1)), rank, groups)):
-        folds[test] = fold
-    return folds
+    return fold_numbers(labels, folds=k, rng=np.random.default_rng(seed), groups=groups)
 
 
 def train_zoo(
@@ -197,7 +184,7 @@ def out_of_fold_scores(
 
     Parameters are those of `train_zoo`; `k` is the number of folds. Trains (k + 1) n_networks networks.
     """
-    folds = fold_numbers(labels, k=k, seed=seed, groups=groups)
+    folds = _folds(labels, k=k, seed=seed, groups=groups)
     parts: list[tuple[npt.NDArray[np.intp], Scores]] = []
     for fold in range(k):
         seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -245,7 +232,7 @@ def _held_out(labels: Labels, *, share: float, seed: int, groups: npt.NDArray[An
     most = int(np.unique(labels, return_counts=True)[1].min())
     if groups is not None:
         most = min(most, len(np.unique(groups)))
-    return np.equal(fold_numbers(labels, k=max(2, min(round(1 / share), most)), seed=seed, groups=groups), 0)
+    return np.equal(_folds(labels, k=max(2, min(round(1 / share), most)), seed=seed, groups=groups), 0)
 
 
 def _save(network: TrainedNetwork, names: Sequence[str] | None) -> None:

@@ -8,7 +8,7 @@
 | `inference`, `collinearity` | how sure the weights are, and whether single weights mean anything |
 | `attribution` | what each network adds to the accuracy |
 | `diversity` | do the networks err together |
-| `operating` | where to cut, whom to ask, and what a flag is worth at a prevalence |
+| `operating` | where to cut, and whom to ask |
 | `cascade` | which networks need not be asked |
 | `skin` | the skin-colour baseline |
 | `splits`, `missing` | rows for fitting and testing; scores that are not there |

@@ -1,4 +1,4 @@
-"""Where to cut the score, whom to hand to a person, and what a flag is worth where such images are rare.
+"""Where to cut the score, and whom to hand to a person.
 
 A threshold is chosen on the fit rows and judged on others.
 
@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.result import Estimate, undefined
-from assaymark.stats import mean, risk_ratio, tpr_at_fpr, wilson, wilson_limits
+from assaymark.result import Estimate
+from assaymark.stats import mean, wilson, wilson_limits
 
 __all__ = [
     "Abstention",
@@ -27,10 +27,6 @@ __all__ = [
     "best_threshold",
     "coverage_risk_curve",
     "decision_cost",
-    "fpr_at_recall",
-    "ppv",
-    "ppv_estimate",
-    "recall_at_fpr",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -145,73 +141,6 @@ def decision_cost(scores: Any, y: Any, threshold: float, *, cost_fn: float = 1.0
     score, label = _checked(scores, y)
     called = score >= threshold
     return mean(cost_fn * (label & ~called) + cost_fp * (~label & called))
-
-
-def recall_at_fpr(
-    scores: Any, y: Any, fpr: float, *, rng: np.random.Generator | None = None, resamples: int = 1000
-) -> Estimate:
-    """Largest recall at a false positive rate of at most `fpr` (`assaymark.stats.tpr_at_fpr`)."""
-    score, label = _checked(scores, y)
-    return tpr_at_fpr(score, label, fpr, rng=rng, resamples=resamples)
-
-
-def fpr_at_recall(
-    scores: Any, y: Any, recall: float, *, rng: np.random.Generator | None = None, resamples: int = 1000
-) -> Estimate:
-    """Least false positive rate at a recall of at least `recall`.
-
-    With signs and classes exchanged this is 1 - the largest true positive rate at a false positive rate of 1 - recall.
-    """
-    score, label = _checked(scores, y)
-    mirrored = tpr_at_fpr(-score, ~label, 1.0 - recall, rng=rng, resamples=resamples)
-    method = mirrored.method.replace(f"TPR at FPR <= {1.0 - recall:g}", f"FPR at recall >= {recall:g}")
-    if mirrored.value is None or mirrored.low is None or mirrored.high is None:
-        return undefined(mirrored.reason, n=mirrored.n, method=method, unit="share")
-    return Estimate(1.0 - mirrored.value, 1.0 - mirrored.high, 1.0 - mirrored.low, mirrored.n, method, "share")
-
-
-def ppv(sensitivity: npt.ArrayLike, specificity: npt.ArrayLike, prevalence: npt.ArrayLike) -> Floats:
-    """Share of flagged items that are positive, sens pi / (sens pi + (1 - spec)(1 - pi)); NaN where nothing is flagged.
-
-    Examples
-    --------
-    >>> round(float(ppv(0.96, 0.96, 0.01)), 3)
-    0.195
-    """
-    pi = np.asarray(prevalence, dtype=np.float64)
-    right = np.asarray(sensitivity, dtype=np.float64) * pi
-    wrong = (1.0 - np.asarray(specificity, dtype=np.float64)) * (1.0 - pi)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(right / (right + wrong))
-
-
-def ppv_estimate(
-    true_positives: int,
-    positives: int,
-    false_positives: int,
-    negatives: int,
-    *,
-    prevalence: float,
-    confidence: float = 0.95,
-) -> Estimate:
-    """`ppv` at a given prevalence from counts of a labelled sample, with an interval.
-
-    Notes
-    -----
-    PPV = 1 / (1 + (FPR / TPR)(1 - pi) / pi) falls with the risk ratio FPR / TPR, so its limits are those of that ratio; the
-    prevalence is taken as known.
-    """
-    if not 0.0 < prevalence < 1.0:
-        raise ValueError("a prevalence lies strictly between 0 and 1")
-    ratio = risk_ratio(false_positives, negatives, true_positives, positives, confidence=confidence)
-    method = f"PPV at prevalence {prevalence:g}, from: {ratio.method}"
-    n = int(positives + negatives)
-    if ratio.low is None or ratio.high is None:
-        return undefined(ratio.reason, n=n, method=method, unit="share")
-    value = float(ppv(true_positives / positives, 1.0 - false_positives / negatives, prevalence))
-    odds = (1.0 - prevalence) / prevalence
-    low, high = 1.0 / (1.0 + ratio.high * odds), 1.0 / (1.0 + ratio.low * odds)
-    return Estimate(value, min(low, value), max(high, value), n, method, "share")
 
 
 class Abstention(NamedTuple):

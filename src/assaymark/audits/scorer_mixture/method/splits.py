@@ -1,13 +1,12 @@
-"""Which rows train the networks, which fit the weights, which test: by a hash of a key, never by position.
+"""Rows that fit and rows that judge: folds for scores and weights on data too small for three splits, and signs of leakage.
 
-A row keeps its place when rows are added, removed or reordered, and rows of one group (one site, one person, one near-duplicate
-cluster) are never torn apart.
+Rows of one group (one site, one person, one near-duplicate cluster) are never torn apart. The split into fitting and test rows
+is made while the input is read (`probes.row_keys`).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,70 +18,52 @@ from assaymark.result import Estimate
 from assaymark.stats import newcombe
 from assaymark.stats.combination import combine_scores
 
-__all__ = ["FIT", "TEST", "TRAIN", "accuracy_gaps", "cross_fitted_scores", "fold_numbers", "split_rows", "unit_hash"]
-
-TRAIN, FIT, TEST = 0, 1, 2
-
-
-def unit_hash(keys: Sequence[Any], *, salt: str = "") -> npt.NDArray[np.float64]:
-    """A number in [0, 1) for each key: the first 53 bits of BLAKE2b of the salt and the key's text.
-
-    Equal keys get equal numbers on every machine; another salt gives an independent draw. O(distinct keys) hashes.
-    """
-    texts = np.asarray(keys)
-    if texts.ndim != 1:
-        raise ValueError("one key for each row")
-    distinct, where = np.unique(texts.astype(str), return_inverse=True)
-    start = hashlib.blake2b(digest_size=8, key=salt.encode()[:64])
-    numbers = np.empty(distinct.size, dtype=np.uint64)
-    for i, text in enumerate(distinct.tolist()):
-        state = start.copy()
-        state.update(text.encode())
-        numbers[i] = int.from_bytes(state.digest(), "big") >> 11
-    return np.asarray((numbers.astype(np.float64) / 2.0**53)[where])
-
-
-def split_rows(
-    keys: Sequence[Any],
-    *,
-    shares: tuple[float, float, float] = (0.0, 0.5, 0.5),
-    groups: Sequence[Any] | None = None,
-    salt: str = "",
-) -> npt.NDArray[np.int8]:
-    """TRAIN, FIT or TEST for each row.
-
-    Parameters
-    ----------
-    keys : sequence of n
-        What identifies a row: an id, a content hash.
-    shares : three numbers >= 0 that sum to 1
-        Of the networks' training rows, the weights' fit rows, and the test rows. With off-the-shelf networks the first is 0.
-    groups : sequence of n, optional
-        Rows of one group go together; shares then hold for groups.
-
-    Returns
-    -------
-    array of int8, shape (n,)
-    """
-    if min(shares) < 0 or abs(sum(shares) - 1.0) > 1e-9:
-        raise ValueError(f"shares {shares} do not sum to 1")
-    unit = unit_hash(keys if groups is None else groups, salt=f"split{salt}")
-    if groups is not None and len(groups) != len(keys):
-        raise ValueError(f"{len(keys)} keys but {len(groups)} groups")
-    return np.searchsorted(np.cumsum(shares)[:2], unit, side="right").astype(np.int8)
+__all__ = ["accuracy_gaps", "cross_fitted_scores", "fold_numbers"]
 
 
 def fold_numbers(
-    keys: Sequence[Any], *, folds: int = 5, groups: Sequence[Any] | None = None, salt: str = ""
+    labels: Any, *, folds: int, rng: np.random.Generator, groups: npt.NDArray[Any] | None = None
 ) -> npt.NDArray[np.int64]:
-    """Fold 0 ... folds - 1 of each row for out-of-fold scores; as even as the hash makes them, groups together.
+    """Fold 0 to `folds` - 1 of each row: classes spread evenly, rows of one group together.
 
-    Independent of `split_rows` with the same salt.
+    Parameters
+    ----------
+    labels : array_like, shape (n,)
+        Any number of classes.
+    groups : array, shape (n,), optional
+        Near-duplicates, frames of a film, one site. A group counts for the rarest class that it holds.
+
+    Returns
+    -------
+    array of int, shape (n,)
+        Without groups the sizes of each class in the folds differ by at most 1.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two folds, or shapes that do not fit.
+
+    Notes
+    -----
+    Groups are shuffled, ordered by class and size, and dealt out like cards. O(n log n).
     """
+    classes = np.asarray(labels)
     if folds < 2:
         raise ValueError("at least 2 folds")
-    unit = unit_hash(keys if groups is None else groups, salt=f"fold{salt}")
-    return np.minimum((unit * folds).astype(np.int64), folds - 1)
+    together = np.arange(classes.size) if groups is None else np.asarray(groups)
+    if classes.ndim != 1 or together.shape != classes.shape:
+        raise ValueError(f"labels of shape {classes.shape} and groups of shape {together.shape}: expected one for each row")
+    _, place, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    rarity = np.empty(len(counts), dtype=np.int64)
+    rarity[np.argsort(counts, kind="stable")] = np.arange(len(counts))
+    _, unit = np.unique(together, return_inverse=True)
+    sizes = np.bincount(unit)
+    stratum = np.full(len(sizes), len(counts))
+    np.minimum.at(stratum, unit, rarity[place])
+    order = np.lexsort((rng.permutation(len(sizes)), -sizes, stratum))
+    fold = np.empty(len(sizes), dtype=np.int64)
+    fold[order] = np.arange(len(sizes)) % folds
+    return np.asarray(fold[unit])
 
 
 def cross_fitted_scores(F: Any, y: Any, folds: Any, *, fitter: Callable[[Any, Any], Fit] = ols) -> npt.NDArray[np.float64]:

@@ -49,7 +49,7 @@ def logistic(F: Any, y: Any, *, intercept: bool = True, sample_weight: Any = Non
     Parameters
     ----------
     F : array_like, shape (n, k)
-        Log-odds of the networks (`transforms.log_odds`).
+        Log-odds of the networks (`assaymark.stats.clipped_logit`).
     y : array_like, shape (n,)
         Labels in [0, 1].
     ridge : float > 0

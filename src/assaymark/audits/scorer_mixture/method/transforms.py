@@ -9,51 +9,21 @@ References
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression, minimize_scalar
-from scipy.special import expit
 
-from assaymark.audits.scorer_mixture.method.stacking import logistic
+from assaymark.stats import Transform, clipped_logit, platt
+from assaymark.stats.combination import TransformKind
 
-__all__ = ["TRANSFORMS", "Transform", "TransformKind", "apply_transform", "fit_transform", "log_odds"]
+__all__ = ["fit_transform"]
 
 Floats = npt.NDArray[np.float64]
-TransformKind = Literal["prob", "logit", "platt", "isotonic", "temperature"]
-TRANSFORMS: tuple[str, ...] = get_args(TransformKind)
-
-CLIP = 1e-6
-"""Probabilities are kept this far from 0 and 1 before their log-odds are taken."""
 
 
-class Transform(NamedTuple):
-    """A fitted transform of k scores.
-
-    Attributes
-    ----------
-    kind : "prob", "logit", "platt", "isotonic" or "temperature"
-    slopes, offsets : arrays, shape (k,)
-        Platt: expit(slope * log-odds + offset); temperature: expit(slope * log-odds), slope = 1 / T. Else ones and zeros.
-    knots, levels : tuples of k arrays
-        Isotonic: calibrated probability at some scores, linear between them, constant outside. Empty otherwise.
-    """
-
-    kind: str
-    slopes: Floats
-    offsets: Floats
-    knots: tuple[Floats, ...] = ()
-    levels: tuple[Floats, ...] = ()
-
-
-def log_odds(p: Any, *, clip: float = CLIP) -> Floats:
-    """log(p / (1 - p)) with p kept `clip` away from 0 and 1; NaN stays NaN."""
-    inside = np.clip(np.asarray(p, dtype=np.float64), clip, 1.0 - clip)
-    return np.asarray(np.log(inside) - np.log1p(-inside))
-
-
-def fit_transform(F: Any, y: Any, *, kind: str, sample_weight: Any = None) -> Transform:
+def fit_transform(F: Any, y: Any, *, kind: str, sample_weight: Any = None) -> tuple[Transform, ...]:
     """Fit a transform for each network, on rows that the network was not trained on.
 
     Parameters
@@ -61,68 +31,56 @@ def fit_transform(F: Any, y: Any, *, kind: str, sample_weight: Any = None) -> Tr
     F : array_like, shape (n, k)
         Probabilities; a row counts only for the networks that scored it.
     y : array_like, shape (n,), 0/1
-    kind : one of `TRANSFORMS`
+    kind : "probability", "logit", "platt", "isotonic" or "temperature"
         "platt": two parameters by maximum likelihood with Platt's smoothed targets ([1]); "isotonic": pool adjacent violators
         ([2]); "temperature": one factor for the log-odds by maximum likelihood ([3]).
+
+    Returns
+    -------
+    tuple of k `Transform`
+        For `assaymark.stats.apply_transform`, column by column.
+
+    Raises
+    ------
+    ValueError
+        A kind that does not exist, shapes that do not fit, or a network without a score to calibrate it.
+    InputError
+        "platt" on rows of one class only.
 
     Notes
     -----
     O(n log n) for each network.
     """
     scores, labels = np.asarray(F, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if kind not in TRANSFORMS:
-        raise ValueError(f"transform {kind!r} is none of {', '.join(TRANSFORMS)}")
+    if kind not in get_args(TransformKind):
+        raise ValueError(f"transform {kind!r} is none of {', '.join(get_args(TransformKind))}")
+    name = cast(TransformKind, kind)
     if scores.ndim != 2 or labels.shape != scores.shape[:1]:
         raise ValueError(f"scores of shape {scores.shape} and labels of shape {labels.shape}: expected (n, k) and (n,)")
-    k = scores.shape[1]
-    slopes, offsets = np.ones(k), np.zeros(k)
-    if kind in ("prob", "logit"):
-        return Transform(kind, slopes, offsets)
+    if kind in ("probability", "logit"):
+        return tuple(Transform(name) for _ in range(scores.shape[1]))
     weights = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-    knots: list[Floats] = []
-    levels: list[Floats] = []
-    for i in range(k):
-        seen = np.isfinite(scores[:, i])
+    fitted = []
+    for i, column in enumerate(scores.T):
+        seen = np.isfinite(column)
         if not seen.any():
             raise ValueError(f"network {i} scored no row that could calibrate it")
-        column = scores[seen, i], labels[seen], weights[seen]
-        if kind == "platt":
-            slopes[i], offsets[i] = _platt(*column)
-        elif kind == "temperature":
-            slopes[i] = _inverse_temperature(*column)
-        else:
-            at, level = _isotonic(*column)
-            knots.append(at)
-            levels.append(level)
-    return Transform(kind, slopes, offsets, tuple(knots), tuple(levels))
+        fitted.append(Transform(name, _parameters(kind, column[seen], labels[seen], weights[seen])))
+    return tuple(fitted)
 
 
-def apply_transform(F: Any, transform: Transform) -> Floats:
-    """Scores of shape (n, k) as the transform gives them; missing scores stay missing."""
-    scores = np.asarray(F, dtype=np.float64)
-    if scores.ndim != 2 or scores.shape[1] != len(transform.slopes):
-        raise ValueError(f"scores of shape {scores.shape} for a transform of {len(transform.slopes)} networks")
-    if transform.kind == "prob":
-        return scores
-    if transform.kind == "logit":
-        return log_odds(scores)
-    if transform.kind == "isotonic":
-        columns = [np.interp(scores[:, i], transform.knots[i], transform.levels[i]) for i in range(scores.shape[1])]
-        return np.where(np.isnan(scores), np.nan, np.column_stack(columns))
-    return np.asarray(expit(log_odds(scores) * transform.slopes + transform.offsets))
+def _parameters(kind: str, p: Floats, y: Floats, weight: Floats) -> tuple[float, ...]:
+    if kind == "platt":
+        return tuple(platt(clipped_logit(p), y, sample_weight=weight))
+    if kind == "temperature":
+        return (_temperature(p, y, weight),)
+    at, level = _isotonic(p, y, weight)
+    return (*at.tolist(), *level.tolist())
 
 
-def _platt(p: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
-    # [1]: targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2) instead of 1 and 0, so that separated scores stay finite
-    positive, negative = float(weight @ y), float(weight @ (1.0 - y))
-    targets = np.where(y > 0.5, (positive + 1.0) / (positive + 2.0), 1.0 / (negative + 2.0))
-    fit = logistic(log_odds(p)[:, None], targets, sample_weight=weight, ridge=1e-10)
-    return float(fit.weights[0]), fit.intercept
-
-
-def _inverse_temperature(p: Floats, y: Floats, weight: Floats) -> float:
-    """1 / T by bounded search over its logarithm: limited to [1/1000, 1000], where separated scores end up."""
-    odds = log_odds(p)
+def _temperature(p: Floats, y: Floats, weight: Floats) -> float:
+    """T by bounded search over its logarithm: limited to [1/1000, 1000], where separated scores end up."""
+    odds = clipped_logit(p)
     shares = weight / weight.sum()
 
     def loss(log_slope: float) -> float:
@@ -130,7 +88,7 @@ def _inverse_temperature(p: Floats, y: Floats, weight: Floats) -> float:
         return float(shares @ (np.logaddexp(0.0, eta) - y * eta))
 
     limit = np.log(1000.0)
-    return float(np.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-10}).x))
+    return float(np.exp(-minimize_scalar(loss, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-10}).x))
 
 
 def _isotonic(p: Floats, y: Floats, weight: Floats) -> tuple[Floats, Floats]:

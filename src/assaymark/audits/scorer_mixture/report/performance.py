@@ -37,14 +37,20 @@ NAMES = {
     "max": "maximum",
     "geometric": "mean log-odds",
 }
+AT_HALF = {
+    "ols": "the paper's form, cut at 0.5",
+    "ols_intercept": "with intercept, cut at 0.5",
+    "average": "average, cut at 0.5",
+}
+"""As in the paper; short enough for the axis of a figure."""
 SHOWN = ("accuracy", "balanced_accuracy", "recall", "fpr", "precision", "auroc")
 TITLES = {"fpr": "FPR", "auroc": "AUROC"}
 FULL = {"mixture": "mixture", "average": "average", "best_single": "best_single"}
 NO_INTERCEPT_LOSS = 0.002
 
 
-def undefined_performance(reason: str) -> Section:
-    """What there is to say when nothing could be fitted."""
+def undefined_performance(reason: str, advice: str) -> Section:
+    """What there is to say when nothing could be fitted, and the mend."""
     section = Section()
     for prefix in FULL:
         section.estimates |= no_metrics(prefix, reason)
@@ -53,9 +59,7 @@ def undefined_performance(reason: str) -> Section:
         section.estimates[f"gain.over_{other}.auroc"] = undefined(reason)
     section.estimates["gain.over_plain_average.accuracy"] = undefined(reason, unit="percentage points")
     section.estimates["cross_fitted.accuracy"] = undefined(reason, unit="share")
-    section.findings.append(
-        Finding("note", f"No mixture was fitted: {reason}.", ("mixture.accuracy",), advice="Give labelled rows of both kinds.")
-    )
+    section.findings.append(Finding("note", f"No mixture was fitted: {reason}.", ("mixture.accuracy",), advice=advice))
     return section
 
 
@@ -110,7 +114,7 @@ def _comparison(section: Section, study: Study) -> None:
     rows: list[tuple[str, Judged, Mapping[str, Estimate], Paired | None]] = []
     named = {NAMES[name]: judged for name, judged in study.judged.items()}
     named |= {f"{name} alone, cut at 0.5": judged for name, judged in study.singles.items()}
-    named |= {f"{NAMES[n]}, cut at 0.5": judge(v, study.scores) for n, v in study.fitting.midpoints.items()}
+    named |= {AT_HALF[n]: judge(v, study.scores) for n, v in study.fitting.midpoints.items()}
     for name, judged in named.items():
         rng = study.rng(f"comparison {name}")
         found = measure(judged, label, config, rng=rng, metrics=BRIEF)
@@ -161,7 +165,7 @@ def _verdict(section: Section, study: Study, gains: Mapping[str, Paired]) -> Non
     """The first sentence: what the mixture is worth against what is simpler."""
     estimates = section.estimates
     single, average = gains.get("best_single"), gains.get("average")
-    worse = single is not None and single.accuracy.high is not None and single.accuracy.high < 0
+    worse = _behind(single) or _behind(average)
     over_single = single is not None and (single.accuracy.low or 0.0) > 0
     # Where few rows choose it, a threshold can cost the average more than weights gain: the plain one has to be beaten as well.
     plain = gains.get("plain_average", average)
@@ -175,7 +179,10 @@ def _verdict(section: Section, study: Study, gains: Mapping[str, Paired]) -> Non
         f"{format_interval(estimates['best_single.accuracy'])}."
     )
     if worse:
-        advice = "Use the best single scorer, or look for what changed between fitting and test rows."
+        simpler = "best single scorer" if _behind(single) else "average"
+        advice = f"Use the {simpler}, or look for what changed between fitting and test rows."
+    elif len(study.names) == 1:
+        advice = "There is one scorer only, so nothing is combined: give others."
     elif over_single and not over_average:
         advice = "The weights do not beat the plain average here: where scorers are equally good, average them."
     elif not over_single:
@@ -184,6 +191,11 @@ def _verdict(section: Section, study: Study, gains: Mapping[str, Paired]) -> Non
         advice = "Read the weights and their limits before dropping a scorer."
     used = ("mixture.accuracy", "average.accuracy", "best_single.accuracy", *(f"gain.over_{n}.accuracy" for n in gains))
     section.findings.append(Finding(severity, sentence, used, ("comparison",), advice))
+
+
+def _behind(found: Paired | None) -> bool:
+    """Whether the mixture is worse, chance excluded."""
+    return found is not None and found.accuracy.high is not None and found.accuracy.high < 0
 
 
 def _other_findings(section: Section, study: Study) -> None:

@@ -163,7 +163,8 @@ def _cross_fitted(section: Section, study: Study) -> None:
         section.estimates["cross_fitted.accuracy"] = undefined("only linear fits are cross-fitted", unit="share")
         return
     label = fitting.label[rows]
-    folds = fold_numbers([f"{unit:016x}" for unit in study.rows.sample.unit[rows]], folds=FOLDS)
+    units = study.rows.sample.unit[rows]
+    folds = fold_numbers(label, folds=FOLDS, rng=study.rng("folds"), groups=units)
     spread = [label[folds != fold] for fold in range(FOLDS)]
     if any(part.all() or not part.any() for part in spread):
         section.estimates["cross_fitted.accuracy"] = undefined("a fold leaves one class alone to fit on", unit="share")

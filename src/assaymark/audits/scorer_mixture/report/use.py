@@ -20,6 +20,8 @@ __all__ = ["error_rates", "undefined_use", "use_section"]
 THRESHOLD_DRAWS = 100
 MOST_ROWS = 50_000
 LOW_VALUE = 0.5
+FLAT = 0.05
+"""Share of the cost below which a curve over costs has nothing to show."""
 _COST_NAMES = {"accuracy": "most decisions right", "balanced_accuracy": "both classes alike", "cost": "least cost"}
 
 
@@ -212,6 +214,9 @@ def _cost_curve(section: Section, study: Study, values: npt.NDArray[np.float64],
             "cost_accuracy", "Cost against accuracy", table, columns, description="At 0 no decision differs from the mixture's."
         )
     )
+    costs = [point.mean_cost.value or 0.0 for point in points]
+    if max(costs) - min(costs) < FLAT * max(costs):
+        return
     section.figures.append(
         Figure(
             "cost_accuracy", "Cost against accuracy of the cascade", "lines", table="cost_accuracy", x="cost", y="accuracy",

@@ -13,6 +13,8 @@ __all__ = ["undefined_weights", "weights_section"]
 COLLINEAR = 1e3
 """Variance inflation above which single weights are not to be read (planted experiment B)."""
 
+_JOINTLY = ", not all of them: those that err together stand in for each other."
+
 
 def undefined_weights(names: tuple[str, ...], reason: str) -> Section:
     """Weights that could not be fitted."""
@@ -47,12 +49,17 @@ def weights_section(study: Study) -> Section:
     ]  # fmt: skip
     _findings(section, study, found)
     section.methods.append(
-        "Weights: least squares in float64 from exact sums over all fitting rows; HC3 standard errors with Student's t (a 0/1 "
+        f"Weights: least squares in float64 from exact sums over all fitting rows; {_errors(study)} with Student's t (a 0/1 "
         "target has no one variance), and a bootstrap of rows beside them. VIF, condition number and effective number of "
         "scorers: percentile intervals. Shapley shares: test accuracy at 0.5 of the least-squares fits of all subsets of "
         "scorers."
     )
     return section
+
+
+def _errors(study: Study) -> str:
+    kind = study.config.covariance
+    return "classical standard errors" if kind == "classic" else f"{kind} standard errors"
 
 
 def _table(study: Study, found: Weighing, shapley: tuple[Estimate, ...], loss: tuple[Estimate, ...]) -> Table:
@@ -86,6 +93,13 @@ def _table(study: Study, found: Weighing, shapley: tuple[Estimate, ...], loss: t
     return Table.of("weights", "Weights of the mixture", values, columns, description=description)
 
 
+def _inflation(scorer: str, section: Section) -> str:
+    found = section.estimates[f"vif.{scorer}"]
+    if found.value == float("inf"):
+        return f"{scorer} is a weighted sum of the others"
+    return f"variance inflation of {scorer}: {format_interval(found)}"
+
+
 def _findings(section: Section, study: Study, found: Weighing) -> None:
     inflated = [n for n, e in zip(study.names, found.vif, strict=True) if e.value is not None and e.value > COLLINEAR]
     if inflated:
@@ -93,8 +107,8 @@ def _findings(section: Section, study: Study, found: Weighing) -> None:
         section.findings.append(
             Finding(
                 "warning",
-                f"Scorers {', '.join(inflated)} repeat each other (variance inflation of {worst}: "
-                f"{format_interval(section.estimates[f'vif.{worst}'])}): do not read single weights. The decisions stand.",
+                f"Scorers {', '.join(inflated)} repeat each other ({_inflation(worst, section)}): do not read single weights. "
+                "The decisions stand.",
                 (*(f"vif.{name}" for name in inflated), "condition"),
                 ("weights",),
                 "Leave one of them out, or fit with method=ridge; their summed weight is what the data determine.",
@@ -115,11 +129,12 @@ def _findings(section: Section, study: Study, found: Weighing) -> None:
             )
         )
     if clear:
+        many = len(clear) > 1
         section.findings.append(
             Finding(
                 "note",
-                f"The weight of {', '.join(clear)} cannot be told from 0: the mixture can do without "
-                f"{'it' if len(clear) == 1 else 'them'}.",
+                f"The weight of {', '.join(clear)} cannot be told from 0 beside the other scorers: "
+                f"{'any one of them' if many else 'it'} could be left out{_JOINTLY if many else '.'}",
                 tuple(f"weights.{name}" for name in clear),
                 ("weights",),
             )
