@@ -22,6 +22,12 @@ ROOM = "image-offensiveness"
 RATED = np.where(np.arange(40) % 2, 1.5, 4.5)
 
 
+@pytest.fixture(autouse=True)
+def _without_figures(monkeypatch) -> None:
+    """Drawing takes most of the time of small runs; that figures of odd results can be drawn is tested with the pictures."""
+    monkeypatch.setattr("assaymark.report.figures.draw", lambda *_, **__: "<svg></svg>")
+
+
 def rate(command: Any, *arguments: object, **options: Any) -> Outcome:
     return call(command, ROOM, "images.parquet", *arguments, **options)
 
@@ -52,6 +58,19 @@ def test_rows_that_are_no_embeddings_are_counted_wherever_they_stand(command, fi
     }  # fmt: skip
     write("images.parquet", embedding=as_lists(good))
     assert rate(command, *prompt_file()).estimate("flagged.share") == done.estimate("flagged.share"), "length changes nothing"
+
+
+def test_names_of_something_else(command, images) -> None:
+    rows, ids = as_lists(unit_vectors(40)), [f"i{i}" for i in range(40)]
+    write("images.parquet", embedding=rows, id=ids, label=["mask", "tree"] * 20)
+    thresholds = ("--set", "class_thresholds={mask: 0.99, mosk: 0.5}")
+    write("notes.parquet", id=["q1", "q2"], label=["<b>zog</b>", None])
+    done = rate(command, "annotations=notes.parquet", *prompt_file(), *thresholds)
+    survived(done, "1 of the 2 classes that class_thresholds names do not occur", "0 of 40 scored images have annotations")
+    write("notes.parquet", key=["q1"])
+    refused(rate(command, "annotations=notes.parquet", *prompt_file()), "input 'annotations': no column 'id'", lines=2)
+    for setting, column in (("slices=[labl]", "labl"), ("prompt_column=askd", "askd")):
+        refused(rate(command, *prompt_file(), "--set", setting), f"no column {column!r}")
 
 
 def test_embeddings_of_another_width_are_refused(command) -> None:

@@ -34,6 +34,12 @@ ROOM, N = "scorer-mixture", 300
 WITHOUT_SCORES = "there are no labelled rows to fit on"
 
 
+@pytest.fixture(autouse=True)
+def _without_figures(monkeypatch) -> None:
+    """Drawing takes most of the time of small runs; that figures of odd results can be drawn is tested with the pictures."""
+    monkeypatch.setattr("assaymark.report.figures.draw", lambda *_, **__: "<svg></svg>")
+
+
 def mix(command: Any, *arguments: object, table: dict[str, Any] | None = None, **options: Any) -> Outcome:
     write("scores.parquet", **(scored() if table is None else table))
     return call(command, ROOM, "scores.parquet", *arguments, **options)
