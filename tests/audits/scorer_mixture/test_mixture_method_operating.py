@@ -178,3 +178,15 @@ def test_psi_test_keeps_its_level() -> None:
         values.append(found.psi.value)
     assert 0.033 <= alarms / 1500 <= 0.067
     assert np.mean(values) == pytest.approx(found.psi_by_chance, rel=0.05)
+
+
+def test_few_new_scores_are_no_drift() -> None:
+    rng = np.random.default_rng(5)
+    before = score_histogram(rng.random(3_000))
+    alarms = [score_drift(before, score_histogram(rng.random(60)), rng=rng, resamples=200).psi.low > 0.25 for _ in range(200)]
+    assert np.mean(alarms) < 0.01
+    # of populations with a known index of 0.36: the interval finds it as often as it says
+    p, q = np.full(10, 0.1), np.array([0.19, 0.17, 0.15, 0.13, 0.11, 0.09, 0.07, 0.05, 0.03, 0.01])
+    truth = float(np.sum((q - p) * np.log(q / p)))
+    found = [score_drift(rng.multinomial(2_000, p), rng.multinomial(2_000, q), rng=rng, resamples=200).psi for _ in range(200)]
+    assert np.mean([one.low <= truth <= one.high for one in found]) > 0.9
