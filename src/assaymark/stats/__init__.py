@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from assaymark.stats.intervals import mean, mean_from_summary, newcombe, newcombe_limits, wilson, wilson_limits
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
     from assaymark.stats.paired import accuracy_difference, auroc_difference, delong_test, paired_difference
-    from assaymark.stats.platt import Platt, platt
+    from assaymark.stats.platt_scaling import Platt, platt
     from assaymark.stats.prevalence import LEAST_YOUDEN, Rate, rogan_gladen, stratified_prevalence
     from assaymark.stats.probabilities import (
         ReliabilityCurve,
