@@ -11,6 +11,7 @@ from sklearn import metrics
 from assaymark.errors import ConfigError, InputError
 from assaymark.stats import (
     average_precision,
+    fpr_at_tpr,
     operating_point,
     pr_curve,
     resample_weights,
@@ -172,3 +173,16 @@ def test_tpr_bootstrap_equals_the_loop_and_is_wider() -> None:
     assert wide.high - wide.low > fixed.high - fixed.low
     with pytest.raises(ConfigError, match="fpr"):
         tpr_at_fpr(scores, labels, 5)
+
+
+def test_perfect_separation_is_not_certainty() -> None:
+    scores, labels = np.r_[np.linspace(0.6, 1, 30), np.linspace(0, 0.4, 50)], np.r_[np.ones(30), np.zeros(50)]
+    rng = np.random.default_rng(0)
+    for found, point in (
+        (average_precision(scores, labels, rng=rng, resamples=100), 1.0),
+        (tpr_at_fpr(scores, labels, 0.01, rng=rng, resamples=100), 1.0),
+        (fpr_at_tpr(scores, labels, 0.95, rng=rng, resamples=100), 0.0),
+    ):
+        assert found.value == point
+        assert found.high - found.low > 0.05, found.method  # type: ignore[operator]
+        assert "Wilson" in found.method

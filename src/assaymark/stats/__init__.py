@@ -131,7 +131,7 @@ _HOMES = {
         "delong_test",
         "paired_difference",
     ),
-    "platt": (
+    "platt_scaling": (
         "Platt",
         "platt",
     ),

@@ -120,6 +120,8 @@ def auroc_difference(
     if rng is not None:
         draws = _resampled_areas(score_a, score_b, label, rng, resamples)
         point = float(_areas(np.ones((1, n)), score_a, label)[0] - _areas(np.ones((1, n)), score_b, label)[0])
+        if np.nanmax(draws) - np.nanmin(draws) < 1e-12:
+            return undefined("the two order the classes alike in every resample, which leaves no width", n=n, method=method)
         return percentile_estimate(point, draws, n=n, method=method, confidence=confidence)
     point, variance = _delong(score_a, score_b, label)
     if variance == 0:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -231,6 +232,7 @@ def average_precision(
     -------
     Estimate
         Undefined without positives or negatives. Resamples without positives are left out, and the method says how many.
+        Perfect separation leaves a bootstrap no width: the lower limit is then Wilson's for the smaller class.
 
     Notes
     -----
@@ -244,8 +246,17 @@ def average_precision(
     tp = np.cumsum(items.positive)[items.ends][None, :].astype(np.float64)
     point = float(_average_precisions(tp, items.ends[None, :] + 1 - tp)[0])
     draws = _weighted_bootstrap(items, _average_precisions, rng, resamples)
-    estimate = percentile_estimate(min(point, 1.0), np.minimum(draws, 1.0), n=n, method=method, confidence=confidence)
-    return estimate
+    found = percentile_estimate(min(point, 1.0), np.minimum(draws, 1.0), n=n, method=method, confidence=confidence)
+    fewest = min(int(items.positive.sum()), int((~items.positive).sum()))
+    return _not_certain(found, fewest, confidence=confidence)
+
+
+def _not_certain(found: Estimate, trials: int, *, confidence: float) -> Estimate:
+    """Limits of its own for a bootstrap in which every resample gives the same extreme: Wilson's for as many trials."""
+    if found.value not in (0.0, 1.0) or found.low != found.high:
+        return found
+    limits = wilson(found.value * trials, trials, confidence=confidence)
+    return replace(found, low=limits.low, high=limits.high, method=f"{found.method} (all equal: Wilson on {trials} items)")
 
 
 def _tpr_below(limit: float) -> Callable[[FloatArray, FloatArray], FloatArray]:
@@ -298,7 +309,8 @@ def tpr_at_fpr(
     point = float(statistic(tp, items.ends[None, :] + 1 - tp)[0])
     if rng is not None:
         draws = _weighted_bootstrap(items, statistic, rng, resamples)
-        return percentile_estimate(point, draws, n=n, method=method, unit="share", confidence=confidence)
+        found = percentile_estimate(point, draws, n=n, method=method, unit="share", confidence=confidence)
+        return _not_certain(found, n, confidence=confidence)
     limits = wilson(round(point * n), n, confidence=confidence)
     return Estimate(limits.value, limits.low, limits.high, n, method, "share")
 
