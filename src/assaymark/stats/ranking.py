@@ -253,10 +253,19 @@ def average_precision(
 
 def _not_certain(found: Estimate, trials: int, *, confidence: float) -> Estimate:
     """Limits of its own for a bootstrap in which every resample gives the same extreme: Wilson's for as many trials."""
-    if found.value not in (0.0, 1.0) or found.low != found.high:
+    if found.value is None or found.low is None or found.high is None or found.high - found.low > 1e-9:
         return found
-    limits = wilson(found.value * trials, trials, confidence=confidence)
-    return replace(found, low=limits.low, high=limits.high, method=f"{found.method} (all equal: Wilson on {trials} items)")
+    extreme = round(found.value)
+    if abs(found.value - extreme) > 1e-9:
+        return found
+    limits = wilson(extreme * trials, trials, confidence=confidence)
+    return replace(
+        found,
+        value=float(extreme),
+        low=limits.low,
+        high=limits.high,
+        method=f"{found.method} (all equal: Wilson on {trials} items)",
+    )
 
 
 def _tpr_below(limit: float) -> Callable[[FloatArray, FloatArray], FloatArray]:
