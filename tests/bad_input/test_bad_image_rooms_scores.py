@@ -103,11 +103,11 @@ def test_columns_that_are_no_scores(command) -> None:
     )
     one = np.where(np.arange(N) == 3, 1.5, columns["a"])
     refused(mix(command, "--set", "scorers=[a, b]", table={**columns, "a": one}), "to 1.5; a score is a probability", lines=2)
-    survived(mix(command, table={**columns, "remark": ["high"] * N}), "text is not taken for scores: remark")
+    survived(mix(command, table={**columns, "remark": ["high"] * N}), "not taken for scores: remark (text)")
     refused(mix(command, table={"label": columns["label"], "remark": ["high"] * N}), "no score column", "--set scorers=[a, b]")
     refused(mix(command, "--set", "scorers=[a, label]"), "column 'label' is the label, which no scorer may know")
     refused(mix(command, "--set", "scorers=[a, bb]"), "no column 'bb'")
-    refused(mix(command, "--set", "costs={a: 1, aa: 2}"), "setting 'costs': there is no scorer 'aa'")
+    refused(mix(command, "--set", "costs={a: 1, aa: 2}"), "setting 'costs': no scorer 'aa'")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_production_and_pixels_that_are_something_else(command) -> None:
     planes = {"B": [1.0, None, 3.0], "G": [1, 2, 3], "R": [1, 2, 3], "label": [1, 2, None]}
     write("pixels.parquet", **planes)
     survived(mix(command, "pixels=pixels.parquet"), "2 of 3 labelled pixels lack a colour or the label")
-    for wrong, says in (({"B": [300, 1, 1]}, "between 0 and 255"), ({"B": ["x", "y", "z"]}, "a colour is not a number")):
+    for wrong, says in (({"B": [300, 1, 1]}, "between 0 and 255"), ({"B": ["x", "y", "z"]}, "something else than numbers")):
         write("pixels.parquet", **{**planes, **wrong})
         refused(mix(command, "pixels=pixels.parquet"), "input 'pixels'", says, lines=2)
 
@@ -264,4 +264,4 @@ def test_references_to_what_is_not_there(command) -> None:
     assert "step tune left no 'promts' - did you mean 'prompts'?" in done.err and "Traceback" not in done.err
     done, steps = planned(command, ratings="neutral.parquet", prompts="$tune.prompts")
     assert (done.code, steps) == (3, ["failed", "skipped"])
-    assert len(done.err.splitlines()) == 1 and "step tune failed: input 'ratings': 0 images are rated" in done.err
+    assert len(done.err.splitlines()) == 1 and "step tune failed: input 'ratings': 0 of the images are rated" in done.err

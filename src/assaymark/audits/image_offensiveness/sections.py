@@ -218,9 +218,9 @@ def _review_sections(
     read: Reading, prompts: PromptSet, inputs: Mapping[str, Any], config: ImageOffensivenessConfig, context: Context, mask: Mask
 ) -> list[Section]:
     queue = build_queue(read.classes, read.edges, per_stratum=config.review_per_stratum, own_classes=config.review_classes)
-    verdicts = (
-        None if inputs.get("verdicts") is None else read_verdicts(inputs["verdicts"].read(), queue, prompts=prompts.fingerprint)
-    )
+    drawn_from = {"prompts": prompts.fingerprint, "data": str(inputs["images"].fingerprint)}
+    given = inputs.get("verdicts")
+    verdicts = None if given is None else read_verdicts(given.read(), queue, **drawn_from)
     found = None
     if verdicts is not None and len(verdicts.stratum):
         best = _best_scores(read)
@@ -230,7 +230,7 @@ def _review_sections(
         }
     sections = [queue_section(queue, verdicts, mask), verdict_section(found, verdicts)]
     if context.artifacts is not None:
-        sections.append(Section(artifacts=write_queue(queue, read.dataset, context.artifacts, prompts=prompts.fingerprint)))
+        sections.append(Section(artifacts=write_queue(queue, read.dataset, context.artifacts, **drawn_from)))
     if config.contact_sheet:
         sheets: Sheets = contact_sheets(read.dataset, queue, context.artifacts, most=config.max_images)
         sections.append(sheet_section(sheets, wanted=True))

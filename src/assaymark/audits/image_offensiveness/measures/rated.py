@@ -222,7 +222,10 @@ def too_few_ratings(rated: RatedImages, config: TuningSettings) -> str:
             "low and high to those of the ratings, as in --set 'scale=[0, 100]' --set low=37.5 --set high=62.5"
         )
     if labels.missing > labels.offensive + labels.inoffensive + labels.neutral:
-        return f"{labels.missing:,} of {len(rated.ratings):,} rows of column {config.rating_column!r} hold no number"
+        return (
+            f"{labels.missing:,} of {len(rated.ratings):,} rows of column {config.rating_column!r} hold no number; name the "
+            "column of ratings with rating_column"
+        )
     return (
         f"{labels.offensive} of the images {'is' if labels.offensive == 1 else 'are'} rated below {config.low:g} and "
         f"{labels.inoffensive} above {config.high:g}; tuning needs at least two of each, so rate more images or move "

@@ -42,7 +42,7 @@ class Verdicts(NamedTuple):
     blank: int
 
 
-def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "") -> Verdicts:
+def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "", data: str = "") -> Verdicts:
     """Verdicts with the stratum that each row was drawn for.
 
     Raises
@@ -51,14 +51,18 @@ def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "") -> Verdic
         A column of the queue is missing.
     InputError
         A score bin that is none of this audit's, a verdict that is neither yes nor no, or a queue that was drawn with other
-        prompts (whose fingerprint is not `prompts`).
+        prompts (whose fingerprint is not `prompts`) or from other images (`data`).
     """
     for column in ("score_bin", "verdict", *(("class",) if len(queue.classes) > 1 else ())):
         if column not in table.column_names:
             hint = nearest(column, table.column_names) or f"; columns: {', '.join(table.column_names)}"
             raise SchemaError(f"input 'verdicts': no column {column!r}{hint}; give back the review queue with its columns")
-    drawn = {str(value) for value in table.column("prompts").to_pylist()} if "prompts" in table.column_names else set()
-    if prompts and drawn - {prompts, "None", ""}:
+    if data and _named_in(table, "data") - {data}:
+        raise InputError(
+            "input 'verdicts': the queue was drawn from other images than those of input 'images'; give the images that it was "
+            "drawn from, or have the new queue looked at"
+        )
+    if prompts and _named_in(table, "prompts") - {prompts}:
         raise InputError(
             "input 'verdicts': the queue was drawn with other prompts, which put the images into other strata; give the "
             "prompts that it was drawn with, or have the new queue looked at"
@@ -105,15 +109,22 @@ def _verdict(value: Any, row: int) -> bool | None:
     )
 
 
+def _named_in(table: pa.Table, column: str) -> set[str]:
+    """What a column of the queue says of where it comes from; nothing in tables without it."""
+    return {str(value) for value in table.column(column).to_pylist() if value} if column in table.column_names else set()
+
+
 def _numbers(table: pa.Table, name: str, rows: Ints, missing: float) -> npt.NDArray[np.float64]:
     if name not in table.column_names:
         return np.full(len(rows), missing)
     try:
         values = table.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        values = np.full(table.num_rows, np.inf)
+    if np.isinf(values[rows]).any():
         raise InputError(
             f"input 'verdicts': column {name!r} holds something that is no number; give it back as the queue had it"
-        ) from None
+        )
     return np.asarray(np.nan_to_num(values[rows], nan=missing), dtype=np.float64)
 
 
