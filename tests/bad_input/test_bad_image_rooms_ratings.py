@@ -197,16 +197,18 @@ def test_ratings_that_cannot_be_used_are_counted_by_kind(command, images) -> Non
 @pytest.mark.parametrize(
     ("rating", "reason"),
     [
-        ([1.5] * 40, "40 of the images are rated below 2.5 and 0 above 3.5; tuning needs at least two of each"),
-        ([3.0] * 40, "rate more images or move low and high"),
-        (["good"] * 40, "40 of 40 rows of column 'rating' hold no number; name the column"),
-        ([-2.0] * 40, "40 of 40 ratings lie outside the scale 1 to 5; set scale, low and high"),
-        (pa.nulls(40, pa.float64()), "40 of 40 rows of column 'rating' hold no number; name the column"),
+        ([1.5] * 40, "40 images are rated below 2.5 and 0 above 3.5"),
+        ([3.0] * 40, "neutral rating (40)"),
+        (["good"] * 40, "a rating that is not a number (40)"),
+        ([-2.0] * 40, "a rating outside the scale (40)"),
+        (pa.nulls(40, pa.float64()), "no rating (40)"),
     ],
 )
 def test_ratings_of_one_kind_tune_nothing_and_measure_nothing(command, images, rating: Any, reason: str) -> None:
     write("ratings.parquet", embedding=as_lists(unit_vectors(40, seed=2)), rating=rating)
-    refused(call(command, ROOM, "ratings.parquet", kind="mitigate"), "input 'ratings': ", reason)
+    refused(
+        call(command, ROOM, "ratings.parquet", kind="mitigate"), reason, "at least two of each", "Check rating_column, scale"
+    )
 
 
 def test_one_class_of_ratings_leaves_accuracy_undefined(command, images) -> None:
@@ -246,8 +248,8 @@ def test_verdicts_of_something_else(command, images) -> None:
     refused(given(full.drop_columns(["verdict"])), "no column 'verdict'", "give back the review queue", lines=2)
     refused(given(full, "--set", "threshold=0.8"), "score bin", "same threshold", lines=2)
     refused(given(with_column(full, "prompts", ["0123"] * n)), "drawn with other prompts", lines=2)
-    for column, value in (("copies", "x"), ("copies", float("inf")), ("score", "x")):
-        refused(given(with_column(full, column, [value] * n)), f"column {column!r} holds something that is no number", lines=2)
+    for column in ("copies", "score"):
+        refused(given(with_column(full, column, ["x"] * n)), f"column {column!r} holds something that is no number", lines=2)
     write("images.parquet", embedding=as_lists(unit_vectors(40, seed=5)))
     refused(given(full), "drawn from other images", "have the new queue looked at", lines=2)
     assert json.loads(Path("first/run.json").read_text())["steps"][0]["status"] == "done"

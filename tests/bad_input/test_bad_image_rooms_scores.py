@@ -103,7 +103,7 @@ def test_columns_that_are_no_scores(command) -> None:
     )
     one = np.where(np.arange(N) == 3, 1.5, columns["a"])
     refused(mix(command, "--set", "scorers=[a, b]", table={**columns, "a": one}), "to 1.5; a score is a probability", lines=2)
-    survived(mix(command, table={**columns, "remark": ["high"] * N}), "not taken for scores: remark (text)")
+    survived(mix(command, table={**columns, "remark": ["high"] * N}), "are not taken for scores: remark (text)")
     refused(mix(command, table={"label": columns["label"], "remark": ["high"] * N}), "no score column", "--set scorers=[a, b]")
     refused(mix(command, "--set", "scorers=[a, label]"), "column 'label' is the label, which no scorer may know")
     refused(mix(command, "--set", "scorers=[a, bb]"), "no column 'bb'")
@@ -264,4 +264,4 @@ def test_references_to_what_is_not_there(command) -> None:
     assert "step tune left no 'promts' - did you mean 'prompts'?" in done.err and "Traceback" not in done.err
     done, steps = planned(command, ratings="neutral.parquet", prompts="$tune.prompts")
     assert (done.code, steps) == (3, ["failed", "skipped"])
-    assert len(done.err.splitlines()) == 1 and "step tune failed: input 'ratings': 0 of the images are rated" in done.err
+    assert len(done.err.splitlines()) == 1 and "step tune failed: input 'ratings': 0 images are rated" in done.err

@@ -79,9 +79,9 @@ def test_no_image_at_all_is_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ratings", "message"),
     [
-        (np.tile([30.0, 90.0, 96.0], 10), "30 of 30 ratings lie outside the scale 1 to 5"),
-        (np.full(30, 4.5), "0 of the images are rated below 2.5 and 30 above 3.5"),
-        (["good"] * 30, "30 of 30 rows of column 'rating' hold no number"),
+        (np.tile([30.0, 90.0, 96.0], 10), r"a rating outside the scale \(30\). Check rating_column, scale \(1 to 5 now\)"),
+        (np.full(30, 4.5), "0 images are rated below 2.5 and 30 above 3.5"),
+        (["good"] * 30, r"a rating that is not a number \(30\)"),
     ],
 )
 def test_ratings_that_cannot_tune_are_named_as_the_reason(ratings: Any, message: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ import pytest
 from PIL import Image
 
 from assaymark.audits.scorer_mixture.audit import ScorerMixture
+from assaymark.audits.scorer_mixture.measures import saving
 from assaymark.audits.scorer_mixture.planted import planted_scores
 from assaymark.execution import execute
 from assaymark.models import open_model
-from assaymark.models.mixture_file import load_mixture
+from assaymark.models.mixture_file import Member, load_mixture
 from assaymark.models.prompt_files import PromptSet
 from assaymark.result import Result
 from assaymark.runner import run
+from assaymark.section import Section
 from assaymark.store.runs import RunFolder
 
 FAST: dict[str, Any] = {"resamples": 100, "compare": ["ols", "ols_intercept", "gbdt"], "examples": 5}
@@ -171,3 +174,18 @@ def test_a_plan_uses_the_mixture_with_its_measured_error(tmp_path: Path) -> None
     se, sp = scorer["mixture.sensitivity"].value, scorer["mixture.specificity"].value
     assert raw is not None and se is not None and sp is not None
     assert corrected.value == pytest.approx((raw + sp - 1) / (se + sp - 1), abs=1e-6)
+
+
+def test_members_are_copied_and_what_their_options_name_stays_where_it_is(tmp_path: Path) -> None:
+    base, home, section = tmp_path / "plan", tmp_path / "mixture", Section()
+    (base / "model").mkdir(parents=True)
+    (base / "model" / "config.json").write_text("{}")
+    (base / "p.safetensors").write_bytes(b"weights")
+    study: Any = SimpleNamespace(context=SimpleNamespace(base=base))
+    kept = [
+        saving._kept_member(Member(name, spec), home, study, section).spec
+        for name, spec in (("a b", "prompt:p.safetensors?encoder=hf:./model"), ("c", "hf:./model"), ("d", "hf:org/name@v2"))
+    ]
+    assert kept == [f"prompt:members/a_b.safetensors?encoder=hf:{base}/model", f"hf:{base}/model", "hf:org/name@v2"]
+    assert (home / "members" / "a_b.safetensors").read_bytes() == b"weights"
+    assert any("member c is the folder model, which is not copied" in note for note in section.notes)

@@ -24,9 +24,11 @@ from assaymark.audits.scorer_mixture.measures.zoo import (  # noqa: E402
     zoo_scores,
     zoo_specs,
 )
+from assaymark.audits.scorer_mixture.trials import texture_trials  # noqa: E402
 from assaymark.errors import ConfigError  # noqa: E402
 from assaymark.models import open_model  # noqa: E402
 from assaymark.models.convnet import ConvNetSpec  # noqa: E402
+from assaymark.testing.calibration import agrees  # noqa: E402
 
 TINY = ConvNetSpec(depth=2, width=4, input_size=8)
 
@@ -194,6 +196,9 @@ def test_weights_find_the_broken_network() -> None:
     layouts = ((2, 8, 3, "relu"), (2, 8, 3, "prelu"), (2, 6, 3, "relu"), (2, 8, 3, "relu"), (2, 6, 3, "prelu"))
     scores = texture_scores(0, train=400, fit=200, test=400, layouts=layouts)
 
+    trials = texture_trials(scores)
+    assert all(agrees(trial) for trial in trials[:2]), "no worse than the average and the best single network"
+
     def fitted(columns: slice) -> tuple[float, float, float, Any]:
         """Accuracy of least squares, of the average and of the best single network on the test images; the weights."""
         design = np.column_stack([scores.fit[:, columns], np.ones(200)])
@@ -208,6 +213,6 @@ def test_weights_find_the_broken_network() -> None:
     assert ols > 0.85
     assert ols >= average - 0.005 and ols >= single - 0.005
     ols, average, _, weights = fitted(BROKEN)
-    assert ols > average
+    assert ols > average and trials[2].estimate.value == pytest.approx(ols - average)
     assert abs(weights[-1]) < 0.5 * np.abs(weights).max()
     assert abs(accuracy(scores.test[:, 5], scores.test_labels) - 0.5) < 0.1

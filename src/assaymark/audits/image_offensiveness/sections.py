@@ -218,9 +218,10 @@ def _review_sections(
     read: Reading, prompts: PromptSet, inputs: Mapping[str, Any], config: ImageOffensivenessConfig, context: Context, mask: Mask
 ) -> list[Section]:
     queue = build_queue(read.classes, read.edges, per_stratum=config.review_per_stratum, own_classes=config.review_classes)
-    drawn_from = {"prompts": prompts.fingerprint, "data": str(inputs["images"].fingerprint)}
-    given = inputs.get("verdicts")
-    verdicts = None if given is None else read_verdicts(given.read(), queue, **drawn_from)
+    verdicts = None
+    if inputs.get("verdicts") is not None:
+        drawn_from = str(inputs["images"].fingerprint)
+        verdicts = read_verdicts(inputs["verdicts"].read(), queue, prompts=prompts.fingerprint, data=drawn_from)
     found = None
     if verdicts is not None and len(verdicts.stratum):
         best = _best_scores(read)
@@ -230,7 +231,7 @@ def _review_sections(
         }
     sections = [queue_section(queue, verdicts, mask), verdict_section(found, verdicts)]
     if context.artifacts is not None:
-        sections.append(Section(artifacts=write_queue(queue, read.dataset, context.artifacts, **drawn_from)))
+        sections.append(Section(artifacts=write_queue(queue, inputs["images"], context.artifacts, prompts=prompts.fingerprint)))
     if config.contact_sheet:
         sheets: Sheets = contact_sheets(read.dataset, queue, context.artifacts, most=config.max_images)
         sections.append(sheet_section(sheets, wanted=True))

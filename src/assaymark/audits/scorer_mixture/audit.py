@@ -81,4 +81,8 @@ class ScorerMixture(Audit):
 
     @classmethod
     def experiments(cls, seed: int, *, full: bool = False) -> Sequence[Trial]:
-        return [*method_trials(seed), *(texture_trials(seed) if full else ())]
+        if not full:
+            return method_trials(seed)
+        from assaymark.audits.scorer_mixture.measures.textures import texture_scores
+
+        return [*method_trials(seed), *texture_trials(texture_scores(seed))]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from assaymark.config import AuditConfig
 
@@ -140,11 +140,12 @@ class ScorerMixtureConfig(AuditConfig):
             raise ValueError(f"must name each column once, not {twice[0]!r} twice")
         return names
 
-    @model_validator(mode="after")
-    def _some_cost(self) -> Self:
-        if self.threshold == "cost" and not (self.cost_false_negative or self.cost_false_positive):
-            raise ValueError("threshold=cost needs cost_false_negative or cost_false_positive above 0")
-        return self
+    @field_validator("cost_false_positive")
+    @classmethod
+    def _some_cost(cls, cost: float, info: ValidationInfo) -> float:
+        if info.data.get("threshold") == "cost" and not cost and not info.data.get("cost_false_negative"):
+            raise ValueError("must be above 0 where cost_false_negative is 0, or threshold=cost has nothing to weigh")
+        return cost
 
     @property
     def negatives(self) -> frozenset[str] | None:

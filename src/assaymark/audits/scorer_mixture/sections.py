@@ -18,7 +18,7 @@ from assaymark.audits.scorer_mixture.report.curves import curves_section
 from assaymark.audits.scorer_mixture.report.drift import drift_section
 from assaymark.audits.scorer_mixture.report.errors import errors_section
 from assaymark.audits.scorer_mixture.report.performance import performance_section, undefined_performance
-from assaymark.audits.scorer_mixture.report.protocol import fit_section, rows_section
+from assaymark.audits.scorer_mixture.report.protocol import fit_section, rows_section, source_section
 from assaymark.audits.scorer_mixture.report.skin import skin_pictures_section, skin_pixels_section
 from assaymark.audits.scorer_mixture.report.slices import slices_section
 from assaymark.audits.scorer_mixture.report.use import undefined_use, use_section
@@ -34,29 +34,31 @@ __all__ = ["side_sections", "study_sections", "undefined_sections"]
 
 def study_sections(study: Study, production: Any, models: Mapping[str, Any]) -> Iterator[Section]:
     """All that rests on fitted mixtures."""
+    yield source_section(study.config.source)
     yield performance_section(study)
-    yield weights_section(study)
-    yield curves_section(study)
     yield use_section(study)
     yield slices_section(study)
+    yield weights_section(study)
     yield errors_section(study)
+    yield curves_section(study)
     if study.rows.baselines:
         yield skin_pictures_section(study)
     if study.rows.classes:
         yield classes_section(study.rows, study.config, rng=study.rng("classes"))
     if production is not None:
         yield drift_section(study, production_histograms(production, study, models))
-    yield rows_section(study.rows, source=study.config.source)
+    yield rows_section(study.rows)
     yield fit_section(study.fitting, study)
     yield saved_section(study)
 
 
 def undefined_sections(rows: Rows, reason: str, config: ScorerMixtureConfig) -> Iterator[Section]:
     """The same names without numbers, and why."""
+    yield source_section(config.source)
     yield undefined_performance(reason, _mend(rows))
     yield undefined_weights(unique_names(rows.names), reason)
     yield undefined_use(config, reason)
-    yield rows_section(rows, source=config.source)
+    yield rows_section(rows)
 
 
 def _mend(rows: Rows) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,9 @@ from assaymark.audits.scorer_mixture.planted import FIT_ROWS, MEMORISER_QUALITY,
 from assaymark.result import Estimate
 from assaymark.stats import mean, wilson
 
+if TYPE_CHECKING:
+    from assaymark.audits.scorer_mixture.measures.textures import TextureScores
+
 __all__ = ["method_trials", "texture_trials"]
 
 Floats = npt.NDArray[np.float64]
@@ -28,11 +32,10 @@ def method_trials(seed: int) -> Sequence[Trial]:
     return [*_unequal(seed), *_leakage(seed), *_equal(seed)]
 
 
-def texture_trials(seed: int) -> Sequence[Trial]:
-    """Experiment D: real networks on synthetic textures, with and without a broken one. Trains six networks: seconds."""
-    from assaymark.audits.scorer_mixture.measures.textures import BROKEN, SOUND, texture_scores
+def texture_trials(drawn: TextureScores) -> Sequence[Trial]:
+    """Experiment D: real networks on synthetic textures, with and without a broken one (`measures.textures`)."""
+    from assaymark.audits.scorer_mixture.measures.textures import BROKEN, SOUND
 
-    drawn = texture_scores(seed)
     right: dict[str, Flags] = {}
     for name, columns in (("sound", SOUND), ("broken", BROKEN)):
         F, G = drawn.fit[:, columns], drawn.test[:, columns]

@@ -216,21 +216,20 @@ def labelled_only(rated: RatedImages) -> tuple[npt.NDArray[np.float32], npt.NDAr
 def too_few_ratings(rated: RatedImages, config: TuningSettings) -> str:
     """Why these ratings cannot tune prompts, and the mend."""
     labels, (least, largest) = rated.labels, config.scale
+    sentence = (
+        f"{labels.offensive} images are rated below {config.low:g} and {labels.inoffensive} above {config.high:g}; tuning "
+        "needs at least two of each"
+    )
+    reasons = {**rated.flow.skipped, **rated.flow.failed}
+    if reasons:
+        shown = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.items())
+        sentence += f". Left out of {rated.flow.total:,} rows: {shown}"
     if labels.outside > labels.offensive + labels.inoffensive + labels.neutral:
         return (
-            f"{labels.outside:,} of {len(rated.ratings):,} ratings lie outside the scale {least:g} to {largest:g}; set scale, "
-            "low and high to those of the ratings, as in --set 'scale=[0, 100]' --set low=37.5 --set high=62.5"
+            f"{sentence}. Check rating_column, scale ({least:g} to {largest:g} now), low and high, as in "
+            "--set 'scale=[0, 100]' --set low=37.5 --set high=62.5"
         )
-    if labels.missing > labels.offensive + labels.inoffensive + labels.neutral:
-        return (
-            f"{labels.missing:,} of {len(rated.ratings):,} rows of column {config.rating_column!r} hold no number; name the "
-            "column of ratings with rating_column"
-        )
-    return (
-        f"{labels.offensive} of the images {'is' if labels.offensive == 1 else 'are'} rated below {config.low:g} and "
-        f"{labels.inoffensive} above {config.high:g}; tuning needs at least two of each, so rate more images or move "
-        "low and high"
-    )
+    return f"{sentence}. Check rating_column, scale, low and high"
 
 
 def _flow(source: str, states: npt.NDArray[np.int64], labels: RatedLabels, unread: int) -> Flow:

@@ -104,11 +104,11 @@ def _queue(
     )
 
 
-def write_queue(queue: Queue, dataset: Dataset, folder: Path, *, prompts: str, data: str) -> list[Artifact]:
+def write_queue(queue: Queue, dataset: Dataset, folder: Path, *, prompts: str) -> list[Artifact]:
     """`review_queue.parquet` and `.csv`: one line an image, with an empty verdict. They name rows, so they are private.
 
-    `prompts` and `data`, the fingerprints of the prompts and of the images, go with them: other prompts put the same images
-    into other strata, and of other images the verdicts say nothing.
+    The fingerprints of prompts and data set go with them: other prompts put the same images into other strata, and of other
+    images the verdicts say nothing.
     """
     table = pa.table(
         {
@@ -121,7 +121,7 @@ def write_queue(queue: Queue, dataset: Dataset, folder: Path, *, prompts: str, d
             "flagged": queue.flagged,
             "score": np.round(queue.score, 6),
             "prompts": [prompts] * len(queue.row),
-            "data": [data] * len(queue.row),
+            "data": [dataset.fingerprint] * len(queue.row),
             "verdict": pa.array([""] * len(queue.row), pa.string()),
         }
     )

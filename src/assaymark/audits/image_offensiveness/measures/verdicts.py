@@ -51,7 +51,7 @@ def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "", data: str
         A column of the queue is missing.
     InputError
         A score bin that is none of this audit's, a verdict that is neither yes nor no, or a queue that was drawn with other
-        prompts (whose fingerprint is not `prompts`) or from other images (`data`).
+        prompts or from other images (whose fingerprints are not `prompts` and `data`).
     """
     for column in ("score_bin", "verdict", *(("class",) if len(queue.classes) > 1 else ())):
         if column not in table.column_names:
@@ -98,6 +98,11 @@ def read_verdicts(table: pa.Table, queue: Queue, *, prompts: str = "", data: str
     )
 
 
+def _named_in(table: pa.Table, column: str) -> set[str]:
+    """What a column of the queue says of where it comes from; nothing in tables without it."""
+    return {str(value) for value in table.column(column).to_pylist() if value} if column in table.column_names else set()
+
+
 def _verdict(value: Any, row: int) -> bool | None:
     text = "" if value is None else str(value).strip().lower()
     if not text or text == "nan":
@@ -109,22 +114,15 @@ def _verdict(value: Any, row: int) -> bool | None:
     )
 
 
-def _named_in(table: pa.Table, column: str) -> set[str]:
-    """What a column of the queue says of where it comes from; nothing in tables without it."""
-    return {str(value) for value in table.column(column).to_pylist() if value} if column in table.column_names else set()
-
-
 def _numbers(table: pa.Table, name: str, rows: Ints, missing: float) -> npt.NDArray[np.float64]:
     if name not in table.column_names:
         return np.full(len(rows), missing)
     try:
         values = table.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        values = np.full(table.num_rows, np.inf)
-    if np.isinf(values[rows]).any():
         raise InputError(
             f"input 'verdicts': column {name!r} holds something that is no number; give it back as the queue had it"
-        )
+        ) from None
     return np.asarray(np.nan_to_num(values[rows], nan=missing), dtype=np.float64)
 
 

@@ -98,7 +98,7 @@ def fit_mixtures(rows: Rows, config: ScorerMixtureConfig, context: Context, spec
     """
     label = rows.label == 1
     fit, test = rows.of(*fitting_splits(config)), rows.of(TEST)
-    reason = _too_few(label[fit], of=len(label))
+    reason = _too_few(label[fit], of=len(label)) if rows.names else "there is no scorer to combine"
     if reason:
         return Unfit(reason)
     kept, left_out = _usable(rows, fit, label)

@@ -47,6 +47,8 @@ SHOWN = ("accuracy", "balanced_accuracy", "recall", "fpr", "precision", "auroc")
 TITLES = {"fpr": "FPR", "auroc": "AUROC"}
 FULL = {"mixture": "mixture", "average": "average", "best_single": "best_single"}
 NO_INTERCEPT_LOSS = 0.002
+MATERIAL = 0.01
+"""Accuracy behind the average that is a warning: among equally good scorers the choice of weights and cut costs less."""
 
 
 def undefined_performance(reason: str, advice: str) -> Section:
@@ -165,7 +167,7 @@ def _verdict(section: Section, study: Study, gains: Mapping[str, Paired]) -> Non
     """The first sentence: what the mixture is worth against what is simpler."""
     estimates = section.estimates
     single, average = gains.get("best_single"), gains.get("average")
-    worse = _behind(single) or _behind(average)
+    worse = _behind(single) or _behind(average, by=MATERIAL)
     over_single = single is not None and (single.accuracy.low or 0.0) > 0
     # Where few rows choose it, a threshold can cost the average more than weights gain: the plain one has to be beaten as well.
     plain = gains.get("plain_average", average)
@@ -193,9 +195,11 @@ def _verdict(section: Section, study: Study, gains: Mapping[str, Paired]) -> Non
     section.findings.append(Finding(severity, sentence, used, ("comparison",), advice))
 
 
-def _behind(found: Paired | None) -> bool:
-    """Whether the mixture is worse, chance excluded."""
-    return found is not None and found.accuracy.high is not None and found.accuracy.high < 0
+def _behind(found: Paired | None, *, by: float = 0.0) -> bool:
+    """Whether the mixture is worse, chance excluded, and by at least so much."""
+    if found is None or found.accuracy.value is None or found.accuracy.high is None:
+        return False
+    return found.accuracy.high < 0 and found.accuracy.value <= -by
 
 
 def _other_findings(section: Section, study: Study) -> None:

@@ -14,7 +14,7 @@ from assaymark.result import Column, Estimate, Finding, Table, format_interval, 
 from assaymark.section import Section, exact_count, interval_columns, interval_values
 from assaymark.stats import wilson
 
-__all__ = ["fit_section", "rows_section"]
+__all__ = ["fit_section", "rows_section", "source_section"]
 
 CROSS_FITTED = ("ols", "ols_intercept", "ridge", "nnls", "simplex")
 FOLDS = 5
@@ -23,8 +23,8 @@ LEARNT = 0.05
 """Accuracy on the fitting rows above that on the test rows from which a scorer is named, once chance is excluded."""
 
 
-def rows_section(rows: Rows, *, source: str) -> Section:
-    """The rows by split and class, and the loud warning about training rows."""
+def rows_section(rows: Rows) -> Section:
+    """The rows by split and class."""
     section = Section()
     counts = np.zeros((len(SPLITS), 2), dtype=int)
     if rows.complete:
@@ -46,6 +46,17 @@ def rows_section(rows: Rows, *, source: str) -> Section:
     )
     section.tables.append(Table.of("rows", "Which rows are used for what", values, columns))
     section.estimates["rows"] = exact_count(int(counts.sum()), of=max(int(counts.sum()), rows.flows[0].total))
+    if not rows.complete:
+        section.notes.append(
+            f"{len(rows.sample.key):,} of {rows.streamed.kept + rows.streamed.beyond:,} labelled rows were kept, by the "
+            "smallest hashes of their content, for what needs rows; least-squares fits on untransformed scores use all"
+        )
+    return section
+
+
+def source_section(source: str) -> Section:
+    """The loud warning about weights fitted on training rows; it comes before the figures that it spoils."""
+    section = Section()
     if source == "train":
         section.findings.append(
             Finding(
@@ -55,11 +66,6 @@ def rows_section(rows: Rows, *, source: str) -> Section:
                 tables=("rows",),
                 advice="Fit on rows that no scorer has seen (source=holdout), or on out-of-fold scores (source=oof).",
             )
-        )
-    if not rows.complete:
-        section.notes.append(
-            f"{len(rows.sample.key):,} of {rows.streamed.kept + rows.streamed.beyond:,} labelled rows were kept, by the "
-            "smallest hashes of their content, for what needs rows; least-squares fits on untransformed scores use all"
         )
     return section
 

@@ -9,6 +9,7 @@ from assaymark.audits.scorer_mixture.config import ScorerMixtureConfig
 from assaymark.audits.scorer_mixture.measures.fitting import threshold_draws
 from assaymark.audits.scorer_mixture.method.cascade import cost_accuracy_curve, plan_cascade, run_cascade
 from assaymark.audits.scorer_mixture.method.operating import abstention, coverage_risk_curve
+from assaymark.audits.scorer_mixture.report.performance import NAMES
 from assaymark.audits.scorer_mixture.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number, undefined
 from assaymark.section import Section, interval_columns, interval_values
@@ -48,9 +49,9 @@ def error_rates(study: Study) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def use_section(study: Study) -> Section:
     section = Section()
-    _threshold(section, study)
     _confusion(section, study)
     _predictive_values(section, study)
+    _threshold(section, study)
     _cascade(section, study)
     _abstention(section, study)
     return section
@@ -68,9 +69,10 @@ def _threshold(section: Section, study: Study) -> None:
         )
         section.estimates["threshold"] = percentile_estimate(point, draws, n=len(rows), confidence=config.confidence)
     values = {
-        "way": list(study.judged),
+        "way": [NAMES[name] for name in study.judged],
         "threshold": [judged.threshold for judged in study.judged.values()],
-        "chosen": [_COST_NAMES.get(config.threshold, "fixed")] * len(study.judged),
+        # gradient boosting is nearly always right on the rows it was fitted to, which cannot choose its cut
+        "chosen": ["fixed" if name == "gbdt" else _COST_NAMES.get(config.threshold, "fixed") for name in study.judged],
         "rows": [int(fitting.fit.sum())] * len(study.judged),
     }
     columns = (

@@ -13,7 +13,7 @@ __all__ = ["undefined_weights", "weights_section"]
 COLLINEAR = 1e3
 """Variance inflation above which single weights are not to be read (planted experiment B)."""
 
-_JOINTLY = ", not all of them: those that err together stand in for each other."
+_JOINTLY = ", not necessarily all of them: those that err together stand in for each other."
 
 
 def undefined_weights(names: tuple[str, ...], reason: str) -> Section:
