@@ -248,8 +248,8 @@ def test_verdicts_of_something_else(command, images) -> None:
     refused(given(full.drop_columns(["verdict"])), "no column 'verdict'", "give back the review queue", lines=2)
     refused(given(full, "--set", "threshold=0.8"), "score bin", "same threshold", lines=2)
     refused(given(with_column(full, "prompts", ["0123"] * n)), "drawn with other prompts", lines=2)
-    for column in ("copies", "score"):
-        refused(given(with_column(full, column, ["x"] * n)), f"column {column!r} holds something that is no number", lines=2)
+    for column, value in (("copies", "x"), ("copies", float("inf")), ("score", "x")):
+        refused(given(with_column(full, column, [value] * n)), f"column {column!r} holds something that is no number", lines=2)
     write("images.parquet", embedding=as_lists(unit_vectors(40, seed=5)))
     refused(given(full), "drawn from other images", "have the new queue looked at", lines=2)
     assert json.loads(Path("first/run.json").read_text())["steps"][0]["status"] == "done"

@@ -120,9 +120,11 @@ def _numbers(table: pa.Table, name: str, rows: Ints, missing: float) -> npt.NDAr
     try:
         values = table.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        values = np.full(table.num_rows, np.inf)
+    if np.isinf(values[rows]).any():
         raise InputError(
             f"input 'verdicts': column {name!r} holds something that is no number; give it back as the queue had it"
-        ) from None
+        )
     return np.asarray(np.nan_to_num(values[rows], nan=missing), dtype=np.float64)
 
 
