@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assaymark.errors import InputError, ModelError
+from assaymark.errors import InputError, ModelError, UnsafeFile
 from assaymark.models import capabilities_of, open_model
 from assaymark.models.mixture_file import Member, Mixture, load_mixture
 from assaymark.models.protocols import Decision
@@ -131,3 +131,18 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         linear(rule="vote")
     with pytest.raises(ModelError, match="slope is -1"):
         linear(slope=-1.0)
+
+
+def test_code_inside_a_mixture_runs_only_when_its_user_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted_scorer.py").write_text(
+        "import pathlib, numpy\npathlib.Path('ran').touch()\n"
+        "class S:\n    labels, multi_label = ('unsafe',), True\n"
+        "    def score_images(self, images): return numpy.full((len(images), 1), 0.5, 'f4')\nscorer = S()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    Mixture((Member("mine", "py:planted_scorer:scorer"),), "average", "average").save(tmp_path / "m")
+    with pytest.raises(UnsafeFile, match=r"member 'mine' is Python code.*python=true"):
+        open_model(str(tmp_path / "m"))
+    assert not (tmp_path / "ran").exists()
+    assert capabilities_of(open_model(f"mixture:{tmp_path / 'm'}?python=true")) == ("scores-images",)

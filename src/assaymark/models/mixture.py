@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.errors import ModelError
+from assaymark.errors import ModelError, UnsafeFile
 from assaymark.models.mixture_file import Mixture, load_mixture
 from assaymark.models.spec import ModelSpec
 
@@ -90,8 +90,10 @@ def open_mixture(spec: ModelSpec, loading: Loading) -> _MixtureScorer:
     ------
     ModelError
         Members of which some are columns and some models, or without a common kind of input, or with several labels.
+    UnsafeFile
+        A member that is Python code, without `?python=true` in the spec.
     """
-    spec.check_options(())
+    spec.check_options(("python",))
     path = spec.path()
     mixture = load_mixture(path)
     named = [member.spec for member in mixture.members]
@@ -100,6 +102,8 @@ def open_mixture(spec: ModelSpec, loading: Loading) -> _MixtureScorer:
     if not all(named):
         columns = ", ".join(member.name for member in mixture.members if not member.spec)
         raise ModelError(f"model {spec.text}: its members {columns} are columns and the others models; fit it on models alone")
+    if not spec.flag("python", False):
+        _refuse_code(mixture, spec)
     members = _opened_members(named, path if path.is_dir() else path.parent, spec, loading)
     for member in members:
         labels = getattr(member, "labels", ())
@@ -113,6 +117,16 @@ def open_mixture(spec: ModelSpec, loading: Loading) -> _MixtureScorer:
     notes = "; ".join(dict.fromkeys(note for member in members for note in getattr(member, "notes", ())))
     why = f" ({notes})" if notes else ""
     raise ModelError(f"model {spec.text}: its members do not all score pictures, nor all embeddings of one width{why}")
+
+
+def _refuse_code(mixture: Mixture, spec: ModelSpec) -> None:
+    """A mixture is a file that may come from anybody; a member of it that is code would run when it is opened."""
+    code = next((member for member in mixture.members if member.spec.strip().lower().startswith("py:")), None)
+    if code is not None:
+        raise UnsafeFile(
+            f"model {spec.text}: its member {code.name!r} is Python code ({code.spec}), which runs when it is opened; if you "
+            f"trust the file, write mixture:{spec.target}?python=true"
+        )
 
 
 def _opened_members(named: Sequence[str], folder: Path, spec: ModelSpec, loading: Loading) -> list[Any]:

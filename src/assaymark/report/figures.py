@@ -15,9 +15,11 @@ picture     `artifact`, a file in the folder `pictures`
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +29,17 @@ from assaymark.report.text import shorten, visible
 from assaymark.result import Figure, Table
 
 __all__ = ["caption", "draw", "inline"]
+
+MOST_KEPT = 200
+"""Drawings kept in memory: a run saves each figure as a file and puts it into its report, and drawing takes longest there."""
+
+
+class _Drawn(NamedTuple):
+    table: weakref.ref[Table]  # whether the table is still the one that was drawn
+    svg: str
+
+
+_DRAWN: dict[tuple[Figure, str, int], _Drawn] = {}
 
 
 def draw(figure: Figure, tables: Mapping[str, Table], *, pictures: Path | None = None) -> str:
@@ -47,6 +60,18 @@ def draw(figure: Figure, tables: Mapping[str, Table], *, pictures: Path | None =
     table = tables.get(figure.table)
     if table is None:
         return _draw_empty(figure, f"there is no table {figure.table!r}")
+    key = figure, caption(figure, tables), id(table)
+    kept = _DRAWN.get(key)
+    if kept is not None and kept.table() is table:
+        return kept.svg
+    svg = _draw_table(figure, table, tables)
+    if len(_DRAWN) >= MOST_KEPT:
+        _DRAWN.pop(next(iter(_DRAWN)))
+    _DRAWN[key] = _Drawn(weakref.ref(table), svg)
+    return svg
+
+
+def _draw_table(figure: Figure, table: Table, tables: Mapping[str, Table]) -> str:
     try:
         shown = panel(figure, table)
     except LookupError as error:
