@@ -62,8 +62,10 @@ def main(source: Path, out: Path) -> None:
         write_pictogram(out / "pictures" / "pictograms" / f"{row['index']:04d}.png", image, row)
     photographs = sum(1 for _ in copy_photographs(out / "pictures" / "photographs"))
     rated = [(f"pictures/pictograms/{row['index']:04d}.png", mood) for row in rows if (mood := mood_of(row["keywords"]))]
-    write_table(out / "ratings.csv", ("path", "rating"), [(path, 1.5 if mood == "gloomy" else 4.5) for path, mood in rated])
-    write_table(out / "labelled.csv", ("path", "label"), [(path, int(mood == "gloomy")) for path, mood in rated])
+    # Weights of a mixture are fitted on pictures that its members have not learnt: prompts get one half, the mixture the other.
+    tuning, fitting = rated[0::2], rated[1::2]
+    write_table(out / "ratings.csv", ("path", "rating"), [(path, 1.5 if mood == "gloomy" else 4.5) for path, mood in tuning])
+    write_table(out / "labelled.csv", ("path", "label"), [(path, int(mood == "gloomy")) for path, mood in fitting])
     (out / "plan.yaml").write_text(PLAN, encoding="utf-8")
     gloomy = sum(mood == "gloomy" for _, mood in rated)
     print(

@@ -110,8 +110,6 @@ def test_pictograms_become_pictures_ratings_and_a_plan(tmp_path: Path) -> None:
     printed = python(str(EXAMPLES / "real_pictures.py"), str(source), str(out), folder=tmp_path)
     assert "3 pictograms" in printed and "1 gloomy, 1 cheerful" in printed and "wants an encoder" in printed
     assert (out / "pictures" / "pictograms" / "0000.txt").read_text() == "sign 0, angry, face"
-    assert (out / "ratings.csv").read_text().splitlines()[1:] == [
-        "pictures/pictograms/0000.png,1.5",
-        "pictures/pictograms/0001.png,4.5",
-    ]
+    assert (out / "ratings.csv").read_text().splitlines()[1:] == ["pictures/pictograms/0000.png,1.5"]
+    assert (out / "labelled.csv").read_text().splitlines()[1:] == ["pictures/pictograms/0001.png,0"], "halves that do not meet"
     assert [step.id for step in load_plan(out / "plan.yaml").steps] == ["prompts", "flags", "scorer", "pictures"]
