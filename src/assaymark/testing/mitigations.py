@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from assaymark.audit import Mitigation, Planting
-from assaymark.errors import AssaymarkError
 from assaymark.testing.contract import (
     Case,
     batch_size_is_irrelevant,
@@ -24,6 +23,7 @@ from assaymark.testing.contract import (
     only_declared_capabilities,
     report_leaks_nothing,
     row_order_is_irrelevant,
+    run_checks,
     same_seed_same_fingerprint,
     second_run_calls_no_model,
     settings_round_trip,
@@ -108,14 +108,4 @@ def check_mitigation(
     """
     given = Planting(dict(inputs), {}, dict(settings or {}), dict(models or {}))
     case = MitigationCase(mitigation, Path(folder), seed, given=given)  # type: ignore[arg-type]
-    broken: dict[str, str] = {}
-    for name, check in MITIGATION_CHECKS.items():
-        try:
-            check(case)
-        except (AssertionError, AssaymarkError) as error:
-            broken[name] = str(error)
-        except Exception as error:  # a crash is a broken promise too, and the other checks still have something to say
-            broken[name] = f"{type(error).__name__}: {error}"
-    if broken:
-        raise AssertionError("\n".join(f"{name}: {reason}" for name, reason in broken.items()))
-    return dict.fromkeys(MITIGATION_CHECKS, "passed")
+    return run_checks(case, MITIGATION_CHECKS)
