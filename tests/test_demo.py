@@ -16,10 +16,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("demo") / "made up"
 
 
-def test_everything_planted_is_found(folder: Path) -> None:
-    outcome = run_demo(folder, quiet=True)
+def test_everything_planted_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)  # named relative to where one stands, as the command does
+    outcome = run_demo(folder.name, quiet=True)
     assert outcome.planted == outcome.found == 14
-    assert outcome.report == folder / "run" / "report.html"
+    assert outcome.report == Path(folder.name) / "run" / "report.html"
     html = outcome.report.read_text(encoding="utf-8")
     assert "zorvian" in html
     assert "grobnak" not in html  # a lexicon word is masked

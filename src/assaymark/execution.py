@@ -135,6 +135,8 @@ def execute(
         For everything the user can mend; nothing is opened before names, settings, roles and extras are checked.
     """
     info, models, log = audit_cls.info, dict(models or {}), log or (lambda event, **facts: None)
+    # Relative paths in specs start from `base`, so what a step writes into its folders must be named absolutely.
+    folder = None if folder is None else folder.resolve()
     config = audit_cls.Config.build(settings)
     check_engine(engine)
     check_inputs(info, inputs)
@@ -165,7 +167,7 @@ def execute(
     result = _redacted(_impersonal(result, base), context)
     if info.limits:
         result = result.replace(notes=(*result.notes, f"limits: {info.limits}"))
-    homes = [home for home in (base, None if folder is None else folder.resolve()) if home is not None]
+    homes = [home for home in (base, folder) if home is not None]
     return result.replace(
         provenance=Provenance(
             audit=info.id,
