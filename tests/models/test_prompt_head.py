@@ -143,6 +143,8 @@ def test_other_forms_and_bad_files(tmp_path: Path) -> None:
         np.testing.assert_array_equal(load_prompts(tmp_path / path, key=key).prompts, matrix.astype(np.float32))
     with pytest.raises(ModelError, match="add key=NAME"):
         load_prompts(tmp_path / "p.npz")
+    with pytest.raises(ModelError, match=r"'a' would choose an array of an \.npz"):
+        load_prompts(tmp_path / "p.npy", key="a")
     with pytest.raises(InputError, match="no such file"):
         load_prompts(tmp_path / "gone.npy")
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)

@@ -170,6 +170,8 @@ def load_prompts(path: str | Path, *, key: str = "") -> PromptSet:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"prompts {str(file)!r}: no such file")
+    if key and file.suffix != ".npz":
+        raise ModelError(f"prompts {str(file)!r}: {key!r} would choose an array of an .npz; this file holds one, leave it out")
     try:
         if file.suffix == ".safetensors":
             return _load_own(file)
