@@ -16,7 +16,7 @@ from PIL import Image
 
 from assaymark.data.dataset import open_input
 from assaymark.data.decoding import Decoded, PictureScores, Views, decode_batch, reduce_maximum
-from assaymark.data.images import decode_frames, decode_image
+from assaymark.data.images import DAMAGED, TOO_MANY_PIXELS, PictureError, decode_frames, decode_image
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -71,13 +71,23 @@ def test_frames_of_an_animation() -> None:
         corners = np.array([picture.getpixel((5, 5)) for picture in three.pictures[:3]])
         assert np.abs(corners - [[255, 0, 0], [0, 0, 255], [255, 255, 255]]).max() < 25
         assert len(decode_batch([content], views=Views(frames=50)).pictures) == 5
-    cut = moving(["red", "green", "blue"] * 10)
-    assert 1 <= len(decode_frames(cut[: len(cut) * 2 // 3], frames=8)) <= 8
+
+
+def test_an_animation_that_cannot_be_looked_at_in_full_is_counted_not_half_scored() -> None:
+    whole = moving(["red", "green", "blue"] * 10, "PNG")
+    cut = whole[: len(whole) * 2 // 3]
+    assert len(decode_frames(cut)) == 1, "its first frame is there for who asks for no more"
+    with pytest.raises(PictureError) as refused:
+        decode_frames(cut, frames=8)
+    assert refused.value.reason == DAMAGED
+    assert decode_batch([cut, whole], views=Views(frames=8)).reasons == {DAMAGED: 1}
 
 
 def test_pages_that_grow_do_not_pass_the_limit() -> None:
     pages = encoded(Image.new("L", (10, 10)), "TIFF", save_all=True, append_images=[Image.new("L", (4000, 4000))])
-    assert [frame.size for frame in decode_frames(pages, frames=2, max_pixels=1_000)] == [(10, 10)]
+    with pytest.raises(PictureError) as refused:
+        decode_frames(pages, frames=2, max_pixels=1_000)
+    assert refused.value.reason == TOO_MANY_PIXELS
     assert len(decode_frames(pages, frames=2)) == 2
 
 

@@ -76,7 +76,8 @@ def decode_frames(
     Parameters
     ----------
     source, max_pixels, where : as for `decode_image`
-    frames : most frames; those that cannot be read, or lie beyond `MOST_WALKED` pixels, are left out, but never the first
+    frames : most frames, those beyond `MOST_WALKED` pixels left out; where one of them cannot be read the whole animation is
+        damaged: nobody could say what it was not looked at for
     reduce_to : where the shorter side is at least twice as long, average blocks of pixels so that it keeps at least this
         length (0: never); a JPEG is then unpacked at the smaller size at once
 
@@ -133,15 +134,11 @@ def _upright(picture: Any, reduce_to: int) -> Image:
 
 def _later_frames(picture: Any, frames: int, max_pixels: int, reduce_to: int, where: str) -> list[Image]:
     found: list[Image] = []
-    try:
-        reached = min(int(getattr(picture, "n_frames", 1)), max(1, MOST_WALKED // (picture.width * picture.height)))
-        for place in sorted(set(np.linspace(0, reached - 1, frames).round().astype(int).tolist()) - {0}):
-            picture.seek(place)
-            _check_size(picture, max_pixels, where)  # pages of a TIFF differ in size
-            found.append(_upright(picture, reduce_to))
-    except Exception:
-        # As above; the first frame stands for an animation whose later ones are damaged.
-        return found
+    reached = min(int(getattr(picture, "n_frames", 1)), max(1, MOST_WALKED // (picture.width * picture.height)))
+    for place in sorted(set(np.linspace(0, reached - 1, frames).round().astype(int).tolist()) - {0}):
+        picture.seek(place)
+        _check_size(picture, max_pixels, where)  # pages of a TIFF differ in size
+        found.append(_upright(picture, reduce_to))
     return found
 
 

@@ -137,10 +137,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_prompts(shared_data, name: str) -> None:
     """Lengths and cosine as published; images that lean to neither prompt are flagged too rarely by the raw rows."""
-    path = shared_data / "q16-prompts" / "q16_prompts.npz"
-    if not path.is_file():
-        pytest.skip("the published prompts are not here")
-    P = np.load(path)[name]
+    P = np.load(shared_data / "q16-prompts" / "q16_prompts.npz")[name]
     lengths, cosine, official, differing = PUBLISHED[name]
     table = decision_table(planted_prompt_images(P), P)
     np.testing.assert_allclose(table.lengths, lengths, atol=0.006)

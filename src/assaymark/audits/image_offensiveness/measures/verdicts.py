@@ -117,14 +117,15 @@ def _verdict(value: Any, row: int) -> bool | None:
 def _numbers(table: pa.Table, name: str, rows: Ints, missing: float) -> npt.NDArray[np.float64]:
     if name not in table.column_names:
         return np.full(len(rows), missing)
+    refusal = InputError(
+        f"input 'verdicts': column {name!r} holds something that is no number; give it back as the queue had it"
+    )
     try:
         values = table.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        values = np.full(table.num_rows, np.inf)
+        raise refusal from None
     if np.isinf(values[rows]).any():
-        raise InputError(
-            f"input 'verdicts': column {name!r} holds something that is no number; give it back as the queue had it"
-        )
+        raise refusal
     return np.asarray(np.nan_to_num(values[rows], nan=missing), dtype=np.float64)
 
 
