@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from assaymark.audits.image_offensiveness.audit import ImageOffensiveness
+from assaymark.audits.image_offensiveness.method.scoring import (
+    log_odds,
+    logits,
+    probability,
+    probability_of_each,
+    prompt_direction,
+    unit_rows,
+)
 from assaymark.audits.image_offensiveness.planted import planted_prompt_images
 from assaymark.execution import execute
-from assaymark.models.prompt_files import load_prompts
+from assaymark.models import open_model
+from assaymark.models.prompt_files import PromptSet, load_prompts
 
 PUBLISHED = {  # key: lengths of the rows, their cosine
     "ViT_B_16": ((13.47, 13.34), 0.838),
@@ -44,3 +54,17 @@ def test_published_prompts_are_imported_as_published(shared_data: Path, key: str
     assert official.high < normalised.low  # type: ignore[operator]
     assert differs.value == pytest.approx(normalised.value - official.value)  # type: ignore[operator]
     assert differs.value == pytest.approx(DIFFERING[key], abs=0.02)
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_the_model_gives_the_scores_of_the_method(rows: int, tmp_path: Path) -> None:
+    """The formula stands in the method and in the adapter, which may not import it: they must not part."""
+    rng = np.random.default_rng(rows)
+    P = (rng.standard_normal((rows, 24)) * [[13.0], [9.0], [4.0]][:rows]).astype(np.float32)
+    PromptSet(P).save(tmp_path / "prompts.safetensors")
+    V = unit_rows(rng.standard_normal((500, 24))).rows
+    expected = probability_of_each(logits(V, P))[:, 1]
+    if rows == 2:
+        np.testing.assert_allclose(probability(log_odds(V, prompt_direction(P)).log_odds), expected, atol=2e-5)
+    found = open_model(str(tmp_path / "prompts.safetensors")).score_embeddings(V)[:, 0]
+    np.testing.assert_allclose(found, expected, atol=2e-5)

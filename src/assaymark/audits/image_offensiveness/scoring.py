@@ -52,8 +52,9 @@ class Embedded(NamedTuple):
 
 
 def embed_values(values: pa.Array, *, dimension: int, encoder: Any = None) -> Embedded:
-    """Embeddings of an Arrow array of number lists, or of encoded pictures by way of the encoder. Vectors are as they are "
-    "stored.
+    """Embeddings of an Arrow array of number lists, or of encoded pictures by way of the encoder.
+
+    Vectors are as they are stored.
     """
     if pa.types.is_large_list(values.type) or pa.types.is_list(values.type):
         return _stored(values, dimension)
