@@ -14,8 +14,9 @@ from assaymark.audits.scorer_mixture.method.moments import moments
 from assaymark.audits.scorer_mixture.probes import moments as moments_module
 from assaymark.audits.scorer_mixture.probes.histograms import ScoreHistograms
 from assaymark.audits.scorer_mixture.probes.moments import MomentsProbe
-from assaymark.audits.scorer_mixture.probes.row_keys import FIT, TEST, RowRules, hash_column
+from assaymark.audits.scorer_mixture.probes.row_keys import FIT, TEST, RowRules
 from assaymark.audits.scorer_mixture.probes.row_sample import MAX_VALUES, RowSample
+from assaymark.data.hashing import hash_column
 from assaymark.data.probe import Batch
 
 COLUMNS = ("a", "b", "c")

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from assaymark.audits.scorer_mixture.measures.members import SKIN_RULES
 from assaymark.audits.scorer_mixture.method.skin import fit_gaussian, fit_histogram, gaussian_skin, histogram_skin
-from assaymark.audits.scorer_mixture.probes.row_keys import mixed
+from assaymark.data.hashing import mixed
 from assaymark.errors import SchemaError, nearest
 
 __all__ = ["RuleCounts", "judge_pixel_rules", "unusable_pixels"]

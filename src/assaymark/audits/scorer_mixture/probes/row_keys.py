@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import pyarrow as pa
 
 from assaymark.audits.scorer_mixture.columns import GROUP, SCORE, SLICE, SPLIT
+from assaymark.data.hashing import hash_column, mixed
 from assaymark.data.probe import Batch
 
-__all__ = ["FIT", "REASONS", "SPLITS", "TEST", "TRAIN", "Parsed", "RowRules", "hash_column", "mixed"]
+__all__ = ["FIT", "REASONS", "SPLITS", "TEST", "TRAIN", "Parsed", "RowRules"]
 
 Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]
@@ -31,7 +30,6 @@ _SPLIT_NAMES = {
     **{"test": TEST, "eval": TEST, "evaluation": TEST, "holdout": TEST},
 }
 REASONS = ("no label", "label that is neither", "split that is none of train, fit, test", "no score")
-_GOLDEN, _MIX1, _MIX2 = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
 class Parsed(NamedTuple):
@@ -54,40 +52,6 @@ class Parsed(NamedTuple):
     class_label: npt.NDArray[np.int16]
     low: Floats
     high: Floats
-
-
-def mixed(values: Keys) -> Keys:
-    """Finaliser of splitmix64: every bit of the input changes every bit of the output with probability 1/2."""
-    with np.errstate(over="ignore"):
-        z = values + _GOLDEN
-        z = (z ^ (z >> np.uint64(30))) * _MIX1
-        z = (z ^ (z >> np.uint64(27))) * _MIX2
-    return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
-
-
-def hash_column(column: pa.Array) -> Keys:
-    """64-bit hash of each value of an Arrow column; missing ones hash alike. O(total length)."""
-    kind = column.type
-    if pa.types.is_floating(kind):
-        return _hash_numbers(column.to_numpy(zero_copy_only=False))
-    if pa.types.is_large_list(kind) or pa.types.is_list(kind):
-        values: list[Any] = [
-            b"" if row is None else np.asarray(row, np.float32).tobytes() for row in column.to_numpy(zero_copy_only=False)
-        ]
-    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        values = [value or b"" for value in column.to_pylist()]
-    else:
-        values = [f"t{value}" if value is not None else "" for value in column.to_pylist()]
-    objects = np.empty(len(values), dtype=object)
-    objects[:] = values
-    return np.asarray(pd.util.hash_array(objects, categorize=False), dtype=np.uint64)
-
-
-def _hash_numbers(values: npt.NDArray[np.floating]) -> Keys:
-    numbers = np.asarray(values, dtype=np.float64) + 0.0  # -0.0 becomes 0.0
-    bits = numbers.view(np.uint64).copy()
-    bits[np.isnan(numbers)] = np.uint64(0x7FF8000000000000)
-    return mixed(bits)
 
 
 def _combined(parts: Sequence[Keys], rows: int) -> Keys:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.audits.scorer_mixture.columns import SLICE
-from assaymark.audits.scorer_mixture.probes.row_keys import RowRules, hash_column
+from assaymark.audits.scorer_mixture.probes.row_keys import RowRules
+from assaymark.data.hashing import coded
 from assaymark.data.probe import Batch, Probe, State
 
 __all__ = ["MAX_VALUES", "RowSample", "SampledRows"]
@@ -76,7 +77,10 @@ class RowSample(Probe):
         }
         values: dict[str, dict[str, int]] = {}
         for name in self.rules.slices:
-            arrays[f"{SLICE}{name}"], values[name] = _coded(batch, name, kept)
+            found = coded(batch.column(f"{SLICE}{name}"), longest=_LONGEST)
+            rows = arrays[f"{SLICE}{name}"] = found.codes[kept]
+            held = set(rows.tolist())
+            values[name] = {value: code for value, code in found.names.items() if code in held}
         return self._cut(arrays, values)
 
     def combine(self, states: Sequence[State]) -> State:
@@ -102,14 +106,3 @@ class RowSample(Probe):
         values = {name: {code: value for value, code in known.items()} for name, known in state["values"].items()}
         crowded = tuple(name for name, known in values.items() if len(known) > MAX_VALUES)
         return SampledRows(**arrays, slices=slices, values=values, crowded=crowded)
-
-
-def _coded(batch: Batch, name: str, kept: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], dict[str, int]]:
-    """Code of each row's value (0 for none), and the codes by value: hashes, so that they are equal in every batch."""
-    encoded = batch.column(f"{SLICE}{name}").dictionary_encode()
-    codes = (hash_column(encoded.dictionary) >> np.uint64(1)).astype(np.int64)
-    names = [str(value).strip()[:_LONGEST] for value in encoded.dictionary.to_pylist()]
-    index = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
-    rows = np.append(codes, 0)[index][kept]
-    held = set(rows.tolist())
-    return rows, {value: int(code) for value, code in zip(names, codes, strict=True) if value and int(code) in held}
