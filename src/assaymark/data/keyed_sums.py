@@ -1,4 +1,4 @@
-"""Whole-number sums by key that merge exactly in any order: the state of probes that count in many cells, few of them filled."""
+"""Whole-number sums by key that merge exactly in any order: the state of probes with many cells of which few are filled."""
 
 from __future__ import annotations
 

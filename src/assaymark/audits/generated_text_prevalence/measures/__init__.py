@@ -1,0 +1,1 @@
+"""What needs a model, or rests on several counts together."""

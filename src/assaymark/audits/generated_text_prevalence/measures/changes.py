@@ -1,0 +1,87 @@
+"""When the share changed, and whether it goes on: change point, onset, trend tests, a regression with overdispersion."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from assaymark.audits.generated_text_prevalence.measures.series import PlatformSeries, Series
+from assaymark.audits.generated_text_prevalence.study import Study
+from assaymark.result import Estimate, undefined
+from assaymark.stats import TestOutcome, holm
+from assaymark.stats.change_points import ChangePoint, change_point
+from assaymark.stats.onset import OnsetPoint, onset_point
+from assaymark.stats.share_trend import BinomialTrend, binomial_trend
+from assaymark.stats.trend import mann_kendall, theil_sen
+
+__all__ = ["Change", "measure_changes"]
+
+
+class Change(NamedTuple):
+    """What became of one platform.
+
+    Attributes
+    ----------
+    onset : OnsetPoint
+        Where a flat-rise-flat course of the share that is called machine-written leaves its old level.
+    step : ChangePoint
+        The best single step, as the paper's reader would see it: near the middle of a gradual rise.
+    onset_p : float
+        Of the onset, Holm-adjusted over platforms.
+    trend : TestOutcome
+        Mann-Kendall test of the corrected share.
+    slope : Estimate
+        Theil-Sen slope of the corrected share, in percentage points a period.
+    regression : BinomialTrend
+        Of the calls, with a knot at the onset where there is one.
+    """
+
+    platform: PlatformSeries
+    onset: OnsetPoint
+    step: ChangePoint
+    onset_p: float
+    trend: TestOutcome
+    slope: Estimate
+    regression: BinomialTrend
+
+
+def measure_changes(study: Study, series: Series) -> tuple[Change, ...]:
+    """The changes of every platform; p values of the onsets are adjusted together (Holm)."""
+    found = [_change(study, series, platform) for platform in series.platforms]
+    p = np.array([change.onset.p_value for change in found])
+    tested = np.isfinite(p)
+    adjusted = np.full(len(found), np.nan)
+    if tested.any():
+        adjusted[tested] = holm(p[tested])
+    return tuple(change._replace(onset_p=float(value)) for change, value in zip(found, adjusted, strict=True))
+
+
+def _change(study: Study, series: Series, platform: PlatformSeries) -> Change:
+    config = study.config
+    shared = {"least": config.least_periods, "permutations": config.permutations, "confidence": config.confidence}
+    onset = onset_point(platform.called, platform.posts, rng=study.rng(f"onset {platform.name}"), **shared)
+    step = change_point(platform.called, platform.posts, rng=study.rng(f"step {platform.name}"), **shared)
+    times = study.stream.periods.periods - (study.stream.periods.periods[0] if len(study.stream.periods.periods) else 0)
+    knot = None if onset.index is None or not onset.p_value < 0.05 else float(times[onset.index])
+    regression = binomial_trend(
+        platform.called, platform.posts, times.astype(np.float64), knot=knot, confidence=config.confidence
+    )
+    trend, slope = _trend(study, series, platform, times.astype(np.float64))
+    return Change(platform, onset, step, float("nan"), trend, slope, regression)
+
+
+def _trend(
+    study: Study, series: Series, platform: PlatformSeries, times: np.ndarray
+) -> tuple[TestOutcome, Estimate]:
+    """Of the corrected share in the periods in which it is defined; the bootstrap draws carry the detector's errors along."""
+    method = study.config.method
+    shares = platform.shares[method]
+    known = np.array([share.defined for share in shares], dtype=bool)
+    values = np.array([share.value if share.value is not None else np.nan for share in shares])
+    trend = mann_kendall(values[known], times[known])
+    if series.quantification is None or known.sum() < 3:
+        reason = study.reason or f"{int(known.sum())} periods with a corrected share; a slope needs at least 3"
+        return trend, undefined(reason, n=int(known.sum()), unit="percentage points")
+    draws = series.quantification.draws[method][:, series.cells[platform.name]][:, known]
+    return trend, theil_sen(values[known], times[known], draws=draws, confidence=study.config.confidence, unit="percentage points")

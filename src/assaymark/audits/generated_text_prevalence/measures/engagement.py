@@ -1,0 +1,131 @@
+"""Do machine-written posts get less from others? Medians, dominance, and ratios of means at equal month, topic and followers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from assaymark.audits.generated_text_prevalence.method.membership import memberships
+from assaymark.audits.generated_text_prevalence.probes.rows import SampledPosts
+from assaymark.audits.generated_text_prevalence.study import Study
+from assaymark.result import Estimate, undefined
+from assaymark.stats import cliff_delta, mann_whitney, median_estimate, weighted_cliff_delta
+from assaymark.stats.count_regression import MEMBERSHIP, log_linear, negative_binomial
+from assaymark.stats.prevalence import calibrate_bins, score_bins
+from assaymark.stats.regression_columns import dummies
+
+__all__ = ["Engagement", "measure_engagement", "stream_memberships"]
+
+Floats = npt.NDArray[np.float64]
+
+CALLED = "called machine-written"
+MOST_REGRESSED = 60_000
+"""Posts that enter a regression: limits are then narrow enough, and the fit takes seconds."""
+
+
+class Engagement(NamedTuple):
+    """One count, such as likes.
+
+    Attributes
+    ----------
+    machine, human : median of the posts that are called machine-written, and of the others
+    delta, p_value : Cliff's delta of the called posts over the others, and Mann-Whitney's p
+    called_ratio : mean of the called posts over that of the others, at equal controls (negative binomial)
+    geometric_ratio : the same of 1 + count, by least squares on its logarithm
+    ratio : machine-written over human posts at equal controls, the detector's errors taken out through memberships
+    """
+
+    name: str
+    posts: int
+    machine: Estimate
+    human: Estimate
+    delta: Estimate
+    p_value: float
+    called_ratio: Estimate
+    geometric_ratio: Estimate
+    ratio: Estimate
+
+
+def measure_engagement(study: Study, rows: SampledPosts) -> list[Engagement]:
+    """Every count that the posts have."""
+    return [_engagement(study, rows, name, counts) for name, counts in rows.engagement.items()]
+
+
+def _engagement(study: Study, rows: SampledPosts, name: str, counts: Floats) -> Engagement:
+    confidence = study.config.confidence
+    known = np.flatnonzero(np.isfinite(counts) & (counts >= 0))
+    y, probability = counts[known], rows.probability[known]
+    called = probability >= study.config.threshold
+    if study.config.weights == "posterior" and study.fitting is not None:
+        delta = weighted_cliff_delta(y, stream_memberships(study, rows, known), confidence=confidence)
+    else:
+        delta = cliff_delta(y[called], y[~called], confidence=confidence)
+    test = mann_whitney(y[called], y[~called])
+    return Engagement(
+        name,
+        len(known),
+        median_estimate(y[called], confidence=confidence),
+        median_estimate(y[~called], confidence=confidence),
+        delta,
+        test.p_value,
+        *_ratios(study, rows, known, y, called),
+    )
+
+
+def _ratios(
+    study: Study, rows: SampledPosts, known: npt.NDArray[np.int64], y: Floats, called: npt.NDArray[np.bool_]
+) -> tuple[Estimate, Estimate, Estimate]:
+    used = slice(0, MOST_REGRESSED)  # rows are in the order of a hash: the first are a random sample
+    design, names = controls(rows, known[used])
+    clusters = _clusters(rows, known[used])
+    confidence = study.config.confidence
+    columns = np.column_stack([called[used].astype(np.float64), design])
+    hard = negative_binomial(y[used], columns, names=(CALLED, *names), clusters=clusters, confidence=confidence)
+    linear = log_linear(y[used], columns, names=(CALLED, *names), clusters=clusters, confidence=confidence)
+    if study.fitting is None:
+        return hard.ratios[CALLED], linear.ratios[CALLED], undefined(study.reason, n=len(known), unit="ratio")
+    membership = stream_memberships(study, rows, known[used])
+    mixed = negative_binomial(y[used], design, names=names, membership=membership, clusters=clusters, confidence=confidence)
+    return hard.ratios[CALLED], linear.ratios[CALLED], mixed.ratios[MEMBERSHIP]
+
+
+def controls(rows: SampledPosts, chosen: npt.NDArray[np.int64]) -> tuple[Floats, tuple[str, ...]]:
+    """Platform, period, topic and log followers of some posts, as columns without an intercept."""
+    parts: list[Floats] = []
+    names: list[str] = []
+    for name, codes in (("platform", rows.platform), ("period", rows.period), ("topic", rows.topic)):
+        found = dummies(codes[chosen].astype(str), name=name)
+        parts.append(found.columns)
+        names += found.names
+    followers = rows.followers[chosen]
+    if np.isfinite(followers).any():
+        middle = float(np.nanmedian(np.log1p(np.maximum(followers, 0))))
+        parts.append(np.where(np.isfinite(followers), np.log1p(np.maximum(followers, 0)), middle)[:, None])
+        names.append("log followers")
+        if not np.isfinite(followers).all():
+            parts.append(np.isnan(followers).astype(np.float64)[:, None])
+            names.append("followers not known")
+    return np.concatenate(parts, axis=1), tuple(names)
+
+
+def _clusters(rows: SampledPosts, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+    """Authors, where they are known: an author's posts are alike. A post without one is on its own."""
+    author = rows.author[chosen]
+    if not author.any():
+        return None
+    return np.where(author > 0, author, -1 - np.arange(len(author)))
+
+
+def stream_memberships(study: Study, rows: SampledPosts, chosen: npt.NDArray[np.int64]) -> Floats:
+    """Probability that each post is machine-written, given its score, platform, period, topic and followers."""
+    labelled = study.labelled_bins
+    assert labelled is not None
+    posterior = calibrate_bins(labelled)[score_bins(rows.probability[chosen], study.config.bins)]
+    prior = float(labelled.positive.sum() / (labelled.positive.sum() + labelled.negative.sum()))
+    posterior = np.clip(posterior, 1e-9, 1 - 1e-9)
+    ratio = posterior / (1 - posterior) * (1 - prior) / prior
+    cells = dummies([f"{p} {t}" for p, t in zip(rows.platform[chosen], rows.period[chosen], strict=True)], name="cell", most=200)
+    design, _ = controls(rows, chosen)
+    return memberships(ratio, np.concatenate([cells.columns, design], axis=1)).probability

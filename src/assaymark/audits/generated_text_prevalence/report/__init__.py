@@ -1,0 +1,1 @@
+"""Tables, figures and findings, section by section."""
