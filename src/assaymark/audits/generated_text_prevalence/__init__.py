@@ -1,0 +1,1 @@
+"""How much of what people post is written by machines?"""
