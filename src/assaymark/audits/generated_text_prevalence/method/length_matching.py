@@ -74,31 +74,15 @@ def length_matched_auroc(
     In bucket b with shares h_b of the human and m_b of the machine texts, the common distribution is min(h_b, m_b), so that no
     text weighs more than it did: a text counts min(h_b, m_b) / h_b or min(h_b, m_b) / m_b. O(resamples * n) after two sorts.
     """
-    if bins < 1:
-        raise ValueError(f"bins = {bins}: at least 1 is needed")
-    score, length = np.asarray(scores, dtype=np.float64), np.asarray(lengths, dtype=np.float64)
-    machine = np.asarray(labels) == 1
-    if not score.shape == length.shape == machine.shape:
-        raise ValueError(f"scores {score.shape}, labels {machine.shape} and lengths {length.shape} differ in shape")
-    known = np.isfinite(score) & np.isfinite(length)
-    score, length, machine = score[known], length[known], machine[known]
-    quantiles = np.arange(1, bins) / bins
-    edges = np.unique(np.quantile(length, quantiles, method="inverted_cdf")) if length.size and bins > 1 else np.zeros(0)
-    # buckets that hold nothing, and their gaps, do not matter: codes only say which texts are together
-    bucket = np.searchsorted(edges, length, side="left")
-    buckets = edges.size + 1
-    order = np.lexsort((machine, score, bucket))
-    score, bucket, machine, length = score[order], bucket[order], machine[order], length[order]
+    score, machine, length, bucket, edges = _by_bucket(scores, labels, lengths, bins)
+    by_score = np.argsort(score, kind="stable")
 
     def within(weights: Floats, *_: Any) -> Floats:
         return _within(weights * machine, weights * ~machine, score, bucket)
 
-    by_score = np.argsort(score, kind="stable")
-
     def matched(weights: Floats, *_: Any) -> Floats:
         m, h = _matching_weights(weights * machine, weights * ~machine, bucket)
-        alike = np.zeros(score.size, dtype=np.int64)
-        return _within(m[:, by_score], h[:, by_score], score[by_score], alike)
+        return _within(m[:, by_score], h[:, by_score], score[by_score], np.zeros_like(bucket))
 
     drawn = [
         bootstrap_statistic(
@@ -109,9 +93,37 @@ def length_matched_auroc(
     alone = roc_auc(length, machine, confidence=confidence)
     if alone.value is not None and alone.value < 0.5:
         alone = roc_auc(-length, machine, confidence=confidence)
-    shares = [np.bincount(bucket[side], minlength=buckets) / max(int(side.sum()), 1) for side in (machine, ~machine)]
+    shares = [np.bincount(bucket[side], minlength=edges.size + 1) / max(int(side.sum()), 1) for side in (machine, ~machine)]
     overlap = float(np.minimum(*shares).sum())
     return LengthMatched(roc_auc(score, machine, confidence=confidence), drawn[0], drawn[1], alone, overlap, edges)
+
+
+class _Bucketed(NamedTuple):
+    """Texts by bucket of length, and by score within it."""
+
+    score: Floats
+    machine: npt.NDArray[np.bool_]
+    length: Floats
+    bucket: Ints
+    edges: Floats
+
+
+def _by_bucket(scores: Any, labels: Any, lengths: Any, bins: int) -> _Bucketed:
+    if bins < 1:
+        raise ValueError(f"bins = {bins}: at least 1 is needed")
+    score, length = np.asarray(scores, dtype=np.float64), np.asarray(lengths, dtype=np.float64)
+    machine = np.asarray(labels) == 1
+    if not score.shape == length.shape == machine.shape:
+        raise ValueError(f"scores {score.shape}, labels {machine.shape} and lengths {length.shape} differ in shape")
+    known = np.isfinite(score) & np.isfinite(length)
+    score, length, machine = score[known], length[known], machine[known]
+    edges = np.zeros(0)
+    if length.size and bins > 1:
+        edges = np.unique(np.quantile(length, np.arange(1, bins) / bins, method="inverted_cdf"))
+    bucket = np.searchsorted(edges, length, side="left")
+    # by class as well, so that the order of the texts cannot matter to a bootstrap
+    order = np.lexsort((machine, score, bucket))
+    return _Bucketed(score[order], machine[order], length[order], bucket[order], edges)
 
 
 def _within(machine: Floats, human: Floats, score: Floats, bucket: Ints) -> Floats:

@@ -23,7 +23,7 @@ def split_by_source(sources: Any, *, share: float, seed: int, groups: Any = None
     sources : array_like of str or int, shape (n,)
         Equal for a human text and what was generated from it. Where the source is not known, give a hash of the text.
     share : float in [0, 1]
-        Of the units, held out on average. Units are of different size, so that the share of texts differs a little.
+        Of the units, held out on average. Units differ in size, so that the share of texts differs a little.
     seed : int
         Another seed, another split.
     groups : array_like of str or int, shape (n,), optional
