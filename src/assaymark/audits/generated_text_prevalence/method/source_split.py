@@ -27,7 +27,7 @@ def split_by_source(sources: Any, *, share: float, seed: int, groups: Any = None
     seed : int
         Another seed, another split.
     groups : array_like of str or int, shape (n,), optional
-        Labels of near-duplicates (one for each set, also for a text alone). Sources that share a near-duplicate become one unit.
+        Labels of near-duplicates, one for each set, also for a text alone. Sources that share one become one unit.
 
     Returns
     -------
