@@ -1,4 +1,4 @@
-"""Masking, filling, and the scores of DetectGPT and NPR."""
+"""Masking, and the scores of DetectGPT and NPR."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from assaymark.audits.generated_text_prevalence.method.perturbation import (
     MOST_SPANS,
     detectgpt,
-    fill_spans,
     mask_spans,
     npr,
     span_count,
@@ -82,14 +81,6 @@ def test_impossible_shares_are_cut_not_looped_over() -> None:
 def test_sentinels_in_a_text_are_not_filled() -> None:
     masked = mask_spans("say <extra_id_0> and no more", rng=np.random.default_rng(5))
     assert masked is not None and masked.count("<extra_id_") == 1
-
-
-def test_filling_puts_the_text_together_again() -> None:
-    masked = "The <extra_id_0> ran, and <extra_id_1>!"
-    generated = "<pad> <extra_id_0> old dog<extra_id_1> then slept <extra_id_2> rest</s>"
-    assert fill_spans(masked, generated) == "The old dog ran, and then slept!"
-    assert fill_spans(masked, "<extra_id_0> old dog</s>") is None
-    assert fill_spans(masked, r"<extra_id_0> \1 <extra_id_1> \g<0>") == r"The \1 ran, and \g<0>!"
 
 
 def test_scores_are_the_papers() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MOST_SPANS", "detectgpt", "fill_spans", "mask_spans", "npr", "span_count"]
+__all__ = ["MOST_SPANS", "detectgpt", "mask_spans", "npr", "span_count"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,29 +84,6 @@ def mask_spans(text: str, *, share: float = 0.15, span: int = 2, buffer: int = 1
         pieces += [source[end : words[start].start()], f"<extra_id_{number}>"]
         end = words[start + span - 1].end()
     return "".join([*pieces, source[end:]])
-
-
-def fill_spans(masked: str, generated: str) -> str | None:
-    """The masked text with each sentinel replaced by what a T5-type model generated for it.
-
-    Parameters
-    ----------
-    masked : str
-        From `mask_spans`.
-    generated : str
-        `<extra_id_0> first filling <extra_id_1> second filling ...`, with or without `<pad>` and `</s>`.
-
-    Returns
-    -------
-    str, or None where a sentinel got no filling: such a perturbation is drawn again, or missing
-    """
-    parts = _SENTINEL.split(re.sub(r"<pad>|</s>", "", generated))
-    fillings: dict[str, str] = {}
-    for number, filling in zip(parts[1::2], parts[2::2], strict=True):
-        fillings.setdefault(number, filling.strip())
-    if any(number not in fillings for number in _SENTINEL.findall(masked)):
-        return None
-    return _SENTINEL.sub(lambda found: fillings[found.group(1)], masked)
 
 
 def _enough(original: Any, perturbed: Any) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
