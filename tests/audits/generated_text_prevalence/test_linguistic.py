@@ -150,7 +150,7 @@ def test_nothing_is_loaded_early_warned_of_or_fetched() -> None:
         "import socket\n"
         "def refuse(*a, **k): raise SystemExit('network')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        f"found = linguistic.style_measures([{PLAIN!r}])\n"
+        f"found = linguistic.style_measures([{PLAIN!r}], english=[True])\n"
         "print(found['words'][0])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -27,7 +27,8 @@ __all__ = ["StyleDifference", "compare_styles", "corrected_difference"]
 
 Floats = npt.NDArray[np.float64]
 Labelling = Literal["hard", "soft"]
-_ROWS = 6
+_FIGURES = ("machine", "human", "difference", "standardised")
+_SUMS = 6
 """Sums of each measure: weight, weight * x, weight * x^2, of machine and of human posts."""
 
 
@@ -89,7 +90,8 @@ def compare_styles(
     Notes
     -----
     All four are read off six weighted sums, whose bootstrap over posts is one matrix product for all measures together: their
-    intervals come from the same resamples. O(resamples * n * measures).
+    intervals come from the same resamples. O(resamples * n * measures) time, O(n * measures) memory: of very many posts give a
+    sample.
     """
     p = np.asarray(machine_probability, dtype=np.float64)
     share = np.ones(p.shape) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -105,9 +107,9 @@ def compare_styles(
     draws = resampled_sums(columns, rng=rng, resamples=resamples) if len(p) > 1 else np.full((2, columns.shape[1]), np.nan)
     found = []
     for i, (name, block) in enumerate(zip(measures, blocks, strict=True)):
-        mine = slice(_ROWS * i, _ROWS * (i + 1))
+        mine = slice(_SUMS * i, _SUMS * (i + 1))
         estimates = _estimates(block, draws[:, mine], (units or {}).get(name, "number"), resamples, confidence)
-        found.append(StyleDifference(name, *estimates, block.posts, len(p) - block.posts))
+        found.append(StyleDifference(name, **estimates, posts=block.posts, left_out=len(p) - block.posts))
     return tuple(found)
 
 
@@ -146,20 +148,20 @@ def _moments(sums: Floats, centre: float) -> tuple[Floats, Floats, Floats, Float
         return means[0] + centre, means[1] + centre, difference, np.where(flat, np.nan, difference / spread)
 
 
-def _estimates(block: _Block, draws: Floats, unit: Unit, resamples: int, confidence: float) -> tuple[Estimate, ...]:
+def _estimates(block: _Block, draws: Floats, unit: Unit, resamples: int, confidence: float) -> dict[str, Estimate]:
     method = f"bootstrap {100 * confidence:g} % over posts, {resamples} resamples"
     gap: Unit = "percentage points" if unit == "share" else unit
     units: tuple[Unit, ...] = (unit, unit, gap, "number")
     few = [name for name, posts in zip(("machine", "human"), block.on_side, strict=True) if posts < 2]
     if few:
         reason = f"fewer than 2 {' and '.join(few)} posts have this measure"
-        return tuple(undefined(reason, n=block.posts, method=method, unit=u) for u in units)
+        return {name: undefined(reason, n=block.posts, method=method, unit=u) for name, u in zip(_FIGURES, units, strict=True)}
     points, drawn = _moments(block.columns.sum(axis=0), block.centre), _moments(draws, block.centre)
     posts = (block.on_side[0], block.on_side[1], block.posts, block.posts)
-    return tuple(
-        percentile_estimate(float(point), values, n=n, method=method, unit=u, confidence=confidence)
-        for point, values, n, u in zip(points, drawn, posts, units, strict=True)
-    )
+    return {
+        name: percentile_estimate(float(point), values, n=n, method=method, unit=u, confidence=confidence)
+        for name, point, values, n, u in zip(_FIGURES, points, drawn, posts, units, strict=True)
+    }
 
 
 class _Numbers(NamedTuple):

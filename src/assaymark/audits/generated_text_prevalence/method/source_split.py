@@ -63,4 +63,4 @@ def _smallest_linked(hashes: npt.NDArray[np.uint64], source: npt.NDArray[np.int6
     _, component = connected_components(links, directed=False)
     smallest = np.full(int(component.max()) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
     np.minimum.at(smallest, component[: hashes.size], hashes)
-    return smallest[component[: hashes.size]]
+    return np.asarray(smallest[component[: hashes.size]])
