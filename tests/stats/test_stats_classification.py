@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from sklearn import metrics
 
-from assaymark.errors import ConfigError
+from assaymark.errors import ConfigError, InputError
 from assaymark.stats import (
     Rate,
     balanced_accuracy,
@@ -19,6 +19,7 @@ from assaymark.stats import (
     fpr_at_tpr,
     lift,
     lift_limits,
+    mean_f1_from_counts,
     predictive_value,
     risk_ratio,
     spearman,
@@ -188,3 +189,37 @@ def test_spearman_at_the_ends() -> None:
     assert spearman([1, 1, 1, 1], [1, 2, 3, 4]).reason == "a does not vary"
     with pytest.raises(ValueError, match="pairs"):
         spearman([1, 2], [1])
+
+
+def test_mean_f1_has_the_points_of_scikit_learn() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        y, called = rng.random(60) < 0.3, rng.random(60) < 0.4
+        cells = (np.sum(called & y), np.sum(called & ~y), np.sum(~called & y), np.sum(~called & ~y))
+        for weighting in ("macro", "weighted"):
+            found = mean_f1_from_counts(*cells, weighting=weighting)
+            assert found.value == pytest.approx(metrics.f1_score(y, called, average=weighting))
+            assert 0 < found.low < found.value < found.high < 1 and found.n == 60
+
+
+@pytest.mark.parametrize("weighting", ["macro", "weighted"])
+def test_mean_f1_covers_in_95_of_100(weighting: str) -> None:
+    rng = np.random.default_rng(6)
+    chances = np.array([0.25, 0.15, 0.05, 0.55])
+    truth = mean_f1_from_counts(*(chances * 1e9).round(), weighting=weighting).value
+    for n in (60, 400):
+        found = [mean_f1_from_counts(*cells, weighting=weighting) for cells in rng.multinomial(n, chances, 2000)]
+        assert np.mean([f.low <= truth <= f.high for f in found]) == pytest.approx(0.95, abs=0.02)
+
+
+def test_mean_f1_at_the_ends() -> None:
+    best, worst = mean_f1_from_counts(30, 0, 0, 20), mean_f1_from_counts(0, 20, 30, 0, weighting="weighted")
+    assert best.high == best.value == 1.0 and 0.9 < best.low < 1.0
+    assert worst.low == worst.value == 0.0 and 0.0 < worst.high < 0.1
+    # one class never found: the other still counts
+    half = mean_f1_from_counts(30, 20, 0, 0)
+    assert half.value == pytest.approx(0.375) and half.low < 0.375 < half.high
+    assert mean_f1_from_counts(0, 3, 0, 4).reason == "there are no positives"
+    assert mean_f1_from_counts(3, 0, 4, 0).reason == "there are no negatives"
+    with pytest.raises(InputError):
+        mean_f1_from_counts(-1, 2, 3, 4)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         balanced_accuracy_from_counts,
         f1_score,
         f1_score_from_counts,
+        mean_f1_from_counts,
         predictive_value,
     )
     from assaymark.stats.combination import RULES, Rule, Transform, apply_transform, clipped_logit, combine_scores
@@ -89,6 +90,7 @@ _HOMES = {
         "balanced_accuracy_from_counts",
         "f1_score",
         "f1_score_from_counts",
+        "mean_f1_from_counts",
         "predictive_value",
     ),
     "combination": (
@@ -245,6 +247,7 @@ __all__ = [
     "mann_whitney",
     "mcnemar",
     "mean",
+    "mean_f1_from_counts",
     "mean_from_summary",
     "newcombe",
     "newcombe_limits",

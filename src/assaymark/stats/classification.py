@@ -1,6 +1,6 @@
-"""Summaries of a decision that weigh the two classes: balanced accuracy, F1, and precision at another prevalence.
+"""Summaries of a decision that weigh the two classes: balanced accuracy, F1 of one or both, precision at another prevalence.
 
-All three follow in closed form from counts, which add up over shards.
+All follow in closed form from counts, which add up over shards.
 
 References
 ----------
@@ -8,20 +8,22 @@ References
    Statistics in Medicine 27, 1693-1702.
 .. [2] Mercaldo, N. D., Lau, K. F. and Zhou, X. H. (2007). Confidence intervals for predictive values with an emphasis to
    case-control studies. Statistics in Medicine 26, 2170-2183.
+.. [3] Takahashi, K., Yamamoto, K., Kuchiba, A. and Koyama, T. (2022). Confidence interval for micro-averaged F1 and
+   macro-averaged F1 scores. Applied Intelligence 52, 4961-4972.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from assaymark.errors import ConfigError
 from assaymark.result import Estimate, undefined
-from assaymark.stats.checks import counts_within, percent, two_classes
-from assaymark.stats.intervals import wilson_limits
+from assaymark.stats.checks import counts_within, normal_quantile, percent, two_classes
+from assaymark.stats.intervals import wilson, wilson_limits
 from assaymark.stats.prevalence import Rate
 from assaymark.stats.ratios import ratio_limits
 
@@ -30,6 +32,7 @@ __all__ = [
     "balanced_accuracy_from_counts",
     "f1_score",
     "f1_score_from_counts",
+    "mean_f1_from_counts",
     "predictive_value",
 ]
 
@@ -105,6 +108,64 @@ def f1_score_from_counts(
     low, high = wilson_limits(true_positives, n, confidence=confidence)
     point, below, above = (float(2 * j / (1 + j)) for j in (true_positives / n, low, high))
     return Estimate(point, min(below, point), max(above, point), n, method, "share")
+
+
+def mean_f1_from_counts(
+    true_positives: float,
+    false_positives: float,
+    false_negatives: float,
+    true_negatives: float,
+    *,
+    weighting: Literal["macro", "weighted"] = "macro",
+    confidence: float = 0.95,
+) -> Estimate:
+    """Mean of the F1 of both classes, plain ("macro") or weighted by the size of the class ("weighted").
+
+    Returns
+    -------
+    Estimate
+        Unit "share"; n is the number of items. Undefined when a class is absent.
+
+    Notes
+    -----
+    Delta method on the four multinomial counts ([3], for macro F1), limits on the logit scale so that they stay in [0, 1]. The
+    score does not change when all counts are scaled, so that its variance is sum g_i^2 count_i with gradient g. Where every
+    item is called right, or every one wrong, the limits are Wilson's for n trials.
+
+    Examples
+    --------
+    >>> print(mean_f1_from_counts(90, 20, 10, 80))
+    85.0 % (79.3 % to 89.3 %), n = 200
+    """
+    counts = np.array([true_positives, false_positives, false_negatives, true_negatives], dtype=np.float64)
+    tp, fp, fn, tn = (float(c) for c in counts)
+    n, positives, negatives = counts.sum(), tp + fn, tn + fp
+    counts_within(counts, n, name="counts")
+    method = f"{weighting} F1, delta {percent(confidence)} on the logit scale"
+    if not (positives and negatives):
+        absent = "positives" if not positives else "negatives"
+        return undefined(f"there are no {absent}", n=int(n), method=method, unit="share")
+    (one, one_slope), (zero, zero_slope) = _f1_slopes(tp, fp, fn), _f1_slopes(tn, fp, fn)
+    slopes = np.array([*one_slope, 0.0]), np.array([0.0, *zero_slope[1:], zero_slope[0]])
+    if weighting == "macro":
+        point, gradient = (one + zero) / 2, (slopes[0] + slopes[1]) / 2
+    else:
+        point = (positives * one + negatives * zero) / n
+        of_class = np.array([one, zero, one, zero])  # the class that each cell belongs to
+        gradient = (of_class + positives * slopes[0] + negatives * slopes[1] - point) / n
+    if point in (0.0, 1.0):
+        extreme = wilson(point * n, n, confidence=confidence)
+        return Estimate(point, extreme.low, extreme.high, int(n), f"{weighting} F1, Wilson {percent(confidence)}", "share")
+    half = normal_quantile(confidence) * math.sqrt(float(gradient**2 @ counts)) / (point * (1.0 - point))
+    low, high = (1.0 / (1.0 + math.exp(-(math.log(point / (1.0 - point)) + side))) for side in (-half, half))
+    return Estimate(point, min(low, point), max(high, point), int(n), method, "share")
+
+
+def _f1_slopes(hits: float, false_alarms: float, misses: float) -> tuple[float, tuple[float, float, float]]:
+    """F1 of a class and its slopes by hits, false alarms and misses."""
+    total = 2.0 * hits + false_alarms + misses
+    by_error = -2.0 * hits / total**2
+    return 2.0 * hits / total, (2.0 * (false_alarms + misses) / total**2, by_error, by_error)
 
 
 def _decisions(predicted: Any, labels: Any) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
