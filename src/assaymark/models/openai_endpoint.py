@@ -35,8 +35,6 @@ _OPTIONS = ("chat", "n", "seed", "limit", "version")
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _NO_KEY = "none"  # servers without keys still want the header
 _EXCERPT = 200
-# What the library would tell the server about this machine and the account with OpenAI.
-_ABOUT_US = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async", "Retry-Count", "Read-Timeout")
 _ACCOUNT = ("OpenAI-Organization", "OpenAI-Project")
 
 
@@ -232,9 +230,7 @@ class OpenAIEndpoint:
         from openai import Omit, OpenAI
 
         key = api_key(self._parsed, self._default_key)
-        silent: dict[str, Any] = {f"X-Stainless-{name}": Omit() for name in _ABOUT_US}
-        if self._default_key is None:
-            silent |= {name: Omit() for name in _ACCOUNT}
+        elsewhere = self._default_key is None
         timeout = httpx2.Timeout(self._settings.timeout)
         limits = httpx2.Limits(max_connections=self._settings.concurrency)
         return OpenAI(
@@ -243,9 +239,17 @@ class OpenAIEndpoint:
             base_url=self._base_url,
             max_retries=0,  # the one policy is ours
             timeout=timeout,
-            http_client=httpx2.Client(timeout=timeout, limits=limits, follow_redirects=False),
-            default_headers=silent,
+            http_client=httpx2.Client(
+                timeout=timeout, limits=limits, follow_redirects=False, event_hooks={"request": [_tell_nothing_of_us]}
+            ),
+            default_headers={name: Omit() for name in _ACCOUNT} if elsewhere else None,
         )
+
+
+def _tell_nothing_of_us(request: Any) -> None:
+    """Take off the headers by which the library describes this machine and itself, all but the one that it reads again."""
+    for name in [name for name in request.headers if name.startswith("x-stainless-") and not name.endswith("raw-response")]:
+        del request.headers[name]
 
 
 def _import_openai(spec: str) -> None:
