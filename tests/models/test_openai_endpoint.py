@@ -234,7 +234,7 @@ def test_the_key_is_nowhere() -> None:
         with pytest.raises(ModelError, match="environment variable and name that: key_env=NAME") as caught:
             open_model(f"openai:m@http://127.0.0.1:9/v1?{options}")
         assert KEY not in str(caught.value)
-    with pytest.raises(ModelError, match="holds a user or password") as caught:
+    with pytest.raises(ModelError, match="holds a password or key") as caught:
         open_model(f"openai:m@http://me:{KEY}@127.0.0.1:9/v1")
     assert KEY not in str(caught.value)
 

@@ -201,7 +201,7 @@ def test_the_key_is_nowhere() -> None:
         assert KEY.encode() not in pickle.dumps(model)
         copy = pickle.loads(pickle.dumps(model))
         np.testing.assert_array_equal(copy.score_texts(["hello"]), model.score_texts(["hello"]))
-    for target in (f"https://h/p?score=a&api_key={KEY}", f"https://me:{KEY}@h/p?score=a"):
+    for target in (f"https://h/p?score=a&api_key={KEY}", f"https://me:{KEY}@h/p?score=a", f"https://h/p?key={KEY}?score=a"):
         with pytest.raises(ModelError, match="key_env=NAME") as caught:
             open_model(f"api:{target}")
         assert KEY not in str(caught.value)

@@ -47,6 +47,13 @@ def test_folders_are_seen_from_the_base(tmp_path: Path) -> None:
     assert parse_spec("onnx:head.onnx", base=tmp_path).path() == tmp_path / "head.onnx"
 
 
+def test_a_url_stays_whole_when_a_spec_is_made_absolute(tmp_path: Path) -> None:
+    for text in ("openai:m@http://h:1/v1?n=false", "api:https://h/p?v=2?", "api:https://h/p?v=2?score=a.*.b&field=x%3F"):
+        spec = parse_spec(text, base=tmp_path)
+        again = parse_spec(spec.absolute())
+        assert (again.target, again.options) == (spec.target, spec.options), text
+
+
 def test_an_unknown_scheme_names_the_nearest_and_all() -> None:
     with pytest.raises(
         ModelError, match=r"unknown model scheme 'opneclip' - did you mean 'openclip'.*column, .*fake, hf"

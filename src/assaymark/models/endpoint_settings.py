@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from assaymark.errors import ConfigError, ModelError
 from assaymark.models.retrying import Retrying
@@ -58,7 +58,7 @@ def check_endpoint_options(spec: ModelSpec, known: tuple[str, ...]) -> None:
 
 
 def check_url(url: str, spec: ModelSpec) -> str:
-    """The URL, if it is one of http without a password in it."""
+    """The URL, if it is one of http without a password or key in it."""
     try:
         parts = urlsplit(url)
         whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
@@ -66,10 +66,10 @@ def check_url(url: str, spec: ModelSpec) -> str:
         whole = False
     if not whole:
         raise ModelError(f"model {spec.scheme}: {url[:_EXCERPT]!r} is not a URL of http or https")
-    if "@" in parts.netloc:
+    if "@" in parts.netloc or any(_KEY_LIKE.fullmatch(name) for name, _ in parse_qsl(parts.query)):
         raise ModelError(
-            f"model {spec.scheme}: the URL of {parts.hostname} holds a user or password, which would be written into reports; "
-            "put the key into an environment variable and name that: key_env=NAME"
+            f"model {spec.scheme}: the URL of {parts.hostname} holds a password or key, which would be written into reports; "
+            "put it into an environment variable and name that: key_env=NAME"
         )
     return url
 
