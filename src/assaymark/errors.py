@@ -7,7 +7,8 @@ two lines: what is wrong, where (file, column, row, key), and what to do about i
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 __all__ = [
     "AssaymarkError",
@@ -80,7 +81,15 @@ class ModelError(AssaymarkError):
 
 
 class EndpointError(ModelError):
-    """A remote model that failed or timed out; what was already answered is in the cache."""
+    """A remote model that failed or timed out; what was already answered is in the cache.
+
+    `finished` are the answers of the call that failed, by the position of their item: they were paid for, so whoever catches
+    the error keeps them.
+    """
+
+    def __init__(self, message: str, finished: Mapping[int, Any] | None = None) -> None:
+        super().__init__(message)
+        self.finished: Mapping[int, Any] = finished or {}
 
 
 class UnknownName(AssaymarkError):

@@ -23,6 +23,10 @@ from assaymark.models.spec import ADAPTERS, parse_spec
         ("column:hateful,targeted", "column", "hateful,targeted", None, {}),
         ("py:my.module:build", "py", "my.module:build", None, {}),
         ("fake:text-keywords?hateful=bad%20word&x=", "fake", "text-keywords", None, {"hateful": "bad word", "x": ""}),
+        ("openai:a/b:c@http://localhost:1/v1?n=false", "openai", "a/b:c@http://localhost:1/v1", None, {"n": "false"}),
+        ("api:https://host/p?field=a", "api", "https://host/p", None, {"field": "a"}),
+        ("api:https://host/p?v=2?field=a%3Fb", "api", "https://host/p?v=2", None, {"field": "a?b"}),
+        ("api:https://host/p?v=2?", "api", "https://host/p?v=2", None, {}),
         (" FAKE:dual-encoder ", "fake", "dual-encoder", None, {}),
     ],
 )
@@ -43,14 +47,21 @@ def test_folders_are_seen_from_the_base(tmp_path: Path) -> None:
     assert parse_spec("onnx:head.onnx", base=tmp_path).path() == tmp_path / "head.onnx"
 
 
+def test_a_url_stays_whole_when_a_spec_is_made_absolute(tmp_path: Path) -> None:
+    for text in ("openai:m@http://h:1/v1?n=false", "api:https://h/p?v=2?", "api:https://h/p?v=2?score=a.*.b&field=x%3F"):
+        spec = parse_spec(text, base=tmp_path)
+        again = parse_spec(spec.absolute())
+        assert (again.target, again.options) == (spec.target, spec.options), text
+
+
 def test_an_unknown_scheme_names_the_nearest_and_all() -> None:
     with pytest.raises(
         ModelError, match=r"unknown model scheme 'opneclip' - did you mean 'openclip'.*column, .*fake, hf"
     ) as caught:
         parse_spec("opneclip:ViT-B-32/openai")
     assert isinstance(caught.value, UnknownName)
-    with pytest.raises(ModelError, match="unknown model scheme 'openai'"):
-        parse_spec("openai:model@http://localhost")
+    with pytest.raises(ModelError, match="unknown model scheme 'remote'"):
+        parse_spec("remote:model@http://localhost")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +102,7 @@ def test_models_import_nothing_heavy() -> None:
         "for place in assaymark.models.spec.ADAPTERS.values(): __import__(place.partition(':')[0])\n"
         "import assaymark.models.text_classifier, assaymark.models.dual_encoder\n"
         "heavy = {'torch', 'transformers', 'onnxruntime', 'open_clip', 'PIL', 'huggingface_hub', 'scipy', 'daft'}\n"
+        "heavy |= {'openai', 'httpx2'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)

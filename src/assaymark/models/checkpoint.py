@@ -25,7 +25,7 @@ __all__ = ["Checkpoint", "find_checkpoint", "open_checkpoint", "prepare_environm
 
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
-_PREPROCESSING = ("*token*.json", "*processor*.json", "special_tokens_map.json", "*.txt", "*.model", "vocab.json")
+_PREPROCESSING = ("*token*.json", "*processor*.json", "special_tokens_map.json", "*.txt", "*.model", "vocab.json", "*.jinja")
 _BY_ARCHITECTURE = {
     "ForSequenceClassification": "text_classifier:TextClassifier",
     "ForImageClassification": "image_classifier:ImageClassifier",
@@ -111,13 +111,26 @@ def open_checkpoint(spec: ModelSpec, loading: Loading) -> Any:
     checkpoint = find_checkpoint(spec)
     kind = str(checkpoint.config.get("model_type", ""))
     architectures = [str(name) for name in checkpoint.config.get("architectures") or ()]
-    found = _adapter_of(kind, architectures, has_pictures=(checkpoint.folder / "preprocessor_config.json").is_file())
+    found = _by_task(spec, architectures) or _adapter_of(
+        kind, architectures, has_pictures=(checkpoint.folder / "preprocessor_config.json").is_file()
+    )
     if found is None:
         says = f"{kind or 'no model_type'} ({', '.join(architectures) or 'no architectures'})"
         mend = f"; a timm model is written timm:{spec.target}" if "architecture" in checkpoint.config else ""
         raise ModelError(f"model {spec.text}: config.json says {says}; supported are {_SUPPORTED}{mend}")
     module, _, adapter = found.partition(":")
     return getattr(import_module(f"assaymark.models.{module}"), adapter)(checkpoint, loading)
+
+
+def _by_task(spec: ModelSpec, architectures: list[str]) -> str | None:
+    """The adapter that the option `task` asks for, where a model can do several things."""
+    task = spec.options.get("task")
+    if task is None:
+        return None
+    if task != "generate" or not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
+        says = ", ".join(architectures) or "no architectures"
+        raise ModelError(f"model {spec.text}: the one task is generate, for causal language models; config.json says {says}")
+    return "text_generator:TextGenerator"
 
 
 def _adapter_of(kind: str, architectures: list[str], *, has_pictures: bool) -> str | None:

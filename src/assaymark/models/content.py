@@ -6,7 +6,8 @@ a moved or re-encoded data set is not computed again. 128 bits of BLAKE2b: 10^10
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["KEYS", "embedding_keys", "image_keys", "text_keys"]
+__all__ = ["KEYS", "embedding_keys", "image_keys", "prompt_keys", "text_keys"]
 
 _BYTES = 16
 
@@ -45,5 +46,20 @@ def embedding_keys(embeddings: npt.NDArray[np.float32]) -> list[bytes]:
     return [blake2b(row.tobytes(), digest_size=_BYTES).digest() for row in rows]
 
 
-KEYS: dict[str, Callable[[Any], list[bytes]]] = {"text": text_keys, "image": image_keys, "embedding": embedding_keys}
+def prompt_keys(prompts: Sequence[str | Sequence[Mapping[str, str]]]) -> list[bytes]:
+    """Hash of a flat prompt as that of its text, of messages as that of their JSON; never equal for the two kinds."""
+    return [text_keys([prompt])[0] if isinstance(prompt, str) else _messages_key(prompt) for prompt in prompts]
+
+
+def _messages_key(messages: Sequence[Mapping[str, str]]) -> bytes:
+    canonical = json.dumps([dict(message) for message in messages], sort_keys=True, separators=(",", ":"))
+    return blake2b(canonical.encode(), digest_size=_BYTES, person=b"messages").digest()
+
+
+KEYS: dict[str, Callable[[Any], list[bytes]]] = {
+    "text": text_keys,
+    "image": image_keys,
+    "embedding": embedding_keys,
+    "prompt": prompt_keys,
+}
 """Kind of content to its key function."""

@@ -57,12 +57,15 @@ _DETAIL = 0.05  # weight of the image's exact patches, so that two red images ar
 
 
 def open_fake(spec: ModelSpec, loading: Loading | None = None) -> Any:
-    kinds = {
+    from assaymark.models.fake_generator import FakeGenerator
+
+    kinds: dict[str, Any] = {
         "text-keywords": FakeTextScorer,
         "dual-encoder": FakeDualEncoder,
         "image-scorer": FakeImageScorer,
         "embedding-scorer": FakeEmbeddingScorer,
         "captioner": FakeCaptioner,
+        "generator": FakeGenerator,
     }
     if spec.target not in kinds:
         raise _UnknownFake("fake model", spec.target, kinds, mend=f"(model {spec.text})")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.errors import ModelError
+from assaymark.errors import EndpointError, ModelError
 from assaymark.models.content import KEYS
 from assaymark.models.protocols import CAPABILITIES, Decision
 
@@ -45,6 +45,7 @@ METHODS: dict[str, CapabilityMethod] = {
     "embeds-images": CapabilityMethod("embed_images", "image"),
     "embeds-texts": CapabilityMethod("embed_texts", "text"),
     "captions-images": CapabilityMethod("caption_images", "image", in_words=True),
+    "generates-text": CapabilityMethod("generate_text", "prompt", in_words=True),
 }
 """Capabilities that answer questions about items (reads-columns does not): their answers are cached and counted."""
 
@@ -119,14 +120,16 @@ class GuardedModel:
     """A model as an audit sees it.
 
     Besides the methods and attributes of the exposed capabilities it has `role`, `capabilities`, `spec`, `fingerprint`,
-    `notes` (what the reader of a report should know about the model), `decision` (its threshold and measured error, or None),
-    and two counters of this process: `calls`, the items that the model computed, and `cached`, the items that were answered
-    without it (from the cache, or as a duplicate in a batch). What a model calls `cheap` is asked directly.
+    `notes` (what the reader of a report should know about the model, as it stands when asked), `decision` (its threshold and
+    measured error, or None), `usage` (what a model that is paid for has used, or None), and two counters of this process:
+    `calls`, the items that the model computed, and `cached`, the items that were answered without it (from the cache, or as a
+    duplicate in a batch). What a model calls `cheap` is asked directly.
 
     Notes
     -----
     Missing items are computed in batches of `batch_size`, texts of similar length together, and every finished batch is cached
-    at once: a killed run loses at most one batch.
+    at once: a killed run loses at most one batch. Of a batch that fails half-way the finished answers are kept too, where the
+    model says which they are (`EndpointError.finished`).
     """
 
     def __init__(
@@ -134,11 +137,11 @@ class GuardedModel:
     ) -> None:
         self.role, self.capabilities = role, capabilities
         self.spec, self.fingerprint = model.spec, model.fingerprint
-        self.notes: tuple[str, ...] = tuple(getattr(model, "notes", ()))
         self.decision: Decision | None = getattr(model, "decision", None)
         self.calls = 0
         self.cached = 0
         self._model, self._cache, self._batch_size = model, cache, batch_size
+        self._at_once: int | None = getattr(model, "at_once", None)
         self._cheap: tuple[str, ...] = tuple(getattr(model, "cheap", ()))
         self._lock = threading.Lock()
         # Set on the instance, not looked up on demand: run-time protocols inspect the instance without calling __getattr__.
@@ -150,6 +153,14 @@ class GuardedModel:
             if capability in METHODS and capability not in self._cheap:
                 answer = self._answer_in_words if METHODS[capability].in_words else self._answer
                 setattr(self, METHODS[capability].name, partial(answer, capability))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(getattr(self._model, "notes", ()))
+
+    @property
+    def usage(self) -> Any:
+        return getattr(self._model, "usage", None)
 
     def _direct_methods(self, capability: str) -> tuple[str, ...]:
         cheap = (METHODS[capability].name,) if capability in self._cheap else ()
@@ -174,7 +185,7 @@ class GuardedModel:
         missing = np.flatnonzero(~found).tolist()
         if content == "text":
             missing.sort(key=lambda row: len(items[asked.positions[row]] or ""))
-        for rows in _batches(missing, self._batch_size):
+        for rows in _batches(missing, min(self._batch_size, self._at_once or self._batch_size)):
             positions = [asked.positions[row] for row in rows]
             answers[rows] = self._compute(capability, items, positions, [asked.unique[row] for row in rows])
         self._count(cached=len(asked.rows) - len(missing))
@@ -187,22 +198,34 @@ class GuardedModel:
         known = self._cache.get_texts(self.fingerprint, space, asked.unique) if self._cache is not None else None
         answers: list[list[str] | None] = known or [None] * len(asked.unique)
         missing = [row for row, answer in enumerate(answers) if answer is None]
-        for rows in _batches(missing, min(self._batch_size, _WORDS_PER_BATCH)):
-            texts = self._say(capability, [items[asked.positions[row]] for row in rows], parameters)
-            if self._cache is not None:
-                self._cache.put_texts(self.fingerprint, space, [asked.unique[row] for row in rows], texts)
+        for rows in _batches(missing, min(self._batch_size, self._at_once or _WORDS_PER_BATCH)):
+            keep = partial(self._keep_texts, space, [asked.unique[row] for row in rows])
+            texts = self._say(capability, [items[asked.positions[row]] for row in rows], parameters, keep)
             for row, said in zip(rows, texts, strict=True):
                 answers[row] = said
         self._count(cached=len(asked.rows) - len(missing))
         return [list(answers[row] or ()) for row in asked.rows]
 
-    def _say(self, capability: str, batch: list[Any], parameters: dict[str, Any]) -> list[list[str]]:
+    def _say(
+        self, capability: str, batch: list[Any], parameters: dict[str, Any], keep: Callable[[Mapping[int, list[str]]], None]
+    ) -> list[list[str]]:
+        """Answers of the model for one batch, kept before they are returned."""
         method = METHODS[capability].name
-        texts = [list(said) for said in getattr(self._model, method)(batch, **parameters)]
+        try:
+            texts = [list(said) for said in getattr(self._model, method)(batch, **parameters)]
+        except EndpointError as error:
+            keep(error.finished)
+            raise
         if len(texts) != len(batch) or not all(isinstance(text, str) for said in texts for text in said):
             raise ModelError(f"model {self.spec}: {method} must answer with a list of texts for each of {len(batch)} items")
-        self._count(calls=len(batch))
+        keep(dict(enumerate(texts)))
         return texts
+
+    def _keep_texts(self, space: str, keys: list[bytes], texts: Mapping[int, list[str]]) -> None:
+        """Count and cache computed answers by the position of their item in the batch."""
+        self._count(calls=len(texts))
+        if self._cache is not None and texts:
+            self._cache.put_texts(self.fingerprint, space, [keys[row] for row in texts], list(texts.values()))
 
     def _count(self, *, calls: int = 0, cached: int = 0) -> None:
         with self._lock:
@@ -221,14 +244,23 @@ class GuardedModel:
         """Answers of the model for one batch, cached before they are returned."""
         method = METHODS[capability].name
         batch = items[positions] if isinstance(items, np.ndarray) else [items[position] for position in positions]
-        values = np.asarray(getattr(self._model, method)(batch), dtype=np.float32)
+        try:
+            values = np.asarray(getattr(self._model, method)(batch), dtype=np.float32)
+        except EndpointError as error:
+            kept = np.array(list(error.finished.values()), dtype=np.float32).reshape(-1, self._width(capability))
+            self._keep(capability, [keys[row] for row in error.finished], kept)
+            raise
         expected = (len(positions), self._width(capability))
         if values.shape != expected:
             raise ModelError(f"model {self.spec}: {method} answered with shape {values.shape}, expected {expected}")
-        self._count(calls=len(positions))
-        if self._cache is not None:
-            self._cache.put_many(self.fingerprint, capability, keys, values)
+        self._keep(capability, keys, values)
         return values
+
+    def _keep(self, capability: str, keys: list[bytes], values: Array) -> None:
+        """Count and cache computed answers."""
+        self._count(calls=len(keys))
+        if self._cache is not None and keys:
+            self._cache.put_many(self.fingerprint, capability, keys, values)
 
     def _width(self, capability: str) -> int:
         return int(self._model.dimension) if capability.startswith("embeds-") else len(self._model.labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,7 +18,9 @@ __all__ = [
     "Decision",
     "EmbedsImages",
     "EmbedsTexts",
+    "GeneratesText",
     "Model",
+    "Prompt",
     "ReadsColumns",
     "ScoresEmbeddings",
     "ScoresImages",
@@ -28,6 +30,9 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.float32]
+
+Prompt = str | Sequence[Mapping[str, str]]
+"""What a text generator is asked: a text that it continues (flat), or messages with "role" and "content" (chat)."""
 
 
 class Decision(NamedTuple):
@@ -51,7 +56,9 @@ class Model(Protocol):
     preprocessing): equal fingerprints mean equal answers, so it is the model's part of every cache key.
 
     Optional: `notes`, what the reader of a report should know; `decision`, a `Decision`; `cheap`, capabilities whose answers
-    cost less to compute than to look up (one dot product), so that they are neither cached nor counted.
+    cost less to compute than to look up (one dot product), so that they are neither cached nor counted; `at_once`, how many
+    items are worth asking about between two writes to the cache, where that is not for the batch size to say; `usage`, what
+    its answers cost.
     """
 
     spec: str
@@ -154,6 +161,30 @@ class CaptionsImages(Model, Protocol):
 
 
 @runtime_checkable
+class GeneratesText(Model, Protocol):
+    """Writes texts: continues a prompt, or replies to messages."""
+
+    def generate_text(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        samples: int = 1,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        max_tokens: int = 256,
+        stop: Sequence[str] = (),
+        seed: int = 0,
+    ) -> list[list[str]]:
+        """`samples` texts a prompt, without the prompt; each ends before the first of the `stop` texts.
+
+        Texts depend on prompt, parameters and seed, not on order or batch (a remote service may not keep this). `top_p` draws
+        from the smallest set of words that has this probability; temperature 0 is the most probable word each time. A text
+        may be empty: what to make of that is for the caller to say.
+        """
+        ...
+
+
+@runtime_checkable
 class ReadsColumns(Model, Protocol):
     """Precomputed scores: `columns` of the input table stand in for the model, label by label."""
 
@@ -183,6 +214,7 @@ CAPABILITIES: dict[str, type] = {
     "embeds-texts": EmbedsTexts,
     "trains-images": TrainsImages,
     "captions-images": CaptionsImages,
+    "generates-text": GeneratesText,
     "reads-columns": ReadsColumns,
     "combines-columns": CombinesColumns,
 }

@@ -11,12 +11,16 @@
 `column:score`, `column:a,b`         precomputed scores in columns of the input
 `prompt:prompts.safetensors`         tuned prompts as a head on embeddings; with `?encoder=SPEC` also on pictures
 `mixture:folder`                     a fitted mixture of scorers, with its members
+`openai:MODEL@BASE_URL`              a text generator behind any server that speaks OpenAI's protocol
+`api:https://host/path?field=text`   a remote detector of texts that answers in JSON
 `py:module:name`                     an object, or a factory without arguments, of an importable module
 `fake:kind?key=value`                a scripted stand-in with planted behaviour
 ===================================  ==================================================================
 
-Options follow a question mark, as in a URL: `?key=value&key=value`. A file or folder that a step left says itself what it
-is, so its path alone is a spec too.
+Options follow a question mark, as in a URL: `?key=value&key=value`. The URL of `api:` may have a query of its own: there the
+options follow the last question mark, so that `api:https://host/path?v=2?field=text` has the URL https://host/path?v=2, and
+`api:https://host/path?v=2?` has it without any option. A question mark within an option is written %3F. A file or folder
+that a step left says itself what it is, so its path alone is a spec too.
 """
 
 from __future__ import annotations
@@ -43,6 +47,8 @@ ADAPTERS: dict[str, str] = {
     "column": "assaymark.models.columns:ColumnScores",
     "mixture": "assaymark.models.mixture:open_mixture",
     "prompt": "assaymark.models.prompt_head:open_prompt_head",
+    "openai": "assaymark.models.openai_endpoint:OpenAIEndpoint",
+    "api": "assaymark.models.remote_detector:RemoteDetector",
     "py": "assaymark.models.python_object:PythonObject",
     "fake": "assaymark.models.fake:open_fake",
 }
@@ -53,6 +59,7 @@ _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 _HEADER_LIMIT = 1_000_000  # bytes of the header of a safetensors file that are looked at
 _HUB_SCHEMES = ("hf", "timm")  # a hub id or a folder
 _FILE_SCHEMES = ("convnet", "mixture", "nudenet", "onnx", "prompt")
+_URL_SCHEMES = ("api",)  # the target is a URL, which may hold a question mark
 _SPEC_OPTIONS = ("encoder",)  # options whose value is a spec
 _TRUE, _FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off"}
 
@@ -101,7 +108,7 @@ class ModelSpec:
             name: absolute_spec(value, base=self.base) if name in _SPEC_OPTIONS else value
             for name, value in self.options.items()
         }
-        return f"{self.scheme}:{target}" + (f"?{urlencode(options, safe='/:,@')}" if options else "")
+        return f"{self.scheme}:{target}" + (f"?{urlencode(options, safe='/:,@')}" if options or "?" in target else "")
 
     def check_options(self, known: Collection[str]) -> None:
         for name in self.options:
@@ -149,7 +156,8 @@ def parse_spec(text: str, *, base: Path | None = None) -> ModelSpec:
     if scheme not in ADAPTERS:
         known = f"- known: {', '.join(sorted(ADAPTERS))} " if nearest(scheme, ADAPTERS) else ""
         raise UnknownScheme("model scheme", scheme, ADAPTERS, mend=f"{known}(model {written})")
-    target, _, query = rest.partition("?")
+    cut = rest.rfind("?") if scheme in _URL_SCHEMES else rest.find("?")
+    target, query = (rest[:cut], rest[cut + 1 :]) if cut >= 0 else (rest, "")
     if not target:
         raise ModelError(f"model {written!r} says nothing after the colon; write for example {scheme}:{_EXAMPLES[scheme]}")
     spec = ModelSpec(written, scheme, target, options=_options(query, written), base=base)
@@ -174,6 +182,8 @@ _EXAMPLES = {
     "column": "score",
     "mixture": "folder",
     "prompt": "prompts.safetensors",
+    "openai": "model@http://localhost:8000/v1",
+    "api": "https://host/path?field=text&score=probability",
     "py": "package.module:factory",
     "fake": "text-keywords?unsafe=word",
 }
