@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from assaymark.stats.agreement import cohen_kappa, cohen_kappa_from_table
     from assaymark.stats.bootstrap_weights import resample_weights, resampled_sums
+    from assaymark.stats.change_points import ChangePoint, change_point
     from assaymark.stats.checks import Limits
     from assaymark.stats.classification import (
         balanced_accuracy,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
     from assaymark.stats.intervals import mean, mean_from_summary, newcombe, newcombe_limits, wilson, wilson_limits
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
+    from assaymark.stats.onset import OnsetPoint, onset_point
     from assaymark.stats.paired import accuracy_difference, auroc_difference, delong_test, paired_difference
     from assaymark.stats.platt_scaling import Platt, platt
     from assaymark.stats.prevalence import LEAST_YOUDEN, Rate, rogan_gladen, stratified_prevalence
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
         bootstrap_statistic,
         percentile_estimate,
     )
+    from assaymark.stats.share_trend import BinomialTrend, binomial_trend, natural_spline
     from assaymark.stats.significance import (
         RankOutcome,
         TestOutcome,
@@ -73,6 +76,7 @@ if TYPE_CHECKING:
         welch,
         welch_from_summary,
     )
+    from assaymark.stats.trend import mann_kendall, theil_sen
 
 _HOMES = {
     "agreement": (
@@ -82,6 +86,10 @@ _HOMES = {
     "bootstrap_weights": (
         "resample_weights",
         "resampled_sums",
+    ),
+    "change_points": (
+        "ChangePoint",
+        "change_point",
     ),
     "checks": ("Limits",),
     "classification": (
@@ -124,6 +132,10 @@ _HOMES = {
     "multiplicity": (
         "benjamini_hochberg",
         "holm",
+    ),
+    "onset": (
+        "OnsetPoint",
+        "onset_point",
     ),
     "paired": (
         "accuracy_difference",
@@ -178,6 +190,11 @@ _HOMES = {
         "bootstrap_statistic",
         "percentile_estimate",
     ),
+    "share_trend": (
+        "BinomialTrend",
+        "binomial_trend",
+        "natural_spline",
+    ),
     "significance": (
         "RankOutcome",
         "TestOutcome",
@@ -190,6 +207,10 @@ _HOMES = {
         "welch",
         "welch_from_summary",
     ),
+    "trend": (
+        "mann_kendall",
+        "theil_sen",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -198,7 +219,10 @@ __all__ = [
     "LEAST_YOUDEN",
     "RULES",
     "Alternative",
+    "BinomialTrend",
+    "ChangePoint",
     "Limits",
+    "OnsetPoint",
     "OperatingPoint",
     "Platt",
     "PrecisionRecallCurve",
@@ -217,12 +241,14 @@ __all__ = [
     "balanced_accuracy",
     "balanced_accuracy_from_counts",
     "benjamini_hochberg",
+    "binomial_trend",
     "bootstrap_difference",
     "bootstrap_mean",
     "bootstrap_ratio",
     "bootstrap_statistic",
     "brier_score",
     "calibration_error",
+    "change_point",
     "chi_square_yates",
     "clipped_logit",
     "cohen_d",
@@ -242,13 +268,16 @@ __all__ = [
     "lift",
     "lift_limits",
     "log_loss",
+    "mann_kendall",
     "mann_whitney",
     "mcnemar",
     "mean",
     "mean_from_summary",
+    "natural_spline",
     "newcombe",
     "newcombe_limits",
     "odds_ratio",
+    "onset_point",
     "operating_point",
     "paired_difference",
     "pearson",
@@ -269,6 +298,7 @@ __all__ = [
     "sign_test",
     "spearman",
     "stratified_prevalence",
+    "theil_sen",
     "top_share",
     "tpr_at_fpr",
     "welch",
