@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from assaymark.stats.combination import RULES, Rule, Transform, apply_transform, clipped_logit, combine_scores
     from assaymark.stats.concentration import gini, top_share
     from assaymark.stats.correlation import pearson, spearman
+    from assaymark.stats.count_regression import MEMBERSHIP, CountRegression, log_linear, negative_binomial
+    from assaymark.stats.dominance import cliff_delta, median_estimate, weighted_cliff_delta
     from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
     from assaymark.stats.intervals import mean, mean_from_summary, newcombe, newcombe_limits, wilson, wilson_limits
+    from assaymark.stats.misclassification import LEAST_PREDICTIVE, corrected_ratios, misclassified_ratio
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
     from assaymark.stats.onset import OnsetPoint, onset_point
     from assaymark.stats.paired import accuracy_difference, auroc_difference, delong_test, paired_difference
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
         tpr_at_fpr,
     )
     from assaymark.stats.ratios import RatioKind, lift, lift_limits, odds_ratio, ratio_limits, ratio_points, risk_ratio
+    from assaymark.stats.regression_columns import Dummies, dummies
     from assaymark.stats.resampled_t import corrected_resampled_t
     from assaymark.stats.resampling import (
         bootstrap_difference,
@@ -77,6 +81,7 @@ if TYPE_CHECKING:
         welch_from_summary,
     )
     from assaymark.stats.trend import mann_kendall, theil_sen
+    from assaymark.stats.word_contrasts import WordContrast, word_contrast
 
 _HOMES = {
     "agreement": (
@@ -115,6 +120,17 @@ _HOMES = {
         "pearson",
         "spearman",
     ),
+    "count_regression": (
+        "MEMBERSHIP",
+        "CountRegression",
+        "log_linear",
+        "negative_binomial",
+    ),
+    "dominance": (
+        "cliff_delta",
+        "median_estimate",
+        "weighted_cliff_delta",
+    ),
     "fisher": (
         "EXACT_TOTAL",
         "Alternative",
@@ -128,6 +144,11 @@ _HOMES = {
         "newcombe_limits",
         "wilson",
         "wilson_limits",
+    ),
+    "misclassification": (
+        "LEAST_PREDICTIVE",
+        "corrected_ratios",
+        "misclassified_ratio",
     ),
     "multiplicity": (
         "benjamini_hochberg",
@@ -182,6 +203,10 @@ _HOMES = {
         "ratio_points",
         "risk_ratio",
     ),
+    "regression_columns": (
+        "Dummies",
+        "dummies",
+    ),
     "resampled_t": ("corrected_resampled_t",),
     "resampling": (
         "bootstrap_difference",
@@ -211,16 +236,24 @@ _HOMES = {
         "mann_kendall",
         "theil_sen",
     ),
+    "word_contrasts": (
+        "WordContrast",
+        "word_contrast",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "EXACT_TOTAL",
+    "LEAST_PREDICTIVE",
     "LEAST_YOUDEN",
+    "MEMBERSHIP",
     "RULES",
     "Alternative",
     "BinomialTrend",
     "ChangePoint",
+    "CountRegression",
+    "Dummies",
     "Limits",
     "OnsetPoint",
     "OperatingPoint",
@@ -234,6 +267,7 @@ __all__ = [
     "Rule",
     "TestOutcome",
     "Transform",
+    "WordContrast",
     "accuracy_difference",
     "apply_transform",
     "auroc_difference",
@@ -250,14 +284,17 @@ __all__ = [
     "calibration_error",
     "change_point",
     "chi_square_yates",
+    "cliff_delta",
     "clipped_logit",
     "cohen_d",
     "cohen_d_from_summary",
     "cohen_kappa",
     "cohen_kappa_from_table",
     "combine_scores",
+    "corrected_ratios",
     "corrected_resampled_t",
     "delong_test",
+    "dummies",
     "expected_calibration_error",
     "f1_score",
     "f1_score_from_counts",
@@ -267,13 +304,17 @@ __all__ = [
     "holm",
     "lift",
     "lift_limits",
+    "log_linear",
     "log_loss",
     "mann_kendall",
     "mann_whitney",
     "mcnemar",
     "mean",
     "mean_from_summary",
+    "median_estimate",
+    "misclassified_ratio",
     "natural_spline",
+    "negative_binomial",
     "newcombe",
     "newcombe_limits",
     "odds_ratio",
@@ -301,10 +342,12 @@ __all__ = [
     "theil_sen",
     "top_share",
     "tpr_at_fpr",
+    "weighted_cliff_delta",
     "welch",
     "welch_from_summary",
     "wilson",
     "wilson_limits",
+    "word_contrast",
 ]
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +36,8 @@ __all__ = ["ChangePoint", "change_point"]
 IntArray = npt.NDArray[np.int64]
 
 
-class ChangePoint(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class ChangePoint:
     """The best step, and how far to trust it.
 
     Attributes

@@ -1,8 +1,9 @@
 """When a rate began to rise: flat, then a straight rise, then flat again at the new rate.
 
-A step (`change_points.change_point`) is the wrong question for a rise that takes months: the likelihood puts it near the middle. Here each
-candidate is a pair of an onset and a duration; a duration of one period is a step, and one that lasts to the end of the series
-is a hinge. Rates are added, not log-odds: a share pi seen through a detector is FPR + (TPR - FPR) pi, a straight line of pi.
+A step (`change_points.change_point`) is the wrong question for a rise that takes months: the likelihood puts it near the
+middle. Here each candidate is a pair of an onset and a duration; a duration of one period is a step, and one that lasts to the
+end of the series is a hinge. Rates are added, not log-odds: a share pi seen through a detector is FPR + (TPR - FPR) pi, a
+straight line of pi.
 
 References
 ----------
@@ -14,6 +15,7 @@ References
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +39,8 @@ _MOST_DURATIONS = 24
 _STEPS = 30
 
 
-class OnsetPoint(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class OnsetPoint:
     """The best onset of a rise (or fall), and how far to trust it.
 
     Attributes

@@ -119,7 +119,7 @@ def _irls(design: FloatArray, k: FloatArray, n: FloatArray) -> _Fit | None:
             step = step / 2.0
         b = b + step
         if np.abs(step).max() <= _SETTLED:
-            return _Fit(b, np.linalg.inv(information), p)
+            return _Fit(b, np.asarray(np.linalg.inv(information), dtype=np.float64), p)
     return None
 
 
@@ -161,13 +161,13 @@ def binomial_trend(
     Returns
     -------
     BinomialTrend
-        Nothing is fitted, and `reason` says why, where the counts do not vary, periods are fewer than coefficients + 1, the knot
-        leaves no slope on one side, or the counts are separated (no finite fit).
+        Nothing is fitted, and `reason` says why, where the counts do not vary, periods are fewer than coefficients + 1, the
+        knot leaves no slope on one side, or the counts are separated (no finite fit).
 
     Notes
     -----
-    Limits: coefficient -+ t sqrt(phi V), and the same for the logit of a fitted share. O(periods * columns^2) per step, some six
-    steps.
+    Limits: coefficient -+ t sqrt(phi V), and the same for the logit of a fitted share. O(periods * columns^2) per step, some
+    six steps.
     """
     k, n = counts_within(finite_vector(successes, "successes"), finite_vector(trials, "trials"))
     t = finite_vector(times, "times")

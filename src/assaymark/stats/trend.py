@@ -58,8 +58,8 @@ def mann_kendall(values: Any, times: Any = None, *, alternative: Alternative = "
     Returns
     -------
     TestOutcome
-        Statistic: S, pairs that rise minus pairs that fall. Effect: Kendall's tau-b. p is exact for up to 33 periods without ties,
-        else normal with the variance for ties ([2]). Not made below 4 periods, or when the values do not vary.
+        Statistic: S, pairs that rise minus pairs that fall. Effect: Kendall's tau-b. p is exact for up to 33 periods without
+        ties, else normal with the variance for ties ([2]). Not made below 4 periods, or when the values do not vary.
 
     Notes
     -----
@@ -100,8 +100,8 @@ def theil_sen(
 
     Notes
     -----
-    Limits by inverting the normal law of Kendall's S with ties ([4]): they know the scatter of the periods around the trend, but
-    not an error that all periods share, such as that of a detector's rates, which tilts the whole series. With `draws` the
+    Limits by inverting the normal law of Kendall's S with ties ([4]): they know the scatter of the periods around the trend,
+    but not an error that all periods share, such as that of a detector's rates, which tilts the whole series. With `draws` the
     distances to the percentile limits of the redrawn slopes are added to them in quadrature, limit by limit. What each period
     errs by itself is then counted twice, so the interval is on the long side: it covers more than it says, by up to a width
     1.4 times what was needed. O(n^2) pairs, O(resamples n^2) with draws, in blocks of bounded memory.
