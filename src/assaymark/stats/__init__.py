@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from assaymark.stats.agreement import cohen_kappa, cohen_kappa_from_table
     from assaymark.stats.bootstrap_weights import resample_weights, resampled_sums
+    from assaymark.stats.change_points import ChangePoint, change_point
     from assaymark.stats.checks import Limits
     from assaymark.stats.classification import (
         balanced_accuracy,
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
     from assaymark.stats.combination import RULES, Rule, Transform, apply_transform, clipped_logit, combine_scores
     from assaymark.stats.concentration import gini, top_share
     from assaymark.stats.correlation import pearson, spearman
+    from assaymark.stats.count_regression import MEMBERSHIP, CountRegression, log_linear, negative_binomial
+    from assaymark.stats.dominance import cliff_delta, median_estimate, weighted_cliff_delta
     from assaymark.stats.fisher import EXACT_TOTAL, Alternative, chi_square_yates, fisher_exact
     from assaymark.stats.intervals import mean, mean_from_summary, newcombe, newcombe_limits, wilson, wilson_limits
+    from assaymark.stats.misclassification import LEAST_PREDICTIVE, corrected_ratios, misclassified_ratio
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
+    from assaymark.stats.onset import OnsetPoint, onset_point
     from assaymark.stats.paired import accuracy_difference, auroc_difference, delong_test, paired_difference
     from assaymark.stats.platt_scaling import Platt, platt
     from assaymark.stats.prevalence import LEAST_YOUDEN, Rate, rogan_gladen, stratified_prevalence
@@ -54,6 +59,7 @@ if TYPE_CHECKING:
         tpr_at_fpr,
     )
     from assaymark.stats.ratios import RatioKind, lift, lift_limits, odds_ratio, ratio_limits, ratio_points, risk_ratio
+    from assaymark.stats.regression_columns import Dummies, dummies
     from assaymark.stats.resampled_t import corrected_resampled_t
     from assaymark.stats.resampling import (
         bootstrap_difference,
@@ -62,6 +68,7 @@ if TYPE_CHECKING:
         bootstrap_statistic,
         percentile_estimate,
     )
+    from assaymark.stats.share_trend import BinomialTrend, binomial_trend, natural_spline
     from assaymark.stats.significance import (
         RankOutcome,
         TestOutcome,
@@ -74,6 +81,8 @@ if TYPE_CHECKING:
         welch,
         welch_from_summary,
     )
+    from assaymark.stats.trend import mann_kendall, theil_sen
+    from assaymark.stats.word_contrasts import WordContrast, word_contrast
 
 _HOMES = {
     "agreement": (
@@ -83,6 +92,10 @@ _HOMES = {
     "bootstrap_weights": (
         "resample_weights",
         "resampled_sums",
+    ),
+    "change_points": (
+        "ChangePoint",
+        "change_point",
     ),
     "checks": ("Limits",),
     "classification": (
@@ -109,6 +122,17 @@ _HOMES = {
         "pearson",
         "spearman",
     ),
+    "count_regression": (
+        "MEMBERSHIP",
+        "CountRegression",
+        "log_linear",
+        "negative_binomial",
+    ),
+    "dominance": (
+        "cliff_delta",
+        "median_estimate",
+        "weighted_cliff_delta",
+    ),
     "fisher": (
         "EXACT_TOTAL",
         "Alternative",
@@ -123,9 +147,18 @@ _HOMES = {
         "wilson",
         "wilson_limits",
     ),
+    "misclassification": (
+        "LEAST_PREDICTIVE",
+        "corrected_ratios",
+        "misclassified_ratio",
+    ),
     "multiplicity": (
         "benjamini_hochberg",
         "holm",
+    ),
+    "onset": (
+        "OnsetPoint",
+        "onset_point",
     ),
     "paired": (
         "accuracy_difference",
@@ -172,6 +205,10 @@ _HOMES = {
         "ratio_points",
         "risk_ratio",
     ),
+    "regression_columns": (
+        "Dummies",
+        "dummies",
+    ),
     "resampled_t": ("corrected_resampled_t",),
     "resampling": (
         "bootstrap_difference",
@@ -179,6 +216,11 @@ _HOMES = {
         "bootstrap_ratio",
         "bootstrap_statistic",
         "percentile_estimate",
+    ),
+    "share_trend": (
+        "BinomialTrend",
+        "binomial_trend",
+        "natural_spline",
     ),
     "significance": (
         "RankOutcome",
@@ -192,15 +234,30 @@ _HOMES = {
         "welch",
         "welch_from_summary",
     ),
+    "trend": (
+        "mann_kendall",
+        "theil_sen",
+    ),
+    "word_contrasts": (
+        "WordContrast",
+        "word_contrast",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "EXACT_TOTAL",
+    "LEAST_PREDICTIVE",
     "LEAST_YOUDEN",
+    "MEMBERSHIP",
     "RULES",
     "Alternative",
+    "BinomialTrend",
+    "ChangePoint",
+    "CountRegression",
+    "Dummies",
     "Limits",
+    "OnsetPoint",
     "OperatingPoint",
     "Platt",
     "PrecisionRecallCurve",
@@ -212,6 +269,7 @@ __all__ = [
     "Rule",
     "TestOutcome",
     "Transform",
+    "WordContrast",
     "accuracy_difference",
     "apply_transform",
     "auroc_difference",
@@ -219,21 +277,26 @@ __all__ = [
     "balanced_accuracy",
     "balanced_accuracy_from_counts",
     "benjamini_hochberg",
+    "binomial_trend",
     "bootstrap_difference",
     "bootstrap_mean",
     "bootstrap_ratio",
     "bootstrap_statistic",
     "brier_score",
     "calibration_error",
+    "change_point",
     "chi_square_yates",
+    "cliff_delta",
     "clipped_logit",
     "cohen_d",
     "cohen_d_from_summary",
     "cohen_kappa",
     "cohen_kappa_from_table",
     "combine_scores",
+    "corrected_ratios",
     "corrected_resampled_t",
     "delong_test",
+    "dummies",
     "expected_calibration_error",
     "f1_score",
     "f1_score_from_counts",
@@ -243,15 +306,22 @@ __all__ = [
     "holm",
     "lift",
     "lift_limits",
+    "log_linear",
     "log_loss",
+    "mann_kendall",
     "mann_whitney",
     "mcnemar",
     "mean",
     "mean_f1_from_counts",
     "mean_from_summary",
+    "median_estimate",
+    "misclassified_ratio",
+    "natural_spline",
+    "negative_binomial",
     "newcombe",
     "newcombe_limits",
     "odds_ratio",
+    "onset_point",
     "operating_point",
     "paired_difference",
     "pearson",
@@ -272,12 +342,15 @@ __all__ = [
     "sign_test",
     "spearman",
     "stratified_prevalence",
+    "theil_sen",
     "top_share",
     "tpr_at_fpr",
+    "weighted_cliff_delta",
     "welch",
     "welch_from_summary",
     "wilson",
     "wilson_limits",
+    "word_contrast",
 ]
 
 
