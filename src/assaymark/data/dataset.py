@@ -52,7 +52,7 @@ class Dataset:
     Attributes
     ----------
     source, format : str
-        What the user pointed at; "parquet", "csv", "tsv", "jsonl", "webdataset", "images", "arrays" or
+        What the user pointed at; "parquet", "csv", "tsv", "jsonl", "json", "webdataset", "images", "arrays" or
         "arrow".
     shards : tuple of Shard
         In a fixed order (sorted by path); a row is named by (shard index, row number in the shard).
