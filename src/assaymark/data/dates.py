@@ -172,7 +172,8 @@ def parse_dates(
         read, either = _by_form(values, found, decided)
     blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), True).to_numpy(zero_copy_only=False)
     if back is not None:
-        read, either, blank = Read(*(field[back] for field in read)), either[back], blank[back]
+        read = Read(read.microseconds[back], read.valid[back], read.zoneless[back])
+        either, blank = either[back], blank[back]
     return ParsedDates(
         read.microseconds,
         read.valid,

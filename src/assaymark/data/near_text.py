@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ Shingles = npt.NDArray[np.uint64]
 _WORD = re.compile(r"\w+")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _CHARACTERS = 5
+MOST_INDEXED = 64
+"""Members of a group that later texts are compared with: a template that a program filled in thousands of times stays cheap."""
+
 _WEIGHTS = (0.02, 0.98)
 """Costs of a false and of a missed candidate, from which the bands follow: a false one costs a comparison, no error."""
 
@@ -69,10 +73,7 @@ def near_duplicate_groups(
         parent[place] = first
         if first == place and len(found):
             sets[place] = found
-    for place, other in _candidates(sets, threshold, permutations, seed):
-        one, two = _root(parent, place), _root(parent, other)
-        if one != two and _jaccard(sets[place], sets[other]) >= threshold:
-            parent[max(one, two)] = min(one, two)
+    _link(parent, sets, threshold, permutations, seed)
     return np.array([_root(parent, place) for place in range(len(texts))], np.int64)
 
 
@@ -118,20 +119,25 @@ def _mixed(numbers: Shingles) -> Shingles:
     return mixed
 
 
-def _candidates(sets: dict[int, Shingles], threshold: float, permutations: int, seed: int) -> Iterator[tuple[int, int]]:
-    """Pairs of a text and an earlier one that share a band of min-wise hashes."""
+def _link(parent: npt.NDArray[np.int64], sets: dict[int, Shingles], threshold: float, permutations: int, seed: int) -> None:
+    """Join the groups of each text and the earlier ones that share a band of min-wise hashes, where they overlap enough."""
     try:
         from datasketch import MinHash, MinHashLSH
     except ImportError:
         raise MissingExtra("language", "finding near-duplicate texts") from None
-    if len(sets) < 2:
-        return
     # A threshold of 1 leaves the library no bands; candidates are checked anyway.
     index = MinHashLSH(threshold=min(threshold, 0.95), num_perm=permutations, weights=_WEIGHTS)
     options: dict[str, Any] = {"num_perm": permutations, "seed": seed, "hashfunc": int, "scheme": "affine64"}
+    indexed: Counter[int] = Counter()
     for place, sketch in zip(sets, MinHash.generator((found.tolist() for found in sets.values()), **options), strict=True):
-        yield from ((place, other) for other in sorted(index.query(sketch)))
-        index.insert(place, sketch)
+        for other in sorted(index.query(sketch)):
+            one, two = _root(parent, place), _root(parent, other)
+            if one != two and _jaccard(sets[place], sets[other]) >= threshold:
+                parent[max(one, two)] = min(one, two)
+        group = _root(parent, place)
+        if indexed[group] < MOST_INDEXED:
+            index.insert(place, sketch)
+            indexed[group] += 1
 
 
 def _jaccard(one: Shingles, two: Shingles) -> float:
