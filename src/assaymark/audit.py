@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Audit", "AuditInfo", "Context", "InputSpec", "Mitigation", "ModelRole", "Planting", "Progress", "Task", "Trial"]
 
-InputKind = Literal["pairs", "images", "texts", "table", "embeddings", "graph"]
+InputKind = Literal["pairs", "images", "texts", "posts", "table", "embeddings", "graph"]
 
 
 @dataclass(frozen=True, slots=True)

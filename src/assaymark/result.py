@@ -136,7 +136,8 @@ class Figure:
     """A picture described by the table it draws, so that it can be drawn again, checked, and read as numbers.
 
     `kind` chooses the drawing; `x`, `y`, `low`, `high`, `group` name columns of `table`. `reference` draws labelled lines at
-    given values of y (of x for a histogram). `kind="picture"` shows the ready-made image in `artifact` (file name in the run).
+    given values of y (of x for a histogram). `events` are labelled lines across lines, points and bars at given values of x (a
+    category, or a number as text): `("2022-11", "ChatGPT")`; one outside the drawn range is left out. `kind="picture"` shows the ready-made image in `artifact` (file name in the run).
     """
 
     name: str
@@ -155,6 +156,7 @@ class Figure:
     reference: tuple[tuple[float, str], ...] = ()
     caption: str = ""
     artifact: str = ""
+    events: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,9 +354,7 @@ class Result:
                 )
                 for t in record["tables"]
             },
-            figures=tuple(
-                Figure(**{**f, "reference": tuple((float(v), str(s)) for v, s in f["reference"])}) for f in record["figures"]
-            ),
+            figures=tuple(_figure(f) for f in record["figures"]),
             findings=tuple(
                 Finding(f["severity"], f["sentence"], tuple(f["estimates"]), tuple(f["tables"]), f["advice"])
                 for f in record["findings"]
@@ -366,6 +366,12 @@ class Result:
             provenance=Provenance(**record["provenance"]),
             schema_version=record["schema_version"],
         )
+
+
+def _figure(record: Mapping[str, Any]) -> Figure:
+    reference = tuple((float(value), str(label)) for value, label in record["reference"])
+    events = tuple((str(at), str(label)) for at, label in record.get("events", ()))  # older records have none
+    return Figure(**{**record, "reference": reference, "events": events})
 
 
 def _plain(value: Any) -> Any:

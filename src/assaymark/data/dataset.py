@@ -18,12 +18,21 @@ from assaymark.data.embeddings import Embeddings, open_embeddings
 from assaymark.data.locations import Found, find
 from assaymark.data.readers.base import NOT_A_NUMBER, Part, Peek, RawBatch, Reader, Shard, Unreadable, as_text, open_file
 from assaymark.data.readers.picture_paths import with_pictures_of_paths
-from assaymark.data.schema import ALIASES, NUMBERS, can_hold, conform, missing_message, numbers_from_text, resolve
+from assaymark.data.schema import (
+    OWN_NAMES,
+    aliases_of,
+    can_hold,
+    conform,
+    missing_message,
+    numbers_from_text,
+    numbers_of,
+    resolve,
+)
 from assaymark.errors import InputError, SchemaError, nearest
 
 __all__ = ["ConceptBatch", "Dataset", "Shard", "arrow_type", "left_out", "open_input"]
 
-KINDS = ("pairs", "images", "texts", "table", "embeddings")
+KINDS = ("pairs", "images", "texts", "posts", "table", "embeddings")
 HASHED_FILES, HASHED_BYTES = 4096, 1 << 16
 NAMED_FILES = 20
 
@@ -43,7 +52,7 @@ class Dataset:
     Attributes
     ----------
     source, format : str
-        What the user pointed at; "parquet", "csv", "tsv", "jsonl", "webdataset", "images", "arrays" or
+        What the user pointed at; "parquet", "csv", "tsv", "jsonl", "json", "webdataset", "images", "arrays" or
         "arrow".
     shards : tuple of Shard
         In a fixed order (sorted by path); a row is named by (shard index, row number in the shard).
@@ -82,7 +91,7 @@ class Dataset:
             if concept not in self.mapping:
                 headerless = self.format in ("csv", "tsv") and self.columns and not self.mapping
                 header = "; is its first line a header?" if headerless else ""
-                raise SchemaError(missing_message(concept, list(self.columns), self.source) + header)
+                raise SchemaError(missing_message(concept, list(self.columns), self.source, self.kind) + header)
 
     def with_scores(self, columns: Mapping[str, str]) -> Dataset:
         """The same data with score columns known by further names (`{"text_toxicity.hateful": "hateful"}`), read as numbers.
@@ -141,7 +150,7 @@ class Dataset:
                 arrays.append(pa.nulls(raw.rows, target))
                 continue
             try:
-                array, lost = _fit(raw.columns[column], concept, target)
+                array, lost = _fit(raw.columns[column], self._concept(concept, target), target)
             except SchemaError as error:
                 raise SchemaError(f"column {column!r}: {error}") from None
             arrays.append(array)
@@ -150,6 +159,11 @@ class Dataset:
         schema = self.schema(list(wanted))
         table = pa.RecordBatch.from_arrays(arrays, schema=schema) if arrays else pa.record_batch({"": pa.nulls(raw.rows)})
         return ConceptBatch(table, raw.first, defects)
+
+    def _concept(self, name: str, target: pa.DataType) -> tuple[str, str]:
+        """The concept that a column is read as, with the kind that it belongs to; none for a column under its own name."""
+        known = name in aliases_of(self.kind) and target == _concept_type(name, self.kind)
+        return (name if known else "", self.kind)
 
     def fetch(self, row_ids: Iterable[tuple[int, int]], concepts: Sequence[str]) -> pa.Table:
         """A few rows by (shard, row), in the order asked for, with `shard` and `row` in front.
@@ -205,25 +219,26 @@ class Dataset:
 def arrow_type(concept: str, dataset: Dataset) -> pa.DataType:
     """The one type of a concept throughout a data set."""
     column = dataset.mapping[concept]
-    if dataset.kind == "table" and concept == column:
+    if dataset.kind == "posts":
+        if concept not in aliases_of("posts") and concept not in dataset.scores:
+            return _stored_type(dataset.columns[column])
+    elif dataset.kind == "table" and concept == column:
         return _stored_type(dataset.columns[column])
-    if concept in NUMBERS or concept in dataset.scores:
-        return pa.float64()
-    return {"image": pa.large_binary(), "embedding": pa.large_list(pa.float32())}.get(concept, pa.large_string())
+    return pa.float64() if concept in dataset.scores else _concept_type(concept, dataset.kind)
 
 
 def _stored_type(name: str) -> pa.DataType:
-    """Columns without a concept: numbers as float64, whole numbers as int64, flags as bool, everything else as text."""
+    """Columns without a concept: float64, int64 or bool as stored, lists of text or of numbers, everything else as text."""
     if name.startswith(("int", "uint")):
         return pa.int64()
     if name in ("double", "float", "halffloat") or name.startswith("decimal"):
         return pa.float64()
     if name.startswith(("list<", "large_list<", "fixed_size_list<")):
-        return pa.large_list(pa.float32())
+        return pa.large_list(pa.large_string() if "string" in name else pa.float32())
     return {"bool": pa.bool_(), "binary": pa.large_binary(), "large_binary": pa.large_binary()}.get(name, pa.large_string())
 
 
-def _fit(column: pa.Array, concept: str, target: pa.DataType) -> tuple[pa.Array, npt.NDArray[np.uint8] | None]:
+def _fit(column: pa.Array, concept: tuple[str, str], target: pa.DataType) -> tuple[pa.Array, npt.NDArray[np.uint8] | None]:
     """The column in the type of its concept; text that should be a number and is not becomes null, and is marked."""
     if target == pa.float64() and pa.types.is_large_string(column.type):
         numbers = numbers_from_text(column)
@@ -233,18 +248,20 @@ def _fit(column: pa.Array, concept: str, target: pa.DataType) -> tuple[pa.Array,
         return numbers, np.where(lost, NOT_A_NUMBER, 0).astype(np.uint8) if lost.any() else None
     if pa.types.is_large_string(target) and (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
         return as_text(column)
-    fitted = conform(column, concept if concept in ALIASES and target == _concept_type(concept) else "")
+    fitted = conform(column, *concept)
     if fitted.type != target:
         try:
             fitted = fitted.cast(target, safe=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise SchemaError(f"column for {concept!r}: {fitted.type} in one file, {target} in others ({error})") from None
+            raise SchemaError(f"{fitted.type} in one file, {target} in others ({error})") from None
     return fitted, None
 
 
-def _concept_type(concept: str) -> pa.DataType:
-    if concept in NUMBERS:
+def _concept_type(concept: str, kind: str) -> pa.DataType:
+    if concept in numbers_of(kind):
         return pa.float64()
+    if kind == "posts":
+        return pa.large_string()
     return {"image": pa.large_binary(), "embedding": pa.large_list(pa.float32())}.get(concept, pa.large_string())
 
 
@@ -253,7 +270,7 @@ def open_input(kind: str, value: Any, *, name: str, schema: str | Mapping[str, s
 
     Parameters
     ----------
-    kind : "pairs", "images", "texts", "table" or "embeddings"
+    kind : "pairs", "images", "texts", "posts", "table" or "embeddings"
     value : path, glob, folder, list of paths, URL (s3://, gs://, hf://), pyarrow.Table or pandas.DataFrame. Of kind "images"
         also local .npy and .npz files of embeddings, with the tables beside them; a local table that names pictures brings them
     name : name of the input, for messages
@@ -278,7 +295,7 @@ def open_input(kind: str, value: Any, *, name: str, schema: str | Mapping[str, s
         raise InputError(f"input {name!r}: {several}{path}: {reason}")
     columns = _merge_types(peeks)
     mapping = resolve(list(columns), schema, kind=kind, where=found.source) if columns else {}
-    unfit = {} if kind == "table" else _unfit(mapping, columns)
+    unfit = {} if kind == "table" else _unfit(mapping, columns, kind)
     mapping = {concept: column for concept, column in mapping.items() if concept not in unfit}
     rows = sum(shard.rows for shard in shards if shard.rows is not None)
     known = all(shard.rows is not None for shard in shards)
@@ -305,11 +322,11 @@ def _peek_all(found: Found) -> tuple[tuple[Shard, ...], list[Peek], dict[str, st
     return tuple(shards), peeks, failed
 
 
-def _unfit(mapping: Mapping[str, str], columns: Mapping[str, str]) -> dict[str, str]:
+def _unfit(mapping: Mapping[str, str], columns: Mapping[str, str], kind: str) -> dict[str, str]:
     return {
         concept: f"column {column!r} holds {columns[column]}, which cannot be {concept!r}"
         for concept, column in mapping.items()
-        if not can_hold(concept, columns[column])
+        if (kind not in OWN_NAMES or concept in aliases_of(kind)) and not can_hold(concept, columns[column], kind)
     }
 
 
@@ -346,9 +363,11 @@ def _notes(
     column = mapping.get("id")
     if column and columns[column] in ("double", "float"):
         yield f"column {column} stores ids as inexact floating-point numbers; rows are named by shard and row number"
+    named: set[str] = set()
     for concept, column in mapping.items():
         lacking = [shard for shard in shards if shard.columns and column not in shard.columns]
-        if lacking:
+        if lacking and column not in named:
+            named.add(column)
             yield f"column {column} ({concept}) is missing in {len(lacking)} of {len(shards)} files"
 
 

@@ -16,6 +16,7 @@ from assaymark.data.array_files import shard_number
 from assaymark.data.readers.arrays import ARRAY_SUFFIXES, ArrayReader, tables_beside
 from assaymark.data.readers.base import Reader, locate
 from assaymark.data.readers.delimited import CsvReader, TsvReader
+from assaymark.data.readers.json_files import JsonReader
 from assaymark.data.readers.jsonlines import JsonLinesReader
 from assaymark.data.readers.memory import MemoryReader
 from assaymark.data.readers.parquet import ParquetReader
@@ -172,12 +173,14 @@ def _choose(source: str, files: list[File], folder: str | None, kind: str, name:
     if kind == "images" and (arrays := _arrays(files)):
         return _choose_arrays(source, files, arrays, name)
     formats = Counter(form for path, _, _ in files if (form := _format(path)))
+    if not formats and (whole := [file for file in files if _is_json(file[0])]):
+        return _choose_json(source, files, whole)
     pickles = [path for path, _, _ in files if path.lower().endswith(_PICKLES)]
     if not formats and pickles:
         raise UnsafeFile(f"input {name!r}: {pickles[0]} is a pickle, which can run code when it is opened; store it as Parquet")
     if not formats:
         endings = sorted({os.path.basename(path).rpartition(".")[2] for path, _, _ in files})[:5]
-        known = ", ".join(sorted(FORMATS))
+        known = ", ".join(sorted([*FORMATS, "json"]))
         raise InputError(f"input {name!r}: {source}: no file of a known format (found: {', '.join(endings)}); known: {known}")
     notes: list[str] = []
     form = _one_format(formats, kind, source, name, notes)
@@ -188,6 +191,17 @@ def _choose(source: str, files: list[File], folder: str | None, kind: str, name:
     if form == "images":
         chosen = _blocks(chosen, folder)
     return Found(source, _reader(form, schema), chosen, tuple(notes))
+
+
+def _is_json(path: str) -> bool:
+    endings = path.rpartition("/")[2].lower().split(".")[1:]
+    return endings[-1:] == ["json"] or (endings[-2:-1] == ["json"] and endings[-1] in COMPRESSED)
+
+
+def _choose_json(source: str, files: Sequence[File], chosen: list[File]) -> Found:
+    """JSON in one piece, where nothing else can be meant: beside data of another format such a file describes them."""
+    others = len(files) - len(chosen)
+    return Found(source, JsonReader(), chosen, (f"{others} files of other kinds in {source} are not read",) if others else ())
 
 
 def _arrays(files: Sequence[File]) -> list[File]:

@@ -160,7 +160,7 @@ def _complete(run: _Pass, progressed: Progressed) -> list[Shard]:
     for shard in run.dataset.shards:
         lacking = [c for c in sorted(run.required) if shard.columns and run.dataset.mapping[c] not in shard.columns]
         if lacking:
-            progressed.failed[shard.path] = missing_message(lacking[0], shard.columns, shard.path)
+            progressed.failed[shard.path] = missing_message(lacking[0], shard.columns, shard.path, run.dataset.kind)
         elif shard.path not in progressed.failed:
             complete.append(shard)
     if run.dataset.shards and not complete and not progressed.done:

@@ -12,18 +12,22 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assaymark.data.post_columns import POST_ALIASES, POST_NUMBERS, post_aliases
 from assaymark.errors import SchemaError, nearest
 
 __all__ = [
     "ALIASES",
     "CONCEPTS",
     "NUMBERS",
+    "OWN_NAMES",
     "SCHEMAS",
+    "aliases_of",
     "can_hold",
     "conform",
     "looks_like_url",
     "missing_message",
     "numbers_from_text",
+    "numbers_of",
     "resolve",
 ]
 
@@ -54,6 +58,10 @@ CONCEPTS: tuple[str, ...] = tuple(ALIASES)
 NUMBERS = frozenset({"width", "height", "similarity", "punsafe", "pwatermark"})
 """Concepts that are float64 (null where missing or not a number). `image` is bytes, `embedding` a float32 list, others text."""
 
+OWN_NAMES = frozenset({"table", "posts"})
+"""Kinds whose columns are also known under their own names. In a table the column of a concept's name keeps its own type; among
+posts the concept comes first."""
+
 SCHEMAS: dict[str, dict[str, tuple[str, ...]]] = {
     "laion": {"url": ("URL",), "text": ("TEXT",)},
     "img2dataset": {"url": ("url",), "text": ("caption",), "id": ("key",)},
@@ -69,6 +77,16 @@ _NUMERIC = ("int", "uint", "float", "double", "halffloat", "decimal", "bool", "n
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
+def aliases_of(kind: str) -> dict[str, tuple[str, ...]]:
+    """Concepts of an input kind, with their column names."""
+    return POST_ALIASES if kind == "posts" else ALIASES
+
+
+def numbers_of(kind: str) -> frozenset[str]:
+    """Concepts of an input kind that are float64."""
+    return POST_NUMBERS if kind == "posts" else NUMBERS
+
+
 def resolve(
     columns: Sequence[str], schema: str | Mapping[str, str] = "auto", *, kind: str = "pairs", where: str = "the input"
 ) -> dict[str, str]:
@@ -78,7 +96,7 @@ def resolve(
     ----------
     columns : names found in the files
     schema : "auto", a name in `SCHEMAS`, or {concept: column}; concepts that it does not name are looked for
-    kind : "table" also keeps every column under its own name
+    kind : "posts" has concepts of its own; it and "table" also keep every column under its own name
     where : file or folder, for the message
 
     Raises
@@ -92,18 +110,21 @@ def resolve(
     """
     if not isinstance(schema, str):
         named = _explicit(columns, schema, kind, where)
-        mapping = {c: column for c, column in _found(columns).items() if column not in named.values()} | named
+        mapping = {c: column for c, column in _found(columns, kind).items() if column not in named.values()} | named
     else:
-        mapping = _found(columns)
+        mapping = _found(columns, kind)
         if schema != "auto":
             mapping |= _named(columns, schema, where)
     if kind == "table":
         mapping = {name: name for name in columns} | {c: name for c, name in mapping.items() if c not in columns}
+    if kind == "posts":
+        mapping |= {name: name for name in columns if name not in mapping}
     return mapping
 
 
-def _found(columns: Sequence[str]) -> dict[str, str]:
-    return {concept: found for concept, names in ALIASES.items() if (found := _find(columns, names)) is not None}
+def _found(columns: Sequence[str], kind: str) -> dict[str, str]:
+    aliases = post_aliases(columns) if kind == "posts" else ALIASES
+    return {concept: found for concept, names in aliases.items() if (found := _find(columns, names)) is not None}
 
 
 def _find(columns: Sequence[str], names: Sequence[str]) -> str | None:
@@ -115,10 +136,11 @@ def _find(columns: Sequence[str], names: Sequence[str]) -> str | None:
 
 
 def _explicit(columns: Sequence[str], schema: Mapping[str, str], kind: str, where: str) -> dict[str, str]:
+    known = aliases_of(kind)
     for concept, column in schema.items():
-        if concept not in CONCEPTS and kind != "table":
+        if concept not in known and kind != "table":
             raise SchemaError(
-                f"unknown concept {concept!r} in the schema{nearest(concept, CONCEPTS) or '; known: ' + ', '.join(CONCEPTS)}"
+                f"unknown concept {concept!r} in the schema{nearest(concept, known) or '; known: ' + ', '.join(known)}"
             )
         if column not in columns:
             raise SchemaError(
@@ -145,9 +167,9 @@ def _listed(columns: Sequence[str], most: int = 12) -> str:
     return ", ".join(columns[:most]) + (f", ... ({len(columns)} in all)" if len(columns) > most else "")
 
 
-def missing_message(concept: str, columns: Sequence[str], where: str) -> str:
+def missing_message(concept: str, columns: Sequence[str], where: str, kind: str = "pairs") -> str:
     """One line for a concept without a column: the file, the candidates, the nearest, and how to name it."""
-    known = ALIASES.get(concept, (concept,))
+    known = aliases_of(kind).get(concept, (concept,))
     close = next((hint for name in known if (hint := nearest(name, columns))), "")
     if not columns:
         return f"{where}: no column for {concept!r}, nor any other: the file is empty, or no line of it can be read"
@@ -157,15 +179,15 @@ def missing_message(concept: str, columns: Sequence[str], where: str) -> str:
     )
 
 
-def can_hold(concept: str, kind: str) -> bool:
-    """Whether a column of an Arrow type (as text, such as "list<element: double>") can be a concept at all."""
+def can_hold(concept: str, column: str, kind: str = "pairs") -> bool:
+    """Whether a column of an Arrow type (as text, such as "list<element: double>") can be a concept of an input kind at all."""
     if concept == "embedding":
-        return kind.startswith(_LISTS)
+        return column.startswith(_LISTS)
     if concept == "image":
-        return kind in _IMAGES or (kind.startswith("struct<") and "bytes: " in kind)
-    if concept in NUMBERS:
-        return kind.startswith(_NUMERIC)
-    return not kind.startswith((*_LISTS, "struct<", "map<", "dense_union<", "sparse_union<"))
+        return column in _IMAGES or (column.startswith("struct<") and "bytes: " in column)
+    if concept in numbers_of(kind):
+        return column.startswith(_NUMERIC)
+    return not column.startswith((*_LISTS, "struct<", "map<", "dense_union<", "sparse_union<"))
 
 
 def looks_like_url(value: str) -> bool:
@@ -180,30 +202,32 @@ def numbers_from_text(column: pa.Array) -> pa.Array:
     return kept.cast(pa.float64())
 
 
-def conform(column: pa.Array, concept: str) -> pa.Array:
+def conform(column: pa.Array, concept: str, kind: str = "pairs") -> pa.Array:
     """The column with the one Arrow type of its concept; columns that are no concept keep theirs (text becomes large_string).
+
+    `kind` is that of the input, which decides what is a concept.
 
     Raises
     ------
     SchemaError
         A type that the concept cannot have, such as a list of numbers as width.
     """
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return conform(column.dictionary_decode(), concept)
+    stored = column.type
+    if pa.types.is_dictionary(stored):
+        return conform(column.dictionary_decode(), concept, kind)
     try:
         if concept == "image":
-            if pa.types.is_struct(kind):  # the hub's data sets keep {bytes, path}
+            if pa.types.is_struct(stored):  # the hub's data sets keep {bytes, path}
                 column = pc.struct_field(column, "bytes")
             return column.cast(pa.large_binary())
         if concept == "embedding":
             return column.cast(pa.large_list(pa.float32()))
-        if concept in NUMBERS:
-            return numbers_from_text(column) if _is_text(kind) else column.cast(pa.float64(), safe=False)
-        if concept in ALIASES or _is_text(kind) or pa.types.is_null(kind):
+        if concept in numbers_of(kind):
+            return numbers_from_text(column) if _is_text(stored) else column.cast(pa.float64(), safe=False)
+        if concept in aliases_of(kind) or _is_text(stored) or pa.types.is_null(stored):
             return _as_text(column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise SchemaError(f"a column of type {kind} cannot be {concept!r}: {error}") from None
+        raise SchemaError(f"a column of type {stored} cannot be {concept!r}: {error}") from None
     return column
 
 

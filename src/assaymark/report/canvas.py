@@ -142,13 +142,24 @@ def legend_name(group: Group, groups: Sequence[Group]) -> str | None:
     return (f" {name}" if name.startswith("_") else name) if len(groups) > 1 else None
 
 
-def finish_legend(axes: Axes) -> None:
-    """A legend above the axes when anything is named."""
+def finish_legend(axes: Axes, *, above: float = 0.0) -> None:
+    """A legend above the axes, and above what takes `above` points there, when anything is named."""
+    from matplotlib.transforms import ScaledTranslation
+
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         longest = max(len(label) for label in labels)
         columns = max(1, min(len(labels), 95 // (longest + 8)))
-        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.01), borderaxespad=0.0, ncols=columns)
+        raised = axes.transAxes + ScaledTranslation(0.0, above / 72, axes.figure.dpi_scale_trans)
+        axes.legend(
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.01),
+            bbox_transform=raised,
+            borderaxespad=0.0,
+            ncols=columns,
+        )
 
 
 def to_svg(figure: Drawing, *, title: str, description: str) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 
 from assaymark.report.canvas import COLOURS, INK, MARKERS, draw_references, finish_legend, format_axis, legend_name, tick_text
 from assaymark.report.drawing_curves import error_lengths
+from assaymark.report.drawing_curves import height as curve_height
+from assaymark.report.events import draw_events, draw_events_across
 from assaymark.report.series import MOST_CATEGORIES, MOST_GROUPS, Group, Panel
 from assaymark.report.text import shorten
 
@@ -21,7 +23,7 @@ def height(shown: Panel) -> float:
     """Inches that the categories (of a heat map: the rows) need."""
     figure = shown.figure
     if figure.kind == "bars" and shown.numeric_x:
-        return 3.7
+        return curve_height(shown)
     rows = min(len(shown.categories), MOST_CATEGORIES)
     series = min(len(shown.groups), MOST_GROUPS)
     legend = 0.25 * (series > 1 or bool(figure.reference))
@@ -53,6 +55,7 @@ def draw_bars(axes: Axes, shown: Panel) -> None:
             axes.errorbar(
                 group.y[rows], at, xerr=error_lengths(group, rows), fmt="none", ecolor=INK, elinewidth=1.0, capsize=2.0
             )
+    draw_events_across(axes, shown)
     _finish(axes, shown)
     if not shown.figure.log_y:
         _start_at_zero(axes)
@@ -83,7 +86,7 @@ def _draw_upright(axes: Axes, shown: Panel) -> None:
     format_axis(axes.xaxis, shown.x_axis)
     format_axis(axes.yaxis, shown.y_axis, log=shown.figure.log_y)
     axes.grid(visible=False, axis="x")
-    finish_legend(axes)
+    finish_legend(axes, above=draw_events(axes, shown))
 
 
 def draw_intervals(axes: Axes, shown: Panel) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from assaymark.report.canvas import COLOURS, DASHES, MARKERS, draw_references, finish_legend, format_axis, legend_name
+from assaymark.report.events import ROW_POINTS, draw_events, rows_of
 from assaymark.report.series import MOST_GROUPS, MOST_POINTS, Group, Panel
 from assaymark.report.text import shorten
 
@@ -15,8 +17,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Rows = npt.NDArray[np.int64]
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
-__all__ = ["draw_histogram", "draw_lines", "draw_points", "error_lengths"]
+__all__ = ["draw_histogram", "draw_lines", "draw_points", "error_lengths", "height"]
+
+MOST_PERIODS = 18
+"""Names of months that fit below the axis."""
+
+
+def height(shown: Panel) -> float:
+    """Inches that the drawing needs: more where events are named above it."""
+    rows = rows_of(shown) if shown.figure.kind in ("lines", "points", "bars") else 0
+    return 3.7 + rows * ROW_POINTS / 72
 
 
 def error_lengths(group: Group, rows: npt.NDArray[np.bool_] | Rows) -> npt.NDArray[np.float64]:
@@ -133,24 +145,34 @@ def _thinned(rows: Rows) -> Rows:
 
 def _finish(axes: Axes, shown: Panel) -> None:
     draw_references(axes, shown.figure.reference, vertical=False)
-    _axes(axes, shown, y_axis=shown.y_axis)
+    _axes(axes, shown, y_axis=shown.y_axis, above=draw_events(axes, shown))
 
 
-def _axes(axes: Axes, shown: Panel, *, y_axis: object) -> None:
+def _axes(axes: Axes, shown: Panel, *, y_axis: object, above: float = 0.0) -> None:
     figure = shown.figure
     if shown.numeric_x:
         format_axis(axes.xaxis, shown.x_axis, log=figure.log_x)
     else:
         _name_places(axes, shown)
     format_axis(axes.yaxis, y_axis, log=figure.log_y)  # type: ignore[arg-type]
-    finish_legend(axes)
+    finish_legend(axes, above=above)
+
+
+def _named_places(categories: list[str]) -> list[int]:
+    """Categories named below the axis: every so many-th when there are more than fit; of months those that divide a year."""
+    if len(categories) > MOST_PERIODS and all(_MONTH.fullmatch(name) for name in categories):
+        months = [12 * int(name[:4]) + int(name[5:]) - 1 for name in categories]
+        for step in (2, 3, 6, 12, 24, 60):
+            places = [place for place, month in enumerate(months) if month % step == 0]
+            if 0 < len(places) <= MOST_PERIODS:
+                return places
+    return list(range(0, len(categories), -(-len(categories) // 25)))
 
 
 def _name_places(axes: Axes, shown: Panel) -> None:
-    """Category names below the axis; every so many-th when there are more than fit."""
-    step = -(-len(shown.categories) // 25)
-    places = range(0, len(shown.categories), step)
-    axes.set_xticks(list(places), [shorten(shown.categories[p], 18, counted=False) for p in places])
+    """Category names below the axis."""
+    places = _named_places(shown.categories)
+    axes.set_xticks(places, [shorten(shown.categories[p], 18, counted=False) for p in places])
     if len(places) > 5:
         axes.tick_params(axis="x", rotation=35)
         for label in axes.get_xticklabels():

@@ -11,6 +11,8 @@ histogram   `x` bins and `y` counts; or `x` raw values and no `y`; optional `gro
 heatmap     `x` columns, `group` rows, `y` the value of each cell
 picture     `artifact`, a file in the folder `pictures`
 ==========  ===============================================================================================
+
+Bars, lines and points also show `events`: labelled lines at values of `x`.
 """
 
 from __future__ import annotations
@@ -123,7 +125,11 @@ def _draw_panel(shown: Panel, description: str) -> str:
         "points": drawing_curves.draw_points,
         "histogram": drawing_curves.draw_histogram,
     }
-    height = drawing_categories.height(shown) if shown.figure.kind in ("bars", "intervals", "heatmap") else 3.7
+    height = (
+        drawing_categories.height(shown)
+        if shown.figure.kind in ("bars", "intervals", "heatmap")
+        else drawing_curves.height(shown)
+    )
     with drawing(height, salt=f"{shown.figure.table}/{shown.figure.name}") as (figure, axes):
         drawers[shown.figure.kind](axes, shown)
         return to_svg(figure, title=shown.figure.title, description=description)
