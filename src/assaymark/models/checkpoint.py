@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from assaymark.errors import MissingExtra, ModelError, UnsafeFile, is_fetch_failure
-from assaymark.models.spec import ModelSpec
+from assaymark.models.spec import ModelSpec, UnknownOption
 
 if TYPE_CHECKING:
     from assaymark.models.opening import Loading
@@ -35,6 +35,8 @@ _BY_ARCHITECTURE = {
     "StableDiffusionSafetyChecker": "safety_checker:open_safety_checker",
 }
 """Ending of an architecture to the adapter; the first that fits."""
+_BY_TASK = {"train": "trainable_text:TrainableText"}
+"""Option `task` of a spec to the adapter; without it config.json decides."""
 _SUPPORTED = (
     "...ForSequenceClassification, ...ForImageClassification, vision models without a head, clip and siglip; for captions "
     "BLIP, GIT and VisionEncoderDecoder"
@@ -107,17 +109,27 @@ class Checkpoint:
 
 
 def open_checkpoint(spec: ModelSpec, loading: Loading) -> Any:
-    """The adapter that fits config.json: by architecture for classifiers, by model type for dual encoders."""
+    """The adapter for the task that the spec names, or that fits config.json: by architecture, or by model type."""
     checkpoint = find_checkpoint(spec)
     kind = str(checkpoint.config.get("model_type", ""))
     architectures = [str(name) for name in checkpoint.config.get("architectures") or ()]
-    found = _adapter_of(kind, architectures, has_pictures=(checkpoint.folder / "preprocessor_config.json").is_file())
+    if "task" in spec.options:
+        found = _adapter_for_task(spec)
+    else:
+        found = _adapter_of(kind, architectures, has_pictures=(checkpoint.folder / "preprocessor_config.json").is_file())
     if found is None:
         says = f"{kind or 'no model_type'} ({', '.join(architectures) or 'no architectures'})"
         mend = f"; a timm model is written timm:{spec.target}" if "architecture" in checkpoint.config else ""
         raise ModelError(f"model {spec.text}: config.json says {says}; supported are {_SUPPORTED}{mend}")
     module, _, adapter = found.partition(":")
     return getattr(import_module(f"assaymark.models.{module}"), adapter)(checkpoint, loading)
+
+
+def _adapter_for_task(spec: ModelSpec) -> str | None:
+    task = spec.options["task"]
+    if task not in _BY_TASK:
+        raise UnknownOption("task", task, _BY_TASK, mend=f"(model {spec.text})")
+    return _BY_TASK[task]
 
 
 def _adapter_of(kind: str, architectures: list[str], *, has_pictures: bool) -> str | None:

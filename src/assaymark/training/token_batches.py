@@ -26,7 +26,7 @@ def padded(sequences: Sequence[npt.ArrayLike]) -> tuple[torch.Tensor, torch.Tens
     -------
     ids, mask : tensors, shape (n, longest), int64 and bool
     """
-    arrays = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
+    arrays = [np.asarray(sequence) for sequence in sequences]
     lengths = np.array([len(array) for array in arrays])
     mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
     ids = np.zeros(mask.shape, dtype=np.int64)
@@ -87,7 +87,7 @@ class TokenBatches:
     def __init__(
         self, tokens: Sequence[npt.ArrayLike], *targets: torch.Tensor, size: int, seed: int, by_length: bool = True
     ) -> None:
-        self._tokens = [np.asarray(sequence, dtype=np.int64) for sequence in tokens]
+        self._tokens = [np.asarray(sequence) for sequence in tokens]
         self._lengths = np.array([len(sequence) for sequence in self._tokens], dtype=np.int64)
         if any(len(target) != len(tokens) for target in targets):
             raise ValueError(f"{len(tokens)} sequences need as many targets, not {[len(target) for target in targets]}")
