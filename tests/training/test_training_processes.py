@@ -36,8 +36,8 @@ def validate(module):
 
 
 outcome = train(
-    module, objective, TensorBatches(x, y, size=8, seed=1), epochs=3, lr=0.05, clip=1.0, seed=0, validate=validate, patience=2,
-    checkpoints=folder / "state",
+    module, objective, TensorBatches(x, y, size=4, seed=1), accumulate=2, epochs=3, lr=0.05, clip=1.0, seed=0,
+    validate=validate, patience=2, checkpoints=folder / "state",
 )
 if os.environ.get("RANK", "0") == "0":
     torch.save([list(module.state_dict().values()), torch.tensor(outcome.losses), outcome.best_step], folder / "trained.pt")

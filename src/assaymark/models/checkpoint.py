@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from assaymark.errors import MissingExtra, ModelError, UnsafeFile, is_fetch_failure
-from assaymark.models.spec import ModelSpec
+from assaymark.models.spec import ModelSpec, UnknownOption
 
 if TYPE_CHECKING:
     from assaymark.models.opening import Loading
@@ -35,6 +35,8 @@ _BY_ARCHITECTURE = {
     "StableDiffusionSafetyChecker": "safety_checker:open_safety_checker",
 }
 """Ending of an architecture to the adapter; the first that fits."""
+_BY_TASK = {"generate": "text_generator:TextGenerator", "train": "trainable_text:TrainableText"}
+"""Option `task` of a spec to the adapter; without it config.json decides."""
 _SUPPORTED = (
     "...ForSequenceClassification, ...ForImageClassification, vision models without a head, clip and siglip; for captions "
     "BLIP, GIT and VisionEncoderDecoder"
@@ -107,7 +109,7 @@ class Checkpoint:
 
 
 def open_checkpoint(spec: ModelSpec, loading: Loading) -> Any:
-    """The adapter that fits config.json: by architecture for classifiers, by model type for dual encoders."""
+    """The adapter for the task that the spec names, or that fits config.json: by architecture, or by model type."""
     checkpoint = find_checkpoint(spec)
     kind = str(checkpoint.config.get("model_type", ""))
     architectures = [str(name) for name in checkpoint.config.get("architectures") or ()]
@@ -127,10 +129,12 @@ def _by_task(spec: ModelSpec, architectures: list[str]) -> str | None:
     task = spec.options.get("task")
     if task is None:
         return None
-    if task != "generate" or not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
+    if task not in _BY_TASK:
+        raise UnknownOption("task", task, _BY_TASK, mend=f"(model {spec.text})")
+    if task == "generate" and not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
         says = ", ".join(architectures) or "no architectures"
-        raise ModelError(f"model {spec.text}: the one task is generate, for causal language models; config.json says {says}")
-    return "text_generator:TextGenerator"
+        raise ModelError(f"model {spec.text}: task=generate is for causal language models; config.json says {says}")
+    return _BY_TASK[task]
 
 
 def _adapter_of(kind: str, architectures: list[str], *, has_pictures: bool) -> str | None:

@@ -52,6 +52,7 @@ METHODS: dict[str, CapabilityMethod] = {
 DIRECT: dict[str, tuple[str, ...]] = {
     "combines-columns": ("combine_columns",),
     "trains-images": ("feature_module", "prepare_images"),
+    "trains-texts": ("encode_texts", "classifier_module", "save_classifier"),
 }
 """Methods that are handed through as they are: arithmetic on what the caller holds, or no answer about an item at all."""
 

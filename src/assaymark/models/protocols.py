@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "ScoresImages",
     "ScoresTexts",
     "TrainsImages",
+    "TrainsTexts",
     "capabilities_of",
 ]
 
@@ -140,6 +143,27 @@ class TrainsImages(Model, Protocol):
 
 
 @runtime_checkable
+class TrainsTexts(Model, Protocol):
+    """A language model whose weights can be trained further, as a classifier of texts with labels of the caller's own."""
+
+    def encode_texts(self, texts: Sequence[str], *, max_tokens: int | None = None) -> list[npt.NDArray[np.int32]]:
+        """Token ids of each text with its special tokens, cut at `max_tokens` and at what the model can read."""
+        ...
+
+    def classifier_module(self, labels: Sequence[str], *, seed: int) -> Any:
+        """A `torch.nn.Module` of its own, on the CPU: (ids, mask), shape (n, longest) each, to logits, shape (n, n_labels).
+
+        `ids` are what `encode_texts` gives, padded at their end with anything; `mask` is true where they are real. Weights
+        start as published, the head as drawn under the seed; it is in evaluation mode.
+        """
+        ...
+
+    def save_classifier(self, module: Any, folder: Path, labels: Sequence[str], *, max_tokens: int | None = None) -> None:
+        """Write a trained module so that the folder is a spec that scores-texts; texts are then cut at `max_tokens` too."""
+        ...
+
+
+@runtime_checkable
 class CaptionsImages(Model, Protocol):
     """Says in words what an image shows."""
 
@@ -213,6 +237,7 @@ CAPABILITIES: dict[str, type] = {
     "embeds-images": EmbedsImages,
     "embeds-texts": EmbedsTexts,
     "trains-images": TrainsImages,
+    "trains-texts": TrainsTexts,
     "captions-images": CaptionsImages,
     "generates-text": GeneratesText,
     "reads-columns": ReadsColumns,

@@ -24,9 +24,16 @@ __all__ = [
     "load_part",
     "load_tokenizer",
     "load_weights",
+    "longest_input",
+    "position_limit",
     "torch_device",
 ]
 
+# Positions of these families start behind the padding index, so that two of max_position_embeddings are never used.
+_OFFSET_POSITIONS = {
+    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "xmod"),
+    "longformer",
+}
 _LOADING = threading.RLock()  # one load at a time: two threads must not hold two copies of the weights
 T = TypeVar("T")
 
@@ -147,6 +154,19 @@ def load_weights(auto_class: Any, checkpoint: Checkpoint, folder: Path, device: 
             f"{absent[0]}; it was trained for another task"
         )
     return model.to(device).eval()
+
+
+def position_limit(config: Any) -> int | None:
+    """Tokens that the position table of a model has room for; None where config.json states none."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions and config.model_type in _OFFSET_POSITIONS:
+        positions -= (config.pad_token_id or 0) + 1
+    return int(positions) if positions else None
+
+
+def longest_input(tokenizer: Any, config: Any, *, unstated: int = 512) -> int:
+    """Tokens that fit: the smaller of what tokenizer and position table allow."""
+    return int(min(tokenizer.model_max_length, position_limit(config) or unstated))
 
 
 @contextmanager

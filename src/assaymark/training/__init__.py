@@ -1,9 +1,9 @@
 """The one training loop for every room that trains, on a CPU, one GPU or many.
 
 `train` takes a torch module, an objective (module, batch) -> loss, and batches whose content is a function of the step; it
-can be stopped at any moment and continued (`loop`). Beside it: data order (`order`), learning rates (`schedule`),
-augmentations on the device (`augment`), the contrastive objective (`contrastive`) and outputs in batches (`inference`). This
-package alone imports accelerate.
+can be stopped at any moment and continued (`loop`). Beside it: data order (`order`; `token_batches` for texts of unequal
+length), learning rates (`schedule`), augmentations on the device (`augment`), the contrastive objective (`contrastive`) and
+outputs in batches (`inference`). This package alone imports accelerate.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ from typing import Any
 
 from assaymark.errors import MissingExtra
 
-__all__ = ["TensorBatches", "TrainingOutcome", "module_outputs", "train"]
+__all__ = ["TensorBatches", "TokenBatches", "TrainingOutcome", "module_outputs", "sequence_outputs", "train"]
 
-_HOMES = {"TensorBatches": "order", "TrainingOutcome": "outcome", "module_outputs": "inference", "train": "loop"}
+_HOMES = {
+    "TensorBatches": "order",
+    "TokenBatches": "token_batches",
+    "TrainingOutcome": "outcome",
+    "module_outputs": "inference",
+    "sequence_outputs": "token_batches",
+    "train": "loop",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,14 +1,15 @@
 """The training loop.
 
-Everything that is drawn is a function of seed and step: the data order (`Batches.at`), the augmentation, and what layers such
-as dropout draw. A continued training therefore needs weights, optimiser and position only, and on one machine it ends equal,
-bit for bit, to one that was never interrupted (on a GPU as far as its kernels are deterministic).
+Everything that is drawn is a function of seed and batch number: the data order (`Batches.at`), the augmentation, and what
+layers such as dropout draw. A continued training therefore needs weights, optimiser and position only, and on one machine it
+ends equal, bit for bit, to one that was never interrupted (on a GPU as far as its kernels are deterministic).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 
 from assaymark.errors import ConfigError
 from assaymark.training.checkpoint import SavedState, read_state, write_state
-from assaymark.training.order import Batches, step_seed
+from assaymark.training.order import Batches, micro_batches, step_seed
 from assaymark.training.outcome import TrainingOutcome, Validation
 from assaymark.training.schedule import schedule_factor
 from assaymark.training.session import accelerated, seed_step
@@ -50,6 +51,8 @@ def train(
     weight_decay: float = 0.0,
     momentum: float = 0.9,
     schedule: str = "cosine",
+    warmup: float = 0.0,
+    accumulate: int = 1,
     clip: float | None = None,
     augment: Augment | None = None,
     validate: Callable[[Any], float] | None = None,
@@ -74,9 +77,14 @@ def train(
     batches : Batches
         Read by position; moved to the device here.
     epochs, steps : int
-        Length; exactly one of them.
+        Length; exactly one of them. A step is one update of the weights.
     optimiser : {"adamw", "sgd"}
-        With `lr` as the largest learning rate of the `schedule` ("cosine", "constant", "one-cycle"); `momentum` is for sgd.
+        With `lr` as the largest learning rate of the `schedule` ("cosine", "constant", "linear", "one-cycle"); `momentum` is
+        for sgd, `warmup` (a share of the steps) for linear.
+    accumulate : int
+        Batches in a step, for large batches in little memory. The gradient of a step is the mean over its batches, each with
+        the weight of its rows (the length of its first tensor): that of one batch of all rows, where the loss is a mean over
+        rows. The last step of an epoch has the batches that are left.
     clip : float, optional
         Largest norm of the gradient.
     augment : callable (batch, rng) -> batch, optional
@@ -106,11 +114,13 @@ def train(
     """
     if (epochs is None) == (steps is None):
         raise ConfigError("give the length of a training as epochs or as steps, one of the two")
-    per_epoch = batches.steps_per_epoch
+    per_epoch = math.ceil(batches.steps_per_epoch / max(accumulate, 1))
     total = steps if steps is not None else (epochs or 0) * per_epoch
     cadence = validate_every or min(per_epoch, total)
     settings = Settings(
-        total, optimiser, lr, weight_decay, momentum, schedule, clip, seed, precision, cadence, patience, data_id
+        *(total, optimiser, lr, weight_decay, momentum, schedule, clip, seed, precision, cadence, patience, data_id),
+        warmup=warmup,
+        accumulate=accumulate,
     )
     home, attributes = next(module.parameters()).device, set(vars(module))
     with accelerated(device, precision) as accelerator:
@@ -179,26 +189,44 @@ class _Run:
                 task.advance()
 
     def _one_step(self) -> torch.Tensor:
-        settings, device, step = self._settings, self._accelerator.device, self._step
-        batch = _placed(self._batches.at(step, rank=self._rank, world=self._world), device)
-        seed = step_seed(settings.seed, step, rank=self._rank)
-        if self._augment is not None:
-            batch = self._augment(batch, np.random.default_rng(seed))
-        seed_step(seed, device)
-        rate = settings.lr * schedule_factor(settings.schedule, step, steps=settings.steps)
+        settings = self._settings
+        rate = settings.lr * schedule_factor(settings.schedule, self._step, steps=settings.steps, warmup=settings.warmup)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        if settings.precision == "no":
-            loss = self._objective(self._wrapped, batch)
-        else:
-            with self._accelerator.autocast():
-                loss = self._objective(self._wrapped, batch)
         self._optimiser.zero_grad()
-        self._accelerator.backward(loss)
+        loss = self._gradient(micro_batches(self._step, per_epoch=self._batches.steps_per_epoch, together=settings.accumulate))
         if settings.clip is not None:
             self._accelerator.clip_grad_norm_(self._parameters, settings.clip)
         self._update()
-        return loss.detach()
+        return loss
+
+    def _gradient(self, numbers: range) -> torch.Tensor:
+        """Gradients of the mean loss over the batches of a step, left in the parameters; returns that loss."""
+        parts = [self._batches.at(number, rank=self._rank, world=self._world) for number in numbers]
+        rows = [_rows(part) for part in parts] if len(parts) > 1 else [1]
+        losses = []
+        for number, part, share in zip(numbers, parts, rows, strict=True):
+            # Processes exchange gradients once a step, on the way back of its last batch.
+            alone = self._accelerator.no_sync(self._wrapped) if number != numbers[-1] else nullcontext()
+            with alone:
+                loss = self._loss(part, number)
+                if len(parts) > 1:
+                    loss = loss * (share / sum(rows))
+                self._accelerator.backward(loss)
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    def _loss(self, batch: Any, number: int) -> torch.Tensor:
+        device = self._accelerator.device
+        batch = _placed(batch, device)
+        seed = step_seed(self._settings.seed, number, rank=self._rank)
+        if self._augment is not None:
+            batch = self._augment(batch, np.random.default_rng(seed))
+        seed_step(seed, device)
+        if self._settings.precision == "no":
+            return self._objective(self._wrapped, batch)
+        with self._accelerator.autocast():
+            return self._objective(self._wrapped, batch)
 
     def _read_losses(self) -> None:
         losses = torch.stack(self._unread).double()
@@ -283,6 +311,13 @@ class _Run:
         best = self._validations[self._best_index()].step if self._validations else None
         early = self._step < self._settings.steps
         return TrainingOutcome(np.array(self._losses), tuple(self._validations), best, early, self._resumed_from)
+
+
+def _rows(batch: Any) -> int:
+    """Length of the first tensor of a batch."""
+    while not isinstance(batch, torch.Tensor):
+        batch = next(iter(batch.values())) if isinstance(batch, dict) else batch[0]
+    return len(batch)
 
 
 def _placed(batch: Any, device: torch.device) -> Any:

@@ -11,7 +11,7 @@ import torch
 
 from assaymark.errors import ConfigError
 
-__all__ = ["Batches", "TensorBatches", "epoch_order", "step_seed"]
+__all__ = ["Batches", "TensorBatches", "epoch_order", "micro_batches", "process_part", "step_seed"]
 
 _MASK = (1 << 64) - 1
 
@@ -46,6 +46,21 @@ def step_seed(seed: int, step: int, *, rank: int = 0) -> int:
     return state >> 1
 
 
+def micro_batches(step: int, *, per_epoch: int, together: int) -> range:
+    """Numbers of the batches of a step that takes `together` of them; no step reaches into the next epoch."""
+    epoch, place = divmod(step, math.ceil(per_epoch / together))
+    first = epoch * per_epoch
+    return range(first + place * together, first + min((place + 1) * together, per_epoch))
+
+
+def process_part(rows: npt.NDArray[np.int64], *, rank: int, world: int) -> npt.NDArray[np.int64]:
+    """Every `world`-th row of a batch, repeated from its start where rows do not divide evenly.
+
+    Unequal parts would weigh unequally in the mean of the gradients.
+    """
+    return rows if world == 1 else np.resize(rows, math.ceil(len(rows) / world) * world)[rank::world]
+
+
 class TensorBatches:
     """Rows of tensors in memory, in a new seeded order each epoch.
 
@@ -61,8 +76,7 @@ class TensorBatches:
 
     Notes
     -----
-    With several processes each takes every `world`-th row of a batch; rows are repeated from its start where they do not
-    divide evenly, because unequal parts would weigh unequally in the mean of the gradients.
+    Several processes share a batch as `process_part` says.
     """
 
     def __init__(self, *tensors: torch.Tensor, size: int, seed: int, drop_last: bool = False) -> None:
@@ -84,10 +98,7 @@ class TensorBatches:
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, epoch_order(self._rows, epoch=epoch, seed=self._seed)
-        rows = self._order[place * self._size : (place + 1) * self._size]
-        if world == 1:
-            return rows
-        return np.resize(rows, math.ceil(len(rows) / world) * world)[rank::world]
+        return process_part(self._order[place * self._size : (place + 1) * self._size], rank=rank, world=world)
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> tuple[torch.Tensor, ...]:
         rows = torch.from_numpy(self.rows_at(step, rank=rank, world=world))

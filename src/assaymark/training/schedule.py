@@ -8,28 +8,34 @@ from assaymark.errors import UnknownName
 
 __all__ = ["SCHEDULES", "schedule_factor"]
 
-SCHEDULES = ("constant", "cosine", "one-cycle")
+SCHEDULES = ("constant", "cosine", "linear", "one-cycle")
 _WARM_UP, _START, _END = 0.3, 1 / 25, 1 / 250_000
 
 
-def schedule_factor(schedule: str, step: int, *, steps: int) -> float:
+def schedule_factor(schedule: str, step: int, *, steps: int, warmup: float = 0.0) -> float:
     """Factor on the largest learning rate at a step counted from 0, of `steps`.
 
     Parameters
     ----------
-    schedule : {"constant", "cosine", "one-cycle"}
-        cosine: (1 + cos(pi step / steps)) / 2, from 1 towards 0 [1]. one-cycle: up from 1/25 within the first 30 %, then down
-        to 1/250,000, along cosines [2].
+    schedule : {"constant", "cosine", "linear", "one-cycle"}
+        cosine: (1 + cos(pi step / steps)) / 2, from 1 towards 0 [1]. linear: up from 0 within the warm-up, then down towards 0
+        along straight lines [3]. one-cycle: up from 1/25 within the first 30 %, then down to 1/250,000, along cosines [2].
+    warmup : float in [0, 1)
+        Share of the steps, rounded up to whole ones, in which "linear" rises.
 
     References
     ----------
     .. [1] Loshchilov, Hutter. SGDR: Stochastic gradient descent with warm restarts. ICLR 2017, eq. 5.
     .. [2] Smith, Topin. Super-convergence. 2018; numbers of `torch.optim.lr_scheduler.OneCycleLR`.
+    .. [3] `transformers.get_linear_schedule_with_warmup`, the default of its trainer, which has no warm-up.
     """
     if schedule == "constant":
         return 1.0
     if schedule == "cosine":
         return 0.5 * (1.0 + math.cos(math.pi * step / steps))
+    if schedule == "linear":
+        rising = math.ceil(warmup * steps)
+        return step / rising if step < rising else (steps - step) / (steps - rising)
     if schedule != "one-cycle":
         raise UnknownName("schedule", schedule, SCHEDULES)
     peak = _WARM_UP * steps - 1

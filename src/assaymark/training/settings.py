@@ -31,6 +31,8 @@ class Settings:
     validate_every: int
     patience: int | None
     data: str
+    warmup: float = 0.0
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -39,6 +41,12 @@ class Settings:
             raise UnknownName("optimiser", self.optimiser, OPTIMISERS)
         if self.schedule not in SCHEDULES:
             raise UnknownName("schedule", self.schedule, SCHEDULES)
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"warmup is {self.warmup}; it is a share of the steps, from 0 to below 1")
+        if self.warmup and self.schedule != "linear":
+            raise ConfigError(f"warmup belongs to the schedule linear; {self.schedule} has none to set")
+        if self.accumulate < 1:
+            raise ConfigError(f"accumulate is {self.accumulate}; a step is made of at least one batch")
         if not self.lr > 0:
             raise ConfigError(f"the learning rate is {self.lr}; it must be over 0")
 
