@@ -53,7 +53,7 @@ _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 _HEADER_LIMIT = 1_000_000  # bytes of the header of a safetensors file that are looked at
 _HUB_SCHEMES = ("hf", "timm")  # a hub id or a folder
 _FILE_SCHEMES = ("convnet", "mixture", "nudenet", "onnx", "prompt")
-_SPEC_OPTIONS = ("encoder",)  # options whose value is a spec
+_SPEC_OPTIONS = ("encoder", "reference")  # options whose value is a spec
 _TRUE, _FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off"}
 
 

@@ -18,6 +18,7 @@ from assaymark.models.torch_adapter import (
     load_config,
     load_tokenizer,
     load_weights,
+    longest_input,
 )
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["TextClassifier"]
 
 VERSION = 1  # part of the fingerprint: grows when the same checkpoint would answer differently
-
-_LONGEST = 512  # tokens, where neither tokenizer nor model states a limit
-# Positions of these families start behind the padding index, so that two of max_position_embeddings are never used.
-_OFFSET_POSITIONS = {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "xmod"}
 
 
 class _Parts(NamedTuple):
@@ -91,12 +88,4 @@ class TextClassifier(TorchAdapter):
         # Heads of decoders read the last token that is no padding. Lending them the end token as padding would hide a real
         # end of text, so a model without padding gets its texts one by one.
         size = 1 if tokenizer.pad_token is None else self._loading.batch_size
-        return _Parts(tokenizer, model, _longest_input(tokenizer, model.config), size)
-
-
-def _longest_input(tokenizer: Any, config: Any) -> int:
-    """Tokens that fit: the smaller of what tokenizer and position table allow."""
-    positions = getattr(config, "max_position_embeddings", None) or _LONGEST
-    if config.model_type in _OFFSET_POSITIONS:
-        positions -= (config.pad_token_id or 0) + 1
-    return int(min(tokenizer.model_max_length, positions))
+        return _Parts(tokenizer, model, longest_input(tokenizer, model.config), size)
