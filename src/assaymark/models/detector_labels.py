@@ -34,7 +34,7 @@ HUMAN_LABELS = frozenset(
 TEXT_DETECTORS: Mapping[str, Detector] = MappingProxyType(
     {
         "openai-community/roberta-base-openai-detector": Detector(
-            ("Fake", "Real"), "config.json of the hub model, as the requirement quotes it: index 0 is Fake", "remembered"
+            ("Fake", "Real"), "config.json of the hub model; index 0 is Fake", "checked"
         ),
         "openai-community/roberta-large-openai-detector": Detector(
             ("Fake", "Real"), "config.json of the hub model; index 0 is Fake", "remembered"
@@ -43,7 +43,10 @@ TEXT_DETECTORS: Mapping[str, Detector] = MappingProxyType(
         "tarryzhang/OSM-Det": Detector(("Human-written", "AI-generated"), "hub model card", "remembered"),
     }
 )
-"""Published detectors by hub id, labels in the order of their outputs."""
+"""Published detectors by hub id, labels in the order of their outputs.
+
+Detectors of *false news* say "fake" and "real" too: labels cannot tell what a model was trained for.
+"""
 
 
 def machine_label(labels: Collection[str]) -> str | None:

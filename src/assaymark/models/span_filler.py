@@ -57,7 +57,7 @@ class SpanFiller(TorchAdapter):
     -----
     The procedure is that of the published code of DetectGPT: tokens are sampled until the sentinel behind the last gap, fills
     stand between sentinels and take the place of the gaps. That code samples among the 50 most probable tokens, the default
-    of its library then: `top_k=50`, or 0 for all. A version with too few fills is tried three times in all. Each attempt has a
+    of its library then: `top_k=50`, or 0 for all. Unknown tokens are left out of a fill; there they stay. A version with too few fills is tried three times in all. Each attempt has a
     generator of its own, seeded by the seed, the masked text, and the numbers of sample and attempt.
     """
 
