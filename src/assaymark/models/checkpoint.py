@@ -33,13 +33,17 @@ _BY_ARCHITECTURE = {
     "GitForCausalLM": "captioner:Captioner",
     "VisionEncoderDecoderModel": "captioner:Captioner",
     "StableDiffusionSafetyChecker": "safety_checker:open_safety_checker",
+    "T5ForConditionalGeneration": "span_filler:SpanFiller",
+    "T5WithLMHeadModel": "span_filler:SpanFiller",  # as early configurations of T5 have it; no causal model
+    "ForCausalLM": "token_scorer:TokenScorer",
+    "LMHeadModel": "token_scorer:TokenScorer",
 }
 """Ending of an architecture to the adapter; the first that fits."""
 _BY_TASK = {"generate": "text_generator:TextGenerator", "train": "trainable_text:TrainableText"}
 """Option `task` of a spec to the adapter; without it config.json decides."""
 _SUPPORTED = (
     "...ForSequenceClassification, ...ForImageClassification, vision models without a head, clip and siglip; for captions "
-    "BLIP, GIT and VisionEncoderDecoder"
+    "BLIP, GIT and VisionEncoderDecoder; causal language models (...ForCausalLM, ...LMHeadModel) and T5"
 )
 _HEADER_LIMIT = 100_000_000  # bytes; the limit of the format
 _HUB_SECONDS = 15.0

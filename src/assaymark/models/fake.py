@@ -31,6 +31,7 @@ __all__ = [
     "FakeImageScorer",
     "FakeTextScorer",
     "open_fake",
+    "spec_fingerprint",
 ]
 
 Array = npt.NDArray[np.float32]
@@ -60,12 +61,17 @@ def open_fake(spec: ModelSpec, loading: Loading | None = None) -> Any:
     from assaymark.models.fake_generator import FakeGenerator
 
     kinds: dict[str, Any] = {
+    from assaymark.models.fake_language import FakeSpanFiller, FakeTokenScorer  # it uses what is defined here
+
+    kinds = {
         "text-keywords": FakeTextScorer,
         "dual-encoder": FakeDualEncoder,
         "image-scorer": FakeImageScorer,
         "embedding-scorer": FakeEmbeddingScorer,
         "captioner": FakeCaptioner,
         "generator": FakeGenerator,
+        "token-scorer": FakeTokenScorer,
+        "span-filler": FakeSpanFiller,
     }
     if spec.target not in kinds:
         raise _UnknownFake("fake model", spec.target, kinds, mend=f"(model {spec.text})")
@@ -81,7 +87,8 @@ def _planted(spec: ModelSpec, reserved: Sequence[str], default: dict[str, str]) 
     return {name: value for name, value in spec.options.items() if name not in reserved} or default
 
 
-def _fingerprint(spec: ModelSpec) -> str:
+def spec_fingerprint(spec: ModelSpec) -> str:
+    """Hash of what a fake was asked to be."""
     identity = repr(("fake", 1, spec.target, sorted(spec.options.items())))
     return blake2b(identity.encode(), digest_size=16).hexdigest()
 
@@ -123,7 +130,7 @@ class FakeTextScorer:
     multi_label = True
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.spec, self.fingerprint = spec.text, _fingerprint(spec)
+        self.spec, self.fingerprint = spec.text, spec_fingerprint(spec)
         words = _planted(spec, _PlantedScores.RESERVED, {"unsafe": "badword"})
         self.labels = tuple(words)
         self._patterns = [_any_word(listed) for listed in words.values()]
@@ -153,7 +160,7 @@ class FakeDualEncoder:
 
     def __init__(self, spec: ModelSpec) -> None:
         spec.check_options(("dimension", "seed", "concepts", "logit_scale"))
-        self.spec, self.fingerprint = spec.text, _fingerprint(spec)
+        self.spec, self.fingerprint = spec.text, spec_fingerprint(spec)
         self.dimension, self._seed = spec.integer("dimension", 32), spec.integer("seed", 0)
         self.logit_scale = spec.number("logit_scale", 100.0)
         if self.dimension < len(COLOURS):
@@ -187,7 +194,7 @@ class FakeImageScorer:
     multi_label = True
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.spec, self.fingerprint = spec.text, _fingerprint(spec)
+        self.spec, self.fingerprint = spec.text, spec_fingerprint(spec)
         self._colours = _known_colours(spec, _planted(spec, _PlantedScores.RESERVED, {"unsafe": "red"}))
         self.labels = tuple(self._colours)
         self._scores = _PlantedScores(spec)
@@ -209,7 +216,7 @@ class FakeEmbeddingScorer:
     multi_label = True
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.spec, self.fingerprint = spec.text, _fingerprint(spec)
+        self.spec, self.fingerprint = spec.text, spec_fingerprint(spec)
         reserved = (*_PlantedScores.RESERVED, "dimension")
         self._colours = _known_colours(spec, _planted(spec, reserved, {"unsafe": "red"}))
         self.labels, self.dimension = tuple(self._colours), spec.integer("dimension", 32)
@@ -233,7 +240,7 @@ class FakeCaptioner:
     _NOUNS = ("square", "sheet", "wall", "field", "cloth")
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.spec, self.fingerprint = spec.text, _fingerprint(spec)
+        self.spec, self.fingerprint = spec.text, spec_fingerprint(spec)
         self._seed = spec.integer("seed", 0)
         spec.check_options(("seed", *COLOURS))
         self._words = {colour: spec.options[colour].split("|") for colour in COLOURS if spec.options.get(colour)}

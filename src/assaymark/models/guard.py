@@ -46,15 +46,18 @@ METHODS: dict[str, CapabilityMethod] = {
     "embeds-texts": CapabilityMethod("embed_texts", "text"),
     "captions-images": CapabilityMethod("caption_images", "image", in_words=True),
     "generates-text": CapabilityMethod("generate_text", "prompt", in_words=True),
+    "scores-tokens": CapabilityMethod("summarise_tokens", "text"),
+    "fills-spans": CapabilityMethod("fill_spans", "text", in_words=True),
 }
 """Capabilities that answer questions about items (reads-columns does not): their answers are cached and counted."""
 
 DIRECT: dict[str, tuple[str, ...]] = {
     "combines-columns": ("combine_columns",),
+    "scores-tokens": ("score_tokens",),
     "trains-images": ("feature_module", "prepare_images"),
     "trains-texts": ("encode_texts", "classifier_module", "save_classifier"),
 }
-"""Methods that are handed through as they are: arithmetic on what the caller holds, or no answer about an item at all."""
+"""Methods handed through as they are: arithmetic on what the caller holds, no answer about an item, or one too wide to keep."""
 
 _WORDS_PER_BATCH = 8  # items computed between two writes of answers in words: one takes seconds, not milliseconds
 
@@ -264,6 +267,8 @@ class GuardedModel:
             self._cache.put_many(self.fingerprint, capability, keys, values)
 
     def _width(self, capability: str) -> int:
+        if capability == "scores-tokens":
+            return len(self._model.token_columns)
         return int(self._model.dimension) if capability.startswith("embeds-") else len(self._model.labels)
 
 

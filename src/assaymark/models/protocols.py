@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from assaymark.models.token_columns import TokenScores
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,6 +22,7 @@ __all__ = [
     "Decision",
     "EmbedsImages",
     "EmbedsTexts",
+    "FillsSpans",
     "GeneratesText",
     "Model",
     "Prompt",
@@ -27,6 +30,7 @@ __all__ = [
     "ScoresEmbeddings",
     "ScoresImages",
     "ScoresTexts",
+    "ScoresTokens",
     "TrainsImages",
     "TrainsTexts",
     "capabilities_of",
@@ -209,6 +213,43 @@ class GeneratesText(Model, Protocol):
 
 
 @runtime_checkable
+class ScoresTokens(Model, Protocol):
+    """How probable a language model finds the tokens of a text. `token_columns` names what the summary of a text holds."""
+
+    token_columns: tuple[str, ...]
+
+    def summarise_tokens(self, texts: Sequence[str]) -> npt.NDArray[np.floating[Any]]:
+        """Shape (n, n_token_columns), see `token_columns.TOKEN_COLUMNS`; a row is NaN where a text has fewer than 2 tokens."""
+        ...
+
+    def score_tokens(self, texts: Sequence[str]) -> TokenScores:
+        """The scores behind the summary, token by token; neither cached nor counted."""
+        ...
+
+
+@runtime_checkable
+class FillsSpans(Model, Protocol):
+    """Fills gaps in texts: the perturbations of DetectGPT."""
+
+    def fill_spans(
+        self,
+        masked: Sequence[str],
+        *,
+        samples: int = 1,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        top_k: int = 50,
+    ) -> list[list[str]]:
+        """`samples` filled versions of each text, whose gaps are written `<extra_id_0>`, `<extra_id_1>`, ... in this order.
+
+        A version is "" where the model did not fill every gap: the caller counts it, and leaves it out. Versions depend on
+        the masked text and the parameters, not on order or batch.
+        """
+        ...
+
+
+@runtime_checkable
 class ReadsColumns(Model, Protocol):
     """Precomputed scores: `columns` of the input table stand in for the model, label by label."""
 
@@ -240,6 +281,8 @@ CAPABILITIES: dict[str, type] = {
     "trains-texts": TrainsTexts,
     "captions-images": CaptionsImages,
     "generates-text": GeneratesText,
+    "scores-tokens": ScoresTokens,
+    "fills-spans": FillsSpans,
     "reads-columns": ReadsColumns,
     "combines-columns": CombinesColumns,
 }

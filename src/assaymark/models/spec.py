@@ -60,7 +60,7 @@ _HEADER_LIMIT = 1_000_000  # bytes of the header of a safetensors file that are 
 _HUB_SCHEMES = ("hf", "timm")  # a hub id or a folder
 _FILE_SCHEMES = ("convnet", "mixture", "nudenet", "onnx", "prompt")
 _URL_SCHEMES = ("api",)  # the target is a URL, which may hold a question mark
-_SPEC_OPTIONS = ("encoder",)  # options whose value is a spec
+_SPEC_OPTIONS = ("encoder", "reference")  # options whose value is a spec
 _TRUE, _FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off"}
 
 

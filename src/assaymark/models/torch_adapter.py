@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from assaymark.errors import MissingExtra, ModelError
+from assaymark.errors import ConfigError, MissingExtra, ModelError
 from assaymark.models.checkpoint import Checkpoint, prepare_environment
 
 if TYPE_CHECKING:
     from assaymark.models.opening import Loading
+    from assaymark.models.spec import ModelSpec
 
 __all__ = [
     "TorchAdapter",
@@ -25,15 +26,13 @@ __all__ = [
     "load_tokenizer",
     "load_weights",
     "longest_input",
+    "number_format",
     "position_limit",
     "torch_device",
 ]
-
+DTYPES = ("float32", "bfloat16", "float16")
 # Positions of these families start behind the padding index, so that two of max_position_embeddings are never used.
-_OFFSET_POSITIONS = {
-    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "xmod"),
-    "longformer",
-}
+_OFFSET_POSITIONS = set("roberta roberta-prelayernorm xlm-roberta xlm-roberta-xl camembert data2vec-text xmod longformer".split())
 _LOADING = threading.RLock()  # one load at a time: two threads must not hold two copies of the weights
 T = TypeVar("T")
 
@@ -128,8 +127,16 @@ def load_tokenizer(transformers: Any, checkpoint: Checkpoint, folder: Path) -> A
     )
 
 
-def load_weights(auto_class: Any, checkpoint: Checkpoint, folder: Path, device: str, *, optional: tuple[str, ...] = ()) -> Any:
-    """A transformers model in float32 and evaluation mode, every weight from the checkpoint.
+def load_weights(
+    auto_class: Any,
+    checkpoint: Checkpoint,
+    folder: Path,
+    device: str,
+    *,
+    optional: tuple[str, ...] = (),
+    dtype: str = "float32",
+) -> Any:
+    """A transformers model in float32 (or `dtype`) and evaluation mode, every weight from the checkpoint.
 
     Missing weights are an error: transformers would fill them with random numbers, and a randomly initialised head answers as
     confidently as a trained one. Only those whose names start with one of `optional` may lack: parts that are not used.
@@ -143,7 +150,7 @@ def load_weights(auto_class: Any, checkpoint: Checkpoint, folder: Path, device: 
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
-                dtype="float32",
+                dtype=dtype,
                 output_loading_info=True,
             ),
         )
@@ -154,6 +161,14 @@ def load_weights(auto_class: Any, checkpoint: Checkpoint, folder: Path, device: 
             f"{absent[0]}; it was trained for another task"
         )
     return model.to(device).eval()
+
+
+def number_format(spec: ModelSpec) -> str:
+    """Option `dtype` of a spec: the number format of the weights; float32 unless stated."""
+    stated = spec.options.get("dtype", "float32")
+    if stated not in DTYPES:
+        raise ConfigError(f"model {spec.text}: dtype={stated!r} must be one of {', '.join(DTYPES)}")
+    return stated
 
 
 def position_limit(config: Any) -> int | None:

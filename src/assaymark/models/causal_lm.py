@@ -1,0 +1,87 @@
+"""Causal language models: hidden states once, logits for as many positions at a time as memory allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from assaymark.errors import ModelError
+from assaymark.models.checkpoint import Checkpoint
+from assaymark.models.torch_adapter import load_weights
+
+__all__ = ["CausalLM", "load_causal_lm"]
+
+_PROBED = 16  # tokens of the text by which the parts of a model are tested
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2, "float16": 5e-2}  # of the SD of the logits
+
+
+class CausalLM:
+    """A language model in two steps: `states` of a batch, then `logits` of any of its positions.
+
+    Where the logits are a linear map of the last hidden state, the states are these; where an architecture does more (a
+    transformation, a cap, a scale), they are the logits themselves, in the model's own number format. Which of the two holds
+    is measured when the model is loaded. So is causality: a model whose early predictions change with later tokens is refused.
+    """
+
+    def __init__(self, spec: str, model: Any, *, dtype: str, longest: int) -> None:
+        self._model = model
+        model.config.use_cache = False  # nothing is generated
+        self._body: Any = None
+        self._head: Any = None
+        self.vocabulary = self._probe(spec, _TOLERANCE[dtype], min(_PROBED, longest))
+
+    @property
+    def has_head(self) -> bool:
+        """Whether logits can be made for a part of the positions."""
+        return self._head is not None
+
+    @property
+    def device(self) -> Any:
+        return self._model.device
+
+    def states(self, ids: Any, mask: Any) -> Any:
+        """Shape (batch, length, width), from token ids and the mask of what is no padding, each of shape (batch, length)."""
+        if self._body is None:
+            return self._model(input_ids=ids, attention_mask=mask).logits
+        return self._body(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    def logits(self, states: Any) -> Any:
+        """Float32 logits of the next token, shape (positions, vocabulary), from states of shape (positions, width)."""
+        return (states if self._head is None else self._head(states)).float()
+
+    def _probe(self, spec: str, tolerance: float, length: int) -> int:
+        """Test the parts on a text of tokens from all over the vocabulary; the number of logits."""
+        import torch
+
+        rows = int(self._model.get_input_embeddings().weight.shape[0])
+        with torch.inference_mode():
+            ids = torch.linspace(0, rows - 1, length, device=self.device).long()[None]
+            mask = torch.ones_like(ids)
+            whole = self._model(input_ids=ids, attention_mask=mask).logits.float()
+            start = self._model(input_ids=ids[:, : length // 2], attention_mask=mask[:, : length // 2]).logits.float()
+            limit = tolerance * float(whole.std())
+            if float((whole[:, : length // 2] - start).abs().max()) > limit:
+                raise ModelError(
+                    f"model {spec}: {type(self._model).__name__} looks at later tokens, so that its probabilities are not those "
+                    "of a next token; take a causal language model"
+                )
+            body, head = self._model.base_model, self._model.get_output_embeddings()
+            if body is not self._model and head is not None:
+                states = getattr(body(input_ids=ids, attention_mask=mask), "last_hidden_state", None)
+                if states is not None and states.shape[-1] == head.weight.shape[-1]:
+                    made = head(states).float()
+                    if made.shape == whole.shape and float((made - whole).abs().max()) <= limit:
+                        self._body, self._head = body, head
+        return int(whole.shape[-1])
+
+
+def load_causal_lm(transformers: Any, checkpoint: Checkpoint, folder: Path, device: str, *, dtype: str, longest: int) -> CausalLM:
+    """The language model of a folder, its weights in `dtype`.
+
+    Raises
+    ------
+    ModelError
+        Weights are missing, or the model is not causal.
+    """
+    model = load_weights(transformers.AutoModelForCausalLM, checkpoint, folder, device, dtype=dtype)
+    return CausalLM(checkpoint.spec.text, model, dtype=dtype, longest=longest)
