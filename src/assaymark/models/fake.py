@@ -59,11 +59,9 @@ _DETAIL = 0.05  # weight of the image's exact patches, so that two red images ar
 
 def open_fake(spec: ModelSpec, loading: Loading | None = None) -> Any:
     from assaymark.models.fake_generator import FakeGenerator
-
-    kinds: dict[str, Any] = {
     from assaymark.models.fake_language import FakeSpanFiller, FakeTokenScorer  # it uses what is defined here
 
-    kinds = {
+    kinds: dict[str, Any] = {
         "text-keywords": FakeTextScorer,
         "dual-encoder": FakeDualEncoder,
         "image-scorer": FakeImageScorer,
