@@ -19,17 +19,18 @@ from assaymark.errors import ConfigError, InputError
 from assaymark.stats.checks import FloatArray
 from assaymark.stats.prevalence.binned import LabelledBins, bin_centres
 
-__all__ = ["Calibration", "calibrate_bins"]
+__all__ = ["CalibrationMethod", "calibrate_bins"]
 
-Calibration = Literal["platt", "temperature", "isotonic", "none"]
+CalibrationMethod = Literal["platt", "temperature", "isotonic", "none"]
 
 # a posterior of exactly 0 or 1 would let one item rule out a prevalence
 _LEAST_POSTERIOR = 1e-9
 _STEPS = 50
-_SMALL_STEP = 1e-9
+# in units of standardised scores; the next Newton step would be its square
+_SMALL_STEP = 1e-6
 
 
-def calibrate_bins(labelled: LabelledBins, method: Calibration = "platt") -> FloatArray:
+def calibrate_bins(labelled: LabelledBins, method: CalibrationMethod = "platt") -> FloatArray:
     """P(positive | bin) at the prevalence of the labelled sample.
 
     Parameters
@@ -55,8 +56,8 @@ def calibrate_bins(labelled: LabelledBins, method: Calibration = "platt") -> Flo
     Weighted Newton steps with halving over the occupied bins only: O(rows * occupied) a step, some six steps. The isotonic fit
     runs row by row.
     """
-    if method not in get_args(Calibration):
-        raise ConfigError(f"calibration {method!r} is not one of {', '.join(get_args(Calibration))}")
+    if method not in get_args(CalibrationMethod):
+        raise ConfigError(f"calibration {method!r} is not one of {', '.join(get_args(CalibrationMethod))}")
     bins = labelled.negative.shape[-1]
     centres = bin_centres(bins)
     if method == "none":
@@ -76,7 +77,9 @@ class _Softplus(NamedTuple):
 
 def _softplus(z: FloatArray) -> _Softplus:
     """log(1 + e^z) and its derivative from one exponential."""
-    small = np.exp(-np.abs(z))
+    small = np.abs(z)
+    np.negative(small, out=small)
+    np.exp(small, out=small)
     return _Softplus(np.where(z >= 0, 1.0, small) / (1.0 + small), np.maximum(z, 0.0) + np.log1p(small))
 
 
@@ -94,17 +97,20 @@ def _logistic(rows: LabelledBins, centres: FloatArray, *, offset: bool) -> Float
         design = np.column_stack([design, np.ones(centres.size)])
     n0, n1 = (part.sum(axis=1, keepdims=True) for part in rows)
     target = rows.positive[:, used] * ((n1 + 1) / (n1 + 2)) + rows.negative[:, used] / (n0 + 2)
-    fit = _newton(design[used], weight, target)
+    start = np.eye(design.shape[1])[:1]
+    if len(weight) > 1:
+        # resamples lie close to what they share, which saves each of them half of its steps
+        start = _newton(design[used], weight.mean(axis=0)[None], target.mean(axis=0)[None], start)
+    fit = _newton(design[used], weight, target, np.tile(start, (len(weight), 1)))
     return _softplus(fit @ design.T).sigmoid
 
 
-def _newton(design: FloatArray, weight: FloatArray, target: FloatArray) -> FloatArray:
+def _newton(design: FloatArray, weight: FloatArray, target: FloatArray, fit: FloatArray) -> FloatArray:
     """Coefficients (rows, k) of least cross-entropy sum w softplus(f) - target f with f = design @ coefficients."""
     k = design.shape[1]
     squares = (design[:, :, None] * design[:, None, :]).reshape(-1, k * k)
     total = weight.sum(axis=1)
     ridge = 1e-12 * total[:, None, None] * np.eye(k)
-    fit = np.tile(np.eye(k)[0], (len(weight), 1))
 
     def state(coefficients: FloatArray) -> tuple[FloatArray, FloatArray]:
         f = coefficients @ design.T

@@ -15,6 +15,7 @@ _STEPS = 80
 _SMALL_STEP = 1e-7
 # keeps 1 / (c + a d) finite where a mixture has no mass at an end of [0, 1]
 _LEAST_MASS = 1e-12
+_BELOW_MINUS_ONE = -1.0 - 1e-15
 
 
 class Slopes(NamedTuple):
@@ -76,6 +77,8 @@ def affine_ratio(at_zero: FloatArray, at_one: FloatArray) -> FloatArray:
 
 def log_mixture_slopes(weight: FloatArray, ratio: FloatArray) -> Callable[[FloatArray], Slopes]:
     """Derivatives of sum_b w_b log(c_b + a d_b), concave in a, from `affine_ratio`; weight and ratio broadcast to (..., b)."""
+    # a ratio rounded to -1 would put the pole at a = 1 with the wrong sign
+    ratio = np.where(ratio < 0, np.minimum(ratio, _BELOW_MINUS_ONE), ratio)
 
     def slopes(a: FloatArray) -> Slopes:
         u = ratio + a[..., None]

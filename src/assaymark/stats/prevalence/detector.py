@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from assaymark.stats.checks import FloatArray
 from assaymark.stats.prevalence.binned import LabelledBins, regrouped
-from assaymark.stats.prevalence.calibration import Calibration, calibrate_bins
+from assaymark.stats.prevalence.calibration import CalibrationMethod, calibrate_bins
 from assaymark.stats.prevalence.quantifiers import (
     HISTOGRAMS,
     MIXTURE_BINS,
@@ -23,7 +23,7 @@ from assaymark.stats.prevalence.quantifiers import (
     threshold_bin,
 )
 
-__all__ = ["METHODS", "TITLES", "Detector", "Setting", "detector_of", "shares"]
+__all__ = ["MATCHING", "METHODS", "TITLES", "Detector", "Setting", "detector_of", "shares"]
 
 TITLES = {
     "cc": "CC",
@@ -36,6 +36,8 @@ TITLES = {
     "mle": "mixture MLE",
 }
 METHODS = tuple(TITLES)
+MATCHING = ("hdy", "dys", "mle")
+ITEMS_PER_BIN = 50
 
 
 class Setting(NamedTuple):
@@ -43,23 +45,20 @@ class Setting(NamedTuple):
 
     threshold: float
     first_called: int
-    calibration: Calibration
+    calibration: CalibrationMethod
     histograms: tuple[int, ...]
     mixture_bins: int
 
     @classmethod
-    def of(cls, bins: int, labelled: int, threshold: float, calibration: Calibration) -> Setting:
+    def of(cls, bins: int, labelled: int, threshold: float, calibration: CalibrationMethod) -> Setting:
         """For so many bins and labelled items of the smaller class.
 
-        A histogram of more bins than a fifth of the labelled items is mostly noise, which pulls the matching methods towards
-        the middle: finer ones are left out, the coarsest always stays.
+        Noise in the class histograms pulls the methods that match them towards the middle, the more the finer they are: only
+        those with 50 labelled items of the smaller class for each bin are used; the coarsest always stays.
         """
         most = min(bins, max(labelled // ITEMS_PER_BIN, HISTOGRAMS[0]))
         histograms = tuple(size for size in HISTOGRAMS if size <= most) or (bins,)
         return cls(threshold, threshold_bin(threshold, bins), calibration, histograms, min(MIXTURE_BINS, histograms[-1]))
-
-
-ITEMS_PER_BIN = 5
 
 
 class Detector(NamedTuple):

@@ -14,7 +14,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,15 +24,15 @@ from assaymark.result import Estimate, undefined
 from assaymark.stats.checks import FloatArray, finite_vector, percent
 from assaymark.stats.intervals import wilson
 from assaymark.stats.prevalence.binned import IntArray, LabelledBins
-from assaymark.stats.prevalence.calibration import Calibration
-from assaymark.stats.prevalence.detector import METHODS, TITLES, Detector, Setting, detector_of, shares
+from assaymark.stats.prevalence.calibration import CalibrationMethod
+from assaymark.stats.prevalence.detector import MATCHING, METHODS, TITLES, Detector, Setting, detector_of, shares
 from assaymark.stats.prevalence.rates import LEAST_YOUDEN
 from assaymark.stats.prevalence.redraw import redraw
 from assaymark.stats.resampling import percentile_estimate
 
-__all__ = ["LEAST_LABELLED", "Quantification", "Sources", "quantify"]
+__all__ = ["LEAST_LABELLED", "BootstrapSources", "Quantification", "quantify"]
 
-Sources = Literal["both", "target"]
+BootstrapSources = Literal["both", "target"]
 
 LEAST_LABELLED = 10
 _DEFAULT = ("cc", "acc", "pcc", "pacc", "emq", "hdy")
@@ -60,7 +60,7 @@ class Quantification:
     draws: dict[str, FloatArray]
     estimates: dict[str, list[Estimate]]
     confidence: float
-    sources: Sources
+    sources: BootstrapSources
 
     def difference(self, method: str, after: int, before: int) -> Estimate:
         """Prevalence of cell `after` minus that of cell `before`, in percentage points, from the joint draws."""
@@ -99,10 +99,10 @@ def quantify(
     rng: np.random.Generator,
     methods: Sequence[str] = _DEFAULT,
     threshold: float = 0.5,
-    calibration: Calibration = "platt",
+    calibration: CalibrationMethod = "platt",
     resamples: int = 1000,
     confidence: float = 0.95,
-    sources: Sources = "both",
+    sources: BootstrapSources = "both",
 ) -> Quantification:
     """Prevalence of the positive class in each cell by each method.
 
@@ -138,9 +138,13 @@ def quantify(
 
     Notes
     -----
-    Intervals are percentile intervals of clipped draws. Where a point is at 0 or 1 the stream is redrawn from the fitted mixture
-    (the labelled items of one class), as in `rogan_gladen`: the stream itself lies off the line there, and its resamples could
-    all be clipped to one value that would look certain (compare [2]).
+    Intervals are percentile intervals of clipped draws. Where a point is at 0 or 1 the stream is redrawn from the fitted
+    mixture (one class alone), as in `rogan_gladen`: the stream itself lies off the line there, and its resamples could all be
+    clipped to one value that would look certain (compare [2]). HDy, DyS and the mixture MLE are pulled towards the middle by the
+    noise of the class histograms, and their resamples once more: their intervals also hold that interval moved back by twice the
+    bias. Coverage of 95 % intervals (d' = 1.5, 100 + 100 labelled items, 2,000 items, 400 repetitions) at prevalence 0, 0.02,
+    0.1, 0.5: ACC .96 .98 .97 .93, PACC .96 .98 .98 .94, EMQ .97 .98 .97 .94, HDy and DyS .84 .87 .94 .96, MLE .86 .91 .95 .96; of
+    the stream alone at 0.1: ACC .41, PACC .38, EMQ .46.
 
     Of 1,024 bins the stream is resampled on 256, posteriors averaged within them; points use all. ACC is drawn at full
     resolution. O(resamples * (bins + cells * 256)) draws; memory stays below 100 MB beside the draws that are returned.
@@ -169,8 +173,8 @@ def _checked(
     targets: IntArray,
     methods: Sequence[str],
     threshold: float,
-    calibration: Calibration,
-    sources: Sources,
+    calibration: CalibrationMethod,
+    sources: BootstrapSources,
     resamples: int,
 ) -> Setting:
     if unknown := [method for method in methods if method not in METHODS]:
@@ -223,7 +227,20 @@ def _estimate(found: Quantification, method: str, cell: int, counts: IntArray, r
     if method == "cc":
         plain = wilson(int(counts[setting.first_called :].sum()), n, confidence=found.confidence)
         return Estimate(plain.value, plain.low, plain.high, n, f"CC, {plain.method}", "share")
-    return percentile_estimate(
-        float(found.points[method][cell]), found.draws[method][:, cell], n=n, method=label, unit="share",
-        confidence=found.confidence,
-    )  # fmt: skip
+    draws = found.draws[method][:, cell]
+    plain = percentile_estimate(
+        float(found.points[method][cell]), draws, n=n, method=label, unit="share", confidence=found.confidence
+    )
+    return _without_bias(plain, draws) if method in MATCHING else plain
+
+
+def _without_bias(plain: Estimate, draws: FloatArray) -> Estimate:
+    """Limits that also hold the interval moved by twice the bias that the resamples show.
+
+    A resample of the labelled items is noisier than they are, so the draws are pulled once more as the point has been.
+    """
+    if plain.value is None or plain.low is None or plain.high is None:
+        return plain
+    bias = float(np.nanmean(draws)) - plain.value
+    low, high = max(plain.low - 2.0 * max(bias, 0.0), 0.0), min(plain.high - 2.0 * min(bias, 0.0), 1.0)
+    return replace(plain, low=low, high=high, method=f"{plain.method}, widened by their bias")

@@ -18,6 +18,7 @@ __all__ = ["redraw"]
 # the stream is resampled on this many groups of bins where they fit: a drawn bin costs far more than anything done with it
 DRAWN_BINS = 256
 _BLOCK_ITEMS = 1 << 19
+_FEW_ITEMS = 4
 
 
 class _Stream(NamedTuple):
@@ -43,20 +44,20 @@ def redraw(
     draws = {method: np.full((resamples, len(cells)), np.nan) for method in points}
     streams = [_observed(counts, setting) for counts in cells]
     needs_detector = any(method != "cc" for method in methods)
-    fixed = detector_of(labelled, setting) if needs_detector and not both else None
+    fixed = detector_of(labelled, setting) if needs_detector else None
     block = max(1, _BLOCK_ITEMS // cells.shape[1])
     for start in range(0, resamples, block):
         rows = slice(start, min(start + block, resamples))
         count = rows.stop - rows.start
-        detector = _drawn_detector(labelled, setting, count, rng) if needs_detector and both else fixed
+        detector = _drawn_detector(labelled, setting, count, rng) if fixed and both else fixed
         for cell, stream in enumerate(streams):
             if stream.items == 0:
                 continue
             drawn = _drawn(stream, methods, detector, setting, count, rng)
             for method in methods:
                 end = float(points[method][cell])
-                if method not in ("cc", "pcc") and end in (0.0, 1.0):
-                    fitted = _fitted(labelled, end, stream.items, setting)
+                if fixed and method not in ("cc", "pcc") and end in (0.0, 1.0):
+                    fitted = _fitted(method, end, labelled, fixed.posterior[0], stream.items, setting)
                     drawn |= _drawn(fitted, [method], detector, setting, count, rng)
                 draws[method][rows, cell] = drawn[method]
     return draws
@@ -68,9 +69,18 @@ def _observed(counts: npt.NDArray[Any], setting: Setting) -> _Stream:
     return _Stream(counts, Rate(called, items).error_share, items)
 
 
-def _fitted(labelled: LabelledBins, end: float, items: int, setting: Setting) -> _Stream:
-    """The stream as the fitted mixture has it when one class alone is left."""
-    return _observed(labelled.positive if end else labelled.negative, setting)._replace(items=items)
+def _fitted(method: str, end: float, labelled: LabelledBins, posterior: FloatArray, items: int, setting: Setting) -> _Stream:
+    """The stream as the method's own model has it when one class alone is left: the line it would have to lie on.
+
+    That is the labelled items of the class; for EMQ, which knows the classes by the posterior alone, all labelled items weighed
+    by their posterior of it.
+    """
+    if method != "emq":
+        part = labelled.positive if end else labelled.negative
+        called = int(part[setting.first_called :].sum()) / int(part.sum())
+        return _Stream(part, Rate(called * items, items).error_share, items)
+    weight = (labelled.negative + labelled.positive) * (posterior if end else 1.0 - posterior)
+    return _Stream(weight, 0.0, items)
 
 
 def _drawn_detector(labelled: LabelledBins, setting: Setting, rows: int, rng: np.random.Generator) -> Detector:
@@ -92,9 +102,14 @@ def _seen_rate(drawn: FloatArray, seen: _Stream, rows: int, rng: np.random.Gener
 def _multinomial(counts: npt.NDArray[Any], items: int, rows: int, rng: np.random.Generator) -> IntArray:
     """Resamples (rows, bins) of so many items; only occupied bins are drawn."""
     occupied = np.flatnonzero(counts)
-    share = counts[occupied] / counts.sum()
+    if items <= _FEW_ITEMS * occupied.size and counts.dtype.kind == "i":
+        # the bin of each item, then items by number: cheaper than a binomial variate for each bin
+        bin_of = np.repeat(np.arange(counts.size), counts)
+        picks = bin_of[rng.integers(0, bin_of.size, size=(rows, items), dtype=np.uint32)]
+        picks += np.arange(rows)[:, None] * counts.size
+        return np.bincount(picks.ravel(), minlength=rows * counts.size).reshape(rows, counts.size)
     found = np.zeros((rows, counts.size), dtype=np.int64)
-    found[:, occupied] = rng.multinomial(items, share, size=rows)
+    found[:, occupied] = rng.multinomial(items, counts[occupied] / counts.sum(), size=rows)
     return found
 
 
@@ -117,7 +132,5 @@ def _drawn(
         counts = _multinomial(coarse, stream.items, rows, rng).astype(np.float64)
     if detector is not None and any(method in ("pcc", "pacc", "emq") for method in methods):
         total = regrouped(detector.posterior * stream.histogram, groups)
-        posterior = np.where(coarse > 0, total / np.maximum(coarse, 1), 0.5)
-    return {
-        method: shares(method, counts, detector, setting, called=called, posterior=posterior) for method in methods
-    }
+        posterior = np.where(coarse > 0, total / np.where(coarse > 0, coarse, 1.0), 0.5)
+    return {method: shares(method, counts, detector, setting, called=called, posterior=posterior) for method in methods}
