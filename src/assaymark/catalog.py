@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["AUDITS", "MITIGATIONS", "load_audit", "load_mitigation"]
 
 AUDITS: dict[str, str] = {
+    "generated-text-prevalence": "assaymark.audits.generated_text_prevalence.audit:GeneratedTextPrevalence",
     "image-offensiveness": "assaymark.audits.image_offensiveness.audit:ImageOffensiveness",
     "image-text-dataset": "assaymark.audits.image_text_dataset.audit:ImageTextDataset",
     "scorer-mixture": "assaymark.audits.scorer_mixture.audit:ScorerMixture",

@@ -115,6 +115,8 @@ def labelled_texts(value: Any, *, name: str = "labelled", schema: str | Mapping[
     for layout, wanted in (("DetectGPT", _DETECTGPT), ("M4", _M4), ("HC3", _HC3)):
         if set(wanted) <= set(columns):
             return LabelledTexts(_unfolded(dataset, layout), LabelRule(), layout)  # type: ignore[arg-type]
+    if "label" in dataset:  # scores in place of texts
+        return LabelledTexts(dataset, LabelRule(), "plain")
     if "text" in dataset and "generator" in dataset:
         labelled = replace(dataset, mapping={**dataset.mapping, "label": dataset.mapping["generator"]})
         return LabelledTexts(labelled, LabelRule(machine=frozenset()), "plain")

@@ -91,7 +91,7 @@ def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
         truth[f"prevalence.{name.lower()}.rise"] = float(shares[~before].mean() - shares[before].mean())
     if not null:
         truth["engagement.likes.ratio"] = ENGAGEMENT_RATIO
-    settings = {"min_words": 5, "resamples": 400, "permutations": 199, "texts": 100, "near_duplicates": 0.0}
+    settings = {"min_words": 5, "resamples": 400 if full else 200, "permutations": 199 if full else 99, "texts": 100, "near_duplicates": 0.0}
     return Planting(
         {"posts": str(path), "labelled": str(labelled)}, truth, settings, {"detector.unigram": UnigramModel.spec}, null
     )

@@ -19,7 +19,7 @@ from assaymark.audits.generated_text_prevalence.scoring import Rewriting, score_
 from assaymark.data.dates import DAY
 from assaymark.data.near_text import near_duplicate_groups
 from assaymark.data.scan import scan
-from assaymark.data.text_pairs import HUMAN_LABELS, MACHINE_LABELS, labelled_texts
+from assaymark.data.text_pairs import HUMAN_LABELS, MACHINE_LABELS, LabelRule, labelled_texts
 from assaymark.errors import SchemaError
 from assaymark.result import Flow
 
@@ -71,16 +71,17 @@ def read_labelled(
     SchemaError
         No label; or neither texts nor the score columns that the detectors read.
     """
-    data = labelled_texts(dataset)
-    data.require("label")
+    data, rule, _ = labelled_texts(dataset)
+    if config.machine or config.human:
+        human, machine = (frozenset(value.strip().casefold() for value in values) for values in (config.human, config.machine))
+        rule = LabelRule(human or HUMAN_LABELS, machine or MACHINE_LABELS)
     precomputed = score_columns(family)
     if not precomputed or any(member.kind != "columns" for member in family.members):
         data.require("text")
     if precomputed:
         data = data.with_scores(precomputed)
     probe = LabelledProbe(
-        frozenset(value.strip().lower() for value in config.machine or MACHINE_LABELS),
-        None if config.machine and not config.human else frozenset(v.strip().lower() for v in config.human or HUMAN_LABELS),
+        rule,
         config.max_labelled,
         frozenset(data.mapping),
         tuple(precomputed),

@@ -22,7 +22,7 @@ from assaymark.audits.generated_text_prevalence.labelled import (
 )
 from assaymark.audits.generated_text_prevalence.measures.fitting import Counter, Fitting, fit_detectors, published_counter
 from assaymark.audits.generated_text_prevalence.measures.twins import Twins, add_twins
-from assaymark.audits.generated_text_prevalence.method.benchmarking import split_by_source
+from assaymark.audits.generated_text_prevalence.method.source_split import split_by_source
 from assaymark.audits.generated_text_prevalence.scoring import Rewriting
 from assaymark.errors import ConfigError, ModelError
 from assaymark.result import Flow

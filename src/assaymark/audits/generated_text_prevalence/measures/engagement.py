@@ -48,46 +48,58 @@ class Engagement(NamedTuple):
     ratio: Estimate
 
 
+class _Rows(NamedTuple):
+    """What every count is compared with: the first rows of the sample, which are a random part of it."""
+
+    probability: Floats
+    design: Floats
+    names: tuple[str, ...]
+    membership: Floats | None
+    clusters: npt.NDArray[np.int64] | None
+
+
 def measure_engagement(study: Study, rows: SampledPosts) -> list[Engagement]:
     """Every count that the posts have."""
-    return [_engagement(study, rows, name, counts) for name, counts in rows.engagement.items()]
+    chosen = np.arange(min(MOST_REGRESSED, len(rows.probability)))
+    design, names = controls(rows, chosen)
+    membership = None if study.fitting is None else stream_memberships(study, rows, chosen)
+    setting = _Rows(rows.probability[chosen], design, names, membership, _clusters(rows, chosen))
+    return [_engagement(study, setting, name, counts[chosen]) for name, counts in rows.engagement.items()]
 
 
-def _engagement(study: Study, rows: SampledPosts, name: str, counts: Floats) -> Engagement:
+def _engagement(study: Study, rows: _Rows, name: str, counts: Floats) -> Engagement:
     confidence = study.config.confidence
-    known = np.flatnonzero(np.isfinite(counts) & (counts >= 0))
-    y, probability = counts[known], rows.probability[known]
-    called = probability >= study.config.threshold
-    if study.config.weights == "posterior" and study.fitting is not None:
-        delta = weighted_cliff_delta(y, stream_memberships(study, rows, known), confidence=confidence)
+    known = np.isfinite(counts) & (counts >= 0)
+    y, called = counts[known], rows.probability[known] >= study.config.threshold
+    if study.config.weights == "posterior" and rows.membership is not None:
+        delta = weighted_cliff_delta(y, rows.membership[known], confidence=confidence)
     else:
         delta = cliff_delta(y[called], y[~called], confidence=confidence)
-    test = mann_whitney(y[called], y[~called])
     return Engagement(
         name,
-        len(known),
+        len(y),
         median_estimate(y[called], confidence=confidence),
         median_estimate(y[~called], confidence=confidence),
         delta,
-        test.p_value,
+        mann_whitney(y[called], y[~called]).p_value,
         *_ratios(study, rows, known, y, called),
     )
 
 
 def _ratios(
-    study: Study, rows: SampledPosts, known: npt.NDArray[np.int64], y: Floats, called: npt.NDArray[np.bool_]
+    study: Study, rows: _Rows, known: npt.NDArray[np.bool_], y: Floats, called: npt.NDArray[np.bool_]
 ) -> tuple[Estimate, Estimate, Estimate]:
-    used = slice(0, MOST_REGRESSED)  # rows are in the order of a hash: the first are a random sample
-    design, names = controls(rows, known[used])
-    clusters = _clusters(rows, known[used])
     confidence = study.config.confidence
-    columns = np.column_stack([called[used].astype(np.float64), design])
-    hard = negative_binomial(y[used], columns, names=(CALLED, *names), clusters=clusters, confidence=confidence)
-    linear = log_linear(y[used], columns, names=(CALLED, *names), clusters=clusters, confidence=confidence)
-    if study.fitting is None:
-        return hard.ratios[CALLED], linear.ratios[CALLED], undefined(study.reason, n=len(known), unit="ratio")
-    membership = stream_memberships(study, rows, known[used])
-    mixed = negative_binomial(y[used], design, names=names, membership=membership, clusters=clusters, confidence=confidence)
+    design = rows.design[known]
+    clusters = None if rows.clusters is None else rows.clusters[known]
+    columns, names = np.column_stack([called.astype(np.float64), design]), (CALLED, *rows.names)
+    hard = negative_binomial(y, columns, names=names, clusters=clusters, confidence=confidence)
+    linear = log_linear(y, columns, names=names, clusters=clusters, confidence=confidence)
+    if rows.membership is None:
+        return hard.ratios[CALLED], linear.ratios[CALLED], undefined(study.reason, n=len(y), unit="ratio")
+    mixed = negative_binomial(
+        y, design, names=rows.names, membership=rows.membership[known], clusters=clusters, confidence=confidence
+    )
     return hard.ratios[CALLED], linear.ratios[CALLED], mixed.ratios[MEMBERSHIP]
 
 
@@ -126,6 +138,7 @@ def stream_memberships(study: Study, rows: SampledPosts, chosen: npt.NDArray[np.
     prior = float(labelled.positive.sum() / (labelled.positive.sum() + labelled.negative.sum()))
     posterior = np.clip(posterior, 1e-9, 1 - 1e-9)
     ratio = posterior / (1 - posterior) * (1 - prior) / prior
+    design, names = controls(rows, chosen)
     cells = dummies([f"{p} {t}" for p, t in zip(rows.platform[chosen], rows.period[chosen], strict=True)], name="cell", most=200)
-    design, _ = controls(rows, chosen)
-    return memberships(ratio, np.concatenate([cells.columns, design], axis=1)).probability
+    rest = [i for i, name in enumerate(names) if not name.startswith(("platform=", "period="))]
+    return memberships(ratio, np.concatenate([cells.columns, design[:, rest]], axis=1)).probability

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from assaymark.audits.generated_text_prevalence.config import GeneratedTextPrevalenceConfig
 from assaymark.audits.generated_text_prevalence.detectors import Detector, Family
 from assaymark.audits.generated_text_prevalence.labelled import Labelled
-from assaymark.audits.generated_text_prevalence.method.benchmarking import split_by_source
+from assaymark.audits.generated_text_prevalence.method.source_split import split_by_source
 from assaymark.audits.generated_text_prevalence.method.score_calibration import ScoreCalibration, calibrate_score
 from assaymark.audits.generated_text_prevalence.method.token_detectors import FAST_DETECTGPT_NORMALS, fast_detectgpt_probability
 from assaymark.errors import ConfigError

@@ -37,7 +37,7 @@ class Membership(NamedTuple):
     converged: bool
 
 
-def memberships(likelihood_ratio: Floats, design: Floats, *, tolerance: float = 1e-6) -> Membership:
+def memberships(likelihood_ratio: Floats, design: Floats, *, tolerance: float = 1e-4) -> Membership:
     """EM for the mixture with a logistic prior ([2]).
 
     Parameters

@@ -15,6 +15,7 @@ from assaymark.audits.generated_text_prevalence.probes.posts import count_words
 from assaymark.data.dates import DateFormat, parse_dates
 from assaymark.data.hashing import coded, hash_column, mixed
 from assaymark.data.probe import Batch, Probe, State
+from assaymark.data.text_pairs import NEITHER, LabelRule
 
 __all__ = ["LABEL_REASONS", "LabelledProbe", "LabelledTexts"]
 
@@ -60,12 +61,11 @@ class LabelledProbe(Probe):
 
     Attributes
     ----------
-    machine, human : label values in lower case; with `human` None, every value that is not in `machine`.
+    rule : which labels mean machine-written, and which human.
     limits : microseconds since 1970 of the release and of the cut-off for human texts.
     """
 
-    machine: frozenset[str]
-    human: frozenset[str] | None
+    rule: LabelRule
     size: int
     has: frozenset[str]
     scores: tuple[str, ...]
@@ -109,17 +109,10 @@ class LabelledProbe(Probe):
 
     def _labels(self, batch: Batch) -> npt.NDArray[np.int8]:
         """1 machine, 0 human, -1 missing, -2 neither."""
-        encoded = pc.utf8_trim_whitespace(pc.utf8_lower(pc.fill_null(batch.column("label"), ""))).dictionary_encode()
-        values = [_plain_number(value) for value in encoded.dictionary.to_pylist()]
-        codes = [self._code(value) for value in values]
-        return np.array([*codes, -1], np.int8)[encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)]
-
-    def _code(self, value: str) -> int:
-        if not value:
-            return -1
-        if value in self.machine:
-            return 1
-        return 0 if self.human is None or value in self.human else -2
+        written = batch.column("label")
+        codes = self.rule.codes(written)
+        blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(written, ""))), 0).to_numpy(zero_copy_only=False)
+        return np.where(codes == NEITHER, np.where(blank, -1, -2), codes).astype(np.int8)
 
     def _coded(self, batch: Batch, name: str) -> tuple[Ints, dict[str, int]]:
         if name not in self.has:
@@ -200,8 +193,3 @@ class LabelledProbe(Probe):
 
 def _rank(arrays: dict[str, Any], texts: list[str], row: int) -> tuple[Any, ...]:
     return (int(arrays["unit"][row]), int(arrays["label"][row]), int(arrays["generator"][row]), texts[row])
-
-
-def _plain_number(value: str) -> str:
-    """`1.0` and `1` are one label."""
-    return value[:-2] if value.endswith(".0") and value[:-2].isdigit() else value
