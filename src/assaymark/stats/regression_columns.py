@@ -156,10 +156,19 @@ def robust_errors(kind: str, design: FloatArray, clusters: Any) -> Errors:
     return Errors(f"cluster-robust, {groups} clusters", factor, groups - 1, position)
 
 
-def sandwich(scores: FloatArray, information: FloatArray, errors: Errors) -> FloatArray:
-    """Robust covariance A^-1 B A^-1 from the score of each row, shape (n, k), and the information A."""
+def sandwich_errors(scores: FloatArray, information: FloatArray, back: FloatArray, errors: Errors) -> FloatArray:
+    """Robust standard errors, the root of the diagonal of A^-1 B A^-1, of the coefficients `back @ b`.
+
+    Parameters
+    ----------
+    scores : array, shape (n, k)
+        Of each row; their crossproduct, by row or cluster, is B.
+    information : array, shape (k, k)
+        A.
+    back : array, shape (k, k)
+    """
     if errors.cluster_of is not None:
         groups = int(errors.cluster_of.max()) + 1
         scores = np.column_stack([np.bincount(errors.cluster_of, weights=column, minlength=groups) for column in scores.T])
-    bread = np.linalg.inv(information)
-    return np.asarray(errors.factor * bread @ (scores.T @ scores) @ bread)
+    influence = scores @ (np.linalg.inv(information) @ back.T)
+    return np.asarray(np.sqrt(errors.factor * np.einsum("ij,ij->j", influence, influence)))

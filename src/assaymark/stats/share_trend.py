@@ -25,8 +25,11 @@ from assaymark.stats.checks import FloatArray, counts_within, finite_vector, per
 
 __all__ = ["BinomialTrend", "binomial_trend", "natural_spline"]
 
-_STEPS = 30
-_SETTLED = 1e-8
+_STEPS = 50
+_SETTLED = 1e-14  # gain in log-likelihood still to be had: a coefficient is then within 1e-7 of its standard errors
+_FARTHEST = 30.0  # a logit beyond it is a rate that no count can tell from 0 or 1
+_SMALLEST_SHARE = 1e-6
+_STILL = 1e-3  # largest move of a fitted logit; where the counts are separated it goes on by about 1 a step
 
 
 class BinomialTrend(NamedTuple):
@@ -89,7 +92,7 @@ def natural_spline(times: Any, df: int) -> FloatArray:
 
 class _Fit(NamedTuple):
     coefficients: FloatArray
-    covariance: FloatArray  # without dispersion
+    root: FloatArray  # covariance = root @ root.T, without dispersion
     rates: FloatArray
 
 
@@ -110,16 +113,18 @@ def _irls(design: FloatArray, k: FloatArray, n: FloatArray) -> _Fit | None:
     for _ in range(_STEPS):
         p = _expit(design @ b)
         information = (design.T * (n * p * (1.0 - p))) @ design
+        score = design.T @ (k - n * p)
         try:
-            step = np.linalg.solve(information, design.T @ (k - n * p))
+            root = np.asarray(np.linalg.inv(np.linalg.cholesky(information)).T, dtype=np.float64)
         except np.linalg.LinAlgError:
             return None
-        before = loss(b)
-        while np.abs(step).max() > _SETTLED and loss(b + step) > before:
-            step = step / 2.0
-        b = b + step
-        if np.abs(step).max() <= _SETTLED:
-            return _Fit(b, np.asarray(np.linalg.inv(information), dtype=np.float64), p)
+        step, before, share = root @ (root.T @ score), loss(b), 1.0
+        move, gain = float(np.abs(design @ step).max()), float(score @ step)
+        while share > _SMALLEST_SHARE and loss(b + share * step) > before:
+            share /= 2.0
+        if gain <= _SETTLED or share <= _SMALLEST_SHARE:  # in the latter case what is left to gain is rounding
+            return _Fit(b, root, p) if move <= _STILL and float(np.abs(design @ b).max()) < _FARTHEST else None
+        b = b + share * step
     return None
 
 
@@ -184,8 +189,12 @@ def binomial_trend(
     if fit is None:
         return _not_fitted(lack or "the counts are separated in time: no finite slope fits best", size, t.size, method)
     df = int(used.sum()) - design.shape[1]
-    dispersion = max(1.0, float(np.sum((k - n * fit.rates) ** 2 / (n * fit.rates * (1.0 - fit.rates)))) / df)
+    dispersion = max(1.0, _pearson(k, n, fit.rates) / df)
     return _course(fit, design, t, dispersion, _quantile(df, confidence), size, method, knot, spline_df)
+
+
+def _pearson(k: FloatArray, n: FloatArray, rates: FloatArray) -> float:
+    return float(np.sum((k - n * rates) ** 2 / (n * rates * (1.0 - rates))))
 
 
 def _quantile(df: int, confidence: float) -> float:
@@ -221,12 +230,12 @@ def _course(
     knot: float | None,
     spline_df: int | None,
 ) -> BinomialTrend:
-    covariance = dispersion * fit.covariance
+    root = math.sqrt(dispersion) * fit.root
     width = float(np.ptp(t))
 
     def combined(*weights: float) -> Estimate:
         row = np.array(weights) / width
-        value, half = float(row @ fit.coefficients), quantile * math.sqrt(float(row @ covariance @ row))
+        value, half = float(row @ fit.coefficients), quantile * float(np.linalg.norm(row @ root))
         return Estimate(value, value - half, value + half, size, method)
 
     no_knot = undefined("no knot was given", n=size, method=method)
@@ -239,5 +248,5 @@ def _course(
     else:
         before, after, change = combined(0.0, 1.0, 0.0), combined(0.0, 0.0, 1.0), combined(0.0, -1.0, 1.0)
     eta = design @ fit.coefficients
-    half = quantile * np.sqrt(np.einsum("ij,jk,ik->i", design, covariance, design))
+    half = quantile * np.linalg.norm(design @ root, axis=1)
     return BinomialTrend(before, after, change, dispersion, _expit(eta), _expit(eta - half), _expit(eta + half))
