@@ -28,7 +28,8 @@ def sample_column(dataset: Dataset, concept: str, *, files: int = 16, rows: int 
         There is no column for the concept.
     """
     dataset.require(concept)
-    chosen = np.unique(np.linspace(0, len(dataset.shards) - 1, files).round().astype(int)) if dataset.shards else []
+    last = len(dataset.shards) - 1
+    chosen = sorted({round(place) for place in np.linspace(0, last, files).tolist()}) if dataset.shards else []
     found: list[pa.Array] = []
     for place in chosen:
         parts = dataset.reader.parts(dataset.shards[place])
