@@ -137,7 +137,8 @@ class Figure:
 
     `kind` chooses the drawing; `x`, `y`, `low`, `high`, `group` name columns of `table`. `reference` draws labelled lines at
     given values of y (of x for a histogram). `events` are labelled lines across lines, points and bars at given values of x (a
-    category, or a number as text): `("2022-11", "ChatGPT")`; one outside the drawn range is left out. `kind="picture"` shows the ready-made image in `artifact` (file name in the run).
+    category, or a number as text): `("2022-11", "ChatGPT")`; one outside the drawn range is left out.
+    `kind="picture"` shows the ready-made image in `artifact` (file name in the run).
     """
 
     name: str

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from assaymark.data.column_sample import sample_column
 from assaymark.data.dataset import Dataset, arrow_type, open_input
 from assaymark.data.post_columns import POST_ALIASES
 from assaymark.data.probe import Batch, Probe, State
@@ -168,3 +169,22 @@ def test_a_column_that_cannot_be_its_concept_is_said_and_left_out() -> None:
     assert "comments" not in dataset
     with pytest.raises(SchemaError, match="cannot be 'comments'"):
         dataset.require("comments")
+
+
+def test_a_sample_comes_from_all_over_the_data(tmp_path: Path) -> None:
+    for k in range(40):
+        (tmp_path / f"{k:02d}.csv").write_text("text,date\n" + "".join(f"a,{k}/{row}\n" for row in range(30)))
+    (tmp_path / "00.csv").write_bytes(b"text,date\na,b\n")
+    sample = sample_column(posts(tmp_path), "created_at", files=5, rows=10).to_pylist()
+    assert sample[0] == "b" and {value.partition("/")[0] for value in sample[1:]} == {"10", "20", "29", "39"}
+    assert len(sample) == 1 + 4 * 10
+    assert sample_column(posts(pa.table({"date": pa.array([], pa.string())})), "created_at").to_pylist() == []
+    with pytest.raises(SchemaError, match="created_at"):
+        sample_column(posts(pa.table({"text": ["a"]})), "created_at")
+
+
+def test_json_in_one_piece_is_scanned(tmp_path: Path) -> None:
+    content = {"body": ["a", "b"], "created_utc": [1.6e9, 1.7e9], "score": [3, 4], "detector": [0.5, 0.25], "tags": [["x"], []]}
+    (tmp_path / "posts.json").write_text(json.dumps(content))
+    outcome = scan(posts(tmp_path / "posts.json"), [Likes()])
+    assert outcome.answers["likes"] == {"likes": 7.0, "detector": 0.75} and outcome.rows == 2
