@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -38,7 +39,9 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
     released: date = Field(
         date(2022, 11, 30), description="release of the first widely used generator: earlier posts give the detector's floor"
     )
-    cutoff: date = Field(date(2022, 1, 1), description="human texts should be older than this ([1], section 3); others are noted")
+    cutoff: date = Field(
+        date(2022, 1, 1), description="human texts should be older than this ([1], section 3); others are noted"
+    )
     date_format: str = Field("auto", description="strptime format of created_at; auto finds it in the data")
     day_first: bool = Field(False, description="read 3/4/2022 as 3 April where the data do not decide")
 
@@ -58,13 +61,18 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
     )
     max_labelled: int = Field(50_000, ge=100, description="labelled texts kept, by a hash of their source")
     near_duplicates: float = Field(
-        0.8, ge=0, le=1, description="Jaccard similarity from which labelled texts are never split up (MinHash); 0: not looked for"
+        0.8,
+        ge=0,
+        le=1,
+        description="Jaccard similarity from which labelled texts are never split up (MinHash); 0: not looked for",
     )
     length_edges: tuple[int, ...] = Field((100, 200, 400), description="word counts between the length buckets")
-    parameters: Literal["", "gpt-j-6B/gpt-neo-2.7B", "gpt-neo-2.7B", "falcon-7b/falcon-7b-instruct", "llama3-8b/llama3-8b-instruct"] = (
-        Field("", description="published conversion of Fast-DetectGPT to a probability, where no labelled texts are given")
+    parameters: Literal[
+        "", "gpt-j-6B/gpt-neo-2.7B", "gpt-neo-2.7B", "falcon-7b/falcon-7b-instruct", "llama3-8b/llama3-8b-instruct"
+    ] = Field("", description="published conversion of Fast-DetectGPT to a probability, where no labelled texts are given")
+    perturbations: int = Field(
+        0, ge=0, le=1000, description="rewritings for DetectGPT and NPR (10 or 100 in their papers); 0: none"
     )
-    perturbations: int = Field(0, ge=0, le=1000, description="rewritings for DetectGPT and NPR (10 or 100 in their papers); 0: none")
     mask_share: float = Field(0.15, gt=0, lt=1, description="share of words that a rewriting replaces")
     mask_span: int = Field(2, ge=1, description="words in a replaced span")
     mask_buffer: int = Field(1, ge=0, description="words kept around a replaced span")
@@ -111,7 +119,7 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
     @field_validator("follower_edges", "length_edges")
     @classmethod
     def _rising(cls, edges: tuple[int, ...]) -> tuple[int, ...]:
-        if any(a >= b for a, b in zip(edges, edges[1:], strict=False)) or any(edge < 1 for edge in edges):
+        if any(a >= b for a, b in pairwise(edges)) or any(edge < 1 for edge in edges):
             raise ValueError("must be rising numbers above 0")
         return edges
 

@@ -36,9 +36,7 @@ ROLES = (
     ),
     ModelRole("span_filler", "fills gaps in texts, for DetectGPT and NPR (setting perturbations)", any_of=("fills-spans",)),
     ModelRole("trainee", "a text model to train as a detector on the labelled texts", any_of=("trains-texts",)),
-    ModelRole(
-        "generator", "writes machine-written twins of the labelled human texts", any_of=("generates-text",), many=True
-    ),
+    ModelRole("generator", "writes machine-written twins of the labelled human texts", any_of=("generates-text",), many=True),
 )
 
 GENERATORS = {"machine-a": 0.65, "machine-b": 0.75}
@@ -91,7 +89,13 @@ def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
         truth[f"prevalence.{name.lower()}.rise"] = float(shares[~before].mean() - shares[before].mean())
     if not null:
         truth["engagement.likes.ratio"] = ENGAGEMENT_RATIO
-    settings = {"min_words": 5, "resamples": 400 if full else 200, "permutations": 199 if full else 99, "texts": 100, "near_duplicates": 0.0}
+    settings = {
+        "min_words": 5,
+        "resamples": 400 if full else 200,
+        "permutations": 199 if full else 99,
+        "texts": 100,
+        "near_duplicates": 0.0,
+    }
     return Planting(
         {"posts": str(path), "labelled": str(labelled)}, truth, settings, {"detector.unigram": UnigramModel.spec}, null
     )

@@ -154,9 +154,7 @@ def _check_names(models: Mapping[str, Any], config: GeneratedTextPrevalenceConfi
             raise UnknownName("detector", name, list(models) or ["none was given"], mend="(setting 'machine_label')")
 
 
-def _language_model(
-    name: str, model: Any, filler: Any, config: GeneratedTextPrevalenceConfig
-) -> tuple[Member, list[Detector]]:
+def _language_model(name: str, model: Any, filler: Any, config: GeneratedTextPrevalenceConfig) -> tuple[Member, list[Detector]]:
     own = tuple(model.token_columns)
     rewritten = PERTURBATION_COLUMNS if config.perturbations and filler is not None else ()
     if config.perturbations and filler is None:

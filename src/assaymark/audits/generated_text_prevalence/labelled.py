@@ -14,13 +14,13 @@ from assaymark.audit import Context
 from assaymark.audits.generated_text_prevalence.config import GeneratedTextPrevalenceConfig
 from assaymark.audits.generated_text_prevalence.dates import found_dates
 from assaymark.audits.generated_text_prevalence.detectors import Family
+from assaymark.audits.generated_text_prevalence.measures.perturbing import Rewriting
 from assaymark.audits.generated_text_prevalence.probes.labelled import LabelledProbe, LabelledTexts
-from assaymark.audits.generated_text_prevalence.scoring import Rewriting, score_columns, score_texts
+from assaymark.audits.generated_text_prevalence.scoring import score_columns, score_texts
 from assaymark.data.dates import DAY
 from assaymark.data.near_text import near_duplicate_groups
 from assaymark.data.scan import scan
 from assaymark.data.text_pairs import HUMAN_LABELS, MACHINE_LABELS, LabelRule, labelled_texts
-from assaymark.errors import SchemaError
 from assaymark.result import Flow
 
 __all__ = ["Labelled", "ReadRows", "Units", "join_units", "microseconds", "read_labelled", "score_labelled"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,7 +170,7 @@ def planted_words(
 def written_texts(words: Ints, offsets: Ints) -> list[str]:
     """The posts as text."""
     spelt = np.array(VOCABULARY, dtype=object)[words]
-    return [" ".join(spelt[start:stop]) for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [" ".join(spelt[start:stop]) for start, stop in pairwise(offsets.tolist())]
 
 
 class UnigramModel:

@@ -21,9 +21,9 @@ from assaymark.audits.generated_text_prevalence.labelled import (
     score_labelled,
 )
 from assaymark.audits.generated_text_prevalence.measures.fitting import Counter, Fitting, fit_detectors, published_counter
+from assaymark.audits.generated_text_prevalence.measures.perturbing import Rewriting
 from assaymark.audits.generated_text_prevalence.measures.twins import Twins, add_twins
 from assaymark.audits.generated_text_prevalence.method.source_split import split_by_source
-from assaymark.audits.generated_text_prevalence.scoring import Rewriting
 from assaymark.errors import ConfigError, ModelError
 from assaymark.result import Flow
 
@@ -115,9 +115,7 @@ def fit(prepared: Prepared, config: GeneratedTextPrevalenceConfig, context: Cont
         if isinstance(counter, str):
             return Fitted(None, None, counter)
         return Fitted(counter, None, "no labelled texts were given to measure the detector's errors (--input labelled=FILE)")
-    labelled = score_labelled(
-        prepared.rows.rows, prepared.units, family, context, rewriting=rewriting, name="labelled"
-    )
+    labelled = score_labelled(prepared.rows.rows, prepared.units, family, context, rewriting=rewriting, name="labelled")
     fitting = fit_detectors(labelled, family, config, seed=context.seed, training=prepared.training)
     if isinstance(fitting, str):
         counter = published_counter(family, config)

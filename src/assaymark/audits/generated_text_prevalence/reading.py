@@ -9,6 +9,7 @@ from assaymark.audits.generated_text_prevalence.config import GeneratedTextPreva
 from assaymark.audits.generated_text_prevalence.dates import found_dates
 from assaymark.audits.generated_text_prevalence.detectors import Family
 from assaymark.audits.generated_text_prevalence.measures.fitting import Counter
+from assaymark.audits.generated_text_prevalence.measures.perturbing import Rewriting
 from assaymark.audits.generated_text_prevalence.probes.authors import AuthorProbe
 from assaymark.audits.generated_text_prevalence.probes.periods import PeriodCounts, PeriodProbe
 from assaymark.audits.generated_text_prevalence.probes.posts import PostRules
@@ -16,7 +17,7 @@ from assaymark.audits.generated_text_prevalence.probes.rows import ENGAGEMENT, R
 from assaymark.audits.generated_text_prevalence.probes.strata import StrataProbe, Stratum
 from assaymark.audits.generated_text_prevalence.probes.texts import SampledTexts, TextProbe
 from assaymark.audits.generated_text_prevalence.probes.words import WordCounts, WordProbe
-from assaymark.audits.generated_text_prevalence.scoring import Rewriting, scan_scorer, score_columns
+from assaymark.audits.generated_text_prevalence.scoring import scan_scorer, score_columns
 from assaymark.data.probe import Probe
 from assaymark.data.scan import scan
 from assaymark.result import Flow
@@ -58,7 +59,9 @@ def read_posts(
     dataset.require("created_at")
     member = family.member_of(counter.detector) if counter is not None else None
     if member is not None and member.kind == "columns":
-        dataset = dataset.with_scores({name: column for name, column in score_columns(family).items() if name in member.columns})
+        dataset = dataset.with_scores(
+            {name: column for name, column in score_columns(family).items() if name in member.columns}
+        )
     elif member is not None or not family.members:
         dataset.require("text")
     rules = PostRules(
@@ -71,9 +74,7 @@ def read_posts(
     )
     scorers = []
     if member is not None and member.kind != "columns":
-        scorers = [
-            scan_scorer(member, rewriting=rewriting, least_words=config.min_words, batch_size=context.batch_size)
-        ]
+        scorers = [scan_scorer(member, rewriting=rewriting, least_words=config.min_words, batch_size=context.batch_size)]
     with context.progress.task("reading posts", total=dataset.rows, unit="posts") as task:
         outcome = scan(
             dataset,

@@ -60,11 +60,12 @@ class _Answers:
 def _answers(member: Member, texts: list[str], rewriting: Rewriting | None) -> npt.NDArray[np.float32]:
     if member.kind == "classifier":
         return np.asarray(member.model.score_texts(texts), np.float32)
-    own = np.asarray(member.model.summarise_tokens(texts), np.float32)
+    own = np.asarray(member.model.summarise_tokens(texts), np.float64)
     if own.shape[1] == len(member.columns):
-        return own
+        return own.astype(np.float32)
     assert rewriting is not None
-    return np.column_stack([own, rewritten_scores(member.model, texts, rewriting, own)]).astype(np.float32)
+    rewritten: Floats = rewritten_scores(member.model, texts, rewriting, own)
+    return np.column_stack([own, rewritten]).astype(np.float32)
 
 
 def scan_scorer(member: Member, *, rewriting: Rewriting | None, least_words: int, batch_size: int) -> Scorer:

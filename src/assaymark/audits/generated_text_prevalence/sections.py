@@ -41,7 +41,9 @@ def sections(study: Study) -> Iterator[Section]:
     yield followers_section(study)
     yield authors_section(study)
     yield engagement_section(study)
-    yield language_section(study, series.platforms[-1].overall[study.config.method] if series.platforms else undefined("no posts"))
+    yield language_section(
+        study, series.platforms[-1].overall[study.config.method] if series.platforms else undefined("no posts")
+    )
     yield words_section(study)
     yield preparing_section(study)
     yield dropped_section(study)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,7 +59,11 @@ def measure_changes(study: Study, series: Series) -> tuple[Change, ...]:
 
 def _change(study: Study, series: Series, platform: PlatformSeries) -> Change:
     config = study.config
-    shared = {"least": config.least_periods, "permutations": config.permutations, "confidence": config.confidence}
+    shared: dict[str, Any] = {
+        "least": config.least_periods,
+        "permutations": config.permutations,
+        "confidence": config.confidence,
+    }
     onset = onset_point(platform.called, platform.posts, rng=study.rng(f"onset {platform.name}"), **shared)
     step = change_point(platform.called, platform.posts, rng=study.rng(f"step {platform.name}"), **shared)
     times = study.stream.periods.periods - (study.stream.periods.periods[0] if len(study.stream.periods.periods) else 0)
@@ -71,9 +75,7 @@ def _change(study: Study, series: Series, platform: PlatformSeries) -> Change:
     return Change(platform, onset, step, float("nan"), trend, slope, regression)
 
 
-def _trend(
-    study: Study, series: Series, platform: PlatformSeries, times: np.ndarray
-) -> tuple[TestOutcome, Estimate]:
+def _trend(study: Study, series: Series, platform: PlatformSeries, times: np.ndarray) -> tuple[TestOutcome, Estimate]:
     """Of the corrected share in the periods in which it is defined; the bootstrap draws carry the detector's errors along."""
     method = study.config.method
     shares = platform.shares[method]
@@ -84,4 +86,6 @@ def _trend(
         reason = study.reason or f"{int(known.sum())} periods with a corrected share; a slope needs at least 3"
         return trend, undefined(reason, n=int(known.sum()), unit="percentage points")
     draws = series.quantification.draws[method][:, series.cells[platform.name]][:, known]
-    return trend, theil_sen(values[known], times[known], draws=draws, confidence=study.config.confidence, unit="percentage points")
+    return trend, theil_sen(
+        values[known], times[known], draws=draws, confidence=study.config.confidence, unit="percentage points"
+    )

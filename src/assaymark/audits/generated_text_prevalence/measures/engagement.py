@@ -1,4 +1,4 @@
-"""Do machine-written posts get less from others? Medians, dominance, and ratios of means at equal month, topic and followers."""
+"""Do machine-written posts get less from others? Medians, dominance, ratios of means at equal month, topic and followers."""
 
 from __future__ import annotations
 
@@ -139,6 +139,8 @@ def stream_memberships(study: Study, rows: SampledPosts, chosen: npt.NDArray[np.
     posterior = np.clip(posterior, 1e-9, 1 - 1e-9)
     ratio = posterior / (1 - posterior) * (1 - prior) / prior
     design, names = controls(rows, chosen)
-    cells = dummies([f"{p} {t}" for p, t in zip(rows.platform[chosen], rows.period[chosen], strict=True)], name="cell", most=200)
+    cells = dummies(
+        [f"{p} {t}" for p, t in zip(rows.platform[chosen], rows.period[chosen], strict=True)], name="cell", most=200
+    )
     rest = [i for i, name in enumerate(names) if not name.startswith(("platform=", "period="))]
     return memberships(ratio, np.concatenate([cells.columns, design[:, rest]], axis=1)).probability

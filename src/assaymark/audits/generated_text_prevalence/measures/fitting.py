@@ -12,8 +12,8 @@ import numpy.typing as npt
 from assaymark.audits.generated_text_prevalence.config import GeneratedTextPrevalenceConfig
 from assaymark.audits.generated_text_prevalence.detectors import Detector, Family
 from assaymark.audits.generated_text_prevalence.labelled import Labelled
-from assaymark.audits.generated_text_prevalence.method.source_split import split_by_source
 from assaymark.audits.generated_text_prevalence.method.score_calibration import ScoreCalibration, calibrate_score
+from assaymark.audits.generated_text_prevalence.method.source_split import split_by_source
 from assaymark.audits.generated_text_prevalence.method.token_detectors import FAST_DETECTGPT_NORMALS, fast_detectgpt_probability
 from assaymark.errors import ConfigError
 from assaymark.stats.prevalence import LabelledBins, bin_counts
@@ -156,7 +156,9 @@ def _fit(detector: Detector, raw: Floats, label: npt.NDArray[np.int8], fit: Bool
     calibration = calibrate_score(raw[fit], label[fit])
     counter = Counter(detector, None if is_probability and calibration.direction > 0 else calibration)
     probability = counter.calibration.probability(raw[test]) if counter.calibration is not None else raw[test]
-    return TestScores(counter, calibration.auroc.value or 0.5, calibration.direction, np.asarray(probability, np.float64), raw[test])
+    return TestScores(
+        counter, calibration.auroc.value or 0.5, calibration.direction, np.asarray(probability, np.float64), raw[test]
+    )
 
 
 def published_counter(family: Family, config: GeneratedTextPrevalenceConfig) -> Counter | str:
@@ -170,4 +172,6 @@ def published_counter(family: Family, config: GeneratedTextPrevalenceConfig) -> 
             return Counter(detector)
         if config.parameters and detector.rule.name == "fast-detectgpt":
             return Counter(detector, parameters=config.parameters)
-    return "the detector's scores are no probabilities, and no labelled texts were given to calibrate them (--input labelled=FILE)"
+    return (
+        "the detector's scores are no probabilities, and no labelled texts were given to calibrate them (--input labelled=FILE)"
+    )

@@ -56,7 +56,9 @@ def measure_language(study: Study, sample: SampledTexts, prevalence: Estimate) -
             block = sample.texts[start : start + _BLOCK]
             measured.append(style_measures(block, english=language[start : start + _BLOCK] == "en"))
             task.advance(len(block))
-    measures = {item.name: np.concatenate([part[item.name] for part in measured]) for item in STYLE_MEASURES} if measured else {}
+    measures = (
+        {item.name: np.concatenate([part[item.name] for part in measured]) for item in STYLE_MEASURES} if measured else {}
+    )
     titles = {item.name: item.title for item in STYLE_MEASURES}
     units = {item.name: item.unit for item in STYLE_MEASURES}
     name = ""
@@ -88,7 +90,8 @@ def _weights(sample: SampledTexts, threshold: float) -> Floats:
     """Posts that each sampled text stands for."""
     above = sample.probability >= threshold
     sizes = np.array([max(1, int((~above).sum())), max(1, int(above.sum()))])
-    return np.where(above, sample.of[1] / sizes[1], sample.of[0] / sizes[0])
+    weights: Floats = np.where(above, sample.of[1] / sizes[1], sample.of[0] / sizes[0])
+    return weights
 
 
 def _predictive_values(study: Study, prevalence: Estimate) -> tuple[Estimate, Estimate]:

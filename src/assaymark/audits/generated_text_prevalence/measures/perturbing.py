@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rewriting:
-    """How texts are rewritten: `number` times each, `share` of the words in spans of `span` words with `buffer` words around."""
+    """How texts are rewritten: `number` times, `share` of the words in spans of `span` words with `buffer` words around."""
 
     filler: Any
     number: int

@@ -94,7 +94,8 @@ def measure_series(study: Study) -> Series:
         names.append(ALL)
         counts.append(periods.counts.sum(axis=0))
     before = study.before
-    cells, places = [], {}
+    cells: list[Ints] = []
+    places: dict[str, slice] = {}
     for name, table in zip(names, counts, strict=True):
         places[name] = slice(len(cells), len(cells) + len(table))
         cells += [*table, table.sum(axis=0), table[before].sum(axis=0), table[~before].sum(axis=0)]
@@ -136,8 +137,7 @@ def _platform(study: Study, name: str, table: Ints, found: Quantification | None
             shares[method], overall[method] = [undefined(study.reason, n=int(n), unit="share") for n in posts], lost
     floor = Rate(int(called[before].sum()), int(posts[before].sum()))
     beside = [
-        _beside_floor(study, int(k), int(n), floor, bool(early))
-        for k, n, early in zip(called, posts, before, strict=True)
+        _beside_floor(study, int(k), int(n), floor, bool(early)) for k, n, early in zip(called, posts, before, strict=True)
     ]
     return PlatformSeries(
         name,

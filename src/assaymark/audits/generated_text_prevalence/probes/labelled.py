@@ -125,7 +125,9 @@ class LabelledProbe(Probe):
         if "source_id" in self.has:
             source = hash_column(batch.column("source_id"))
             where = self._coded(batch, "platform")[0].astype(np.uint64)
-            return np.where(pc.is_null(batch.column("source_id")).to_numpy(zero_copy_only=False), self._texts(batch), mixed(source ^ where))
+            return np.where(
+                pc.is_null(batch.column("source_id")).to_numpy(zero_copy_only=False), self._texts(batch), mixed(source ^ where)
+            )
         return self._texts(batch)
 
     def _texts(self, batch: Batch) -> npt.NDArray[np.uint64]:

@@ -16,7 +16,7 @@ from assaymark.data.hashing import coded
 from assaymark.data.keyed_sums import KeyedSums, merge_sums, sum_by_key
 from assaymark.data.probe import Batch, Probe, State
 
-__all__ = ["MOST_TOPICS", "SCALE", "Stratum", "StrataProbe"]
+__all__ = ["MOST_TOPICS", "SCALE", "StrataProbe", "Stratum"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -62,9 +62,9 @@ class StrataProbe(Probe):
         parsed = self.rules.parse(batch)
         counted = parsed.counted
         probability = parsed.probability[counted]
-        values = np.column_stack(
-            [np.ones(len(counted)), probability >= self.threshold, np.rint(probability * SCALE)]
-        ).astype(np.int64)
+        values = np.column_stack([np.ones(len(counted)), probability >= self.threshold, np.rint(probability * SCALE)]).astype(
+            np.int64
+        )
         platform, year = parsed.platform.codes[counted], _years(period_start(parsed.period[counted], self.rules.unit))
         parts, topics = [], {}
         if "topic" in self.rules.has:

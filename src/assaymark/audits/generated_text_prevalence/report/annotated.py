@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from assaymark.audits.generated_text_prevalence.preparing import Annotated
 from assaymark.audits.generated_text_prevalence.measures.series import Series
+from assaymark.audits.generated_text_prevalence.preparing import Annotated
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Column, Estimate, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
@@ -45,8 +45,8 @@ def annotated_section(study: Study, annotated: Annotated, series: Series) -> Sec
                 f"{format_interval(tuned)} of the whole stream are machine-written.",
                 ("annotated.ppi_tuned", "annotated.labels"),
                 ("annotated",),
-                "This needs no labelled texts from elsewhere; it is true where the labelled posts are a random sample and people "
-                "can tell.",
+                "This needs no labelled texts from elsewhere; it is true where the labelled posts are a random sample and "
+                "people can tell.",
             )
         )
     section.notes += annotated.notes
@@ -57,9 +57,7 @@ def annotated_section(study: Study, annotated: Annotated, series: Series) -> Sec
     return section
 
 
-def _estimates(
-    study: Study, label: np.ndarray, probability: np.ndarray, counts: np.ndarray
-) -> dict[str, Estimate]:
+def _estimates(study: Study, label: np.ndarray, probability: np.ndarray, counts: np.ndarray) -> dict[str, Estimate]:
     confidence = study.config.confidence
     if not label.size:
         lost = undefined("no annotated post has a label and a score", unit="share")

@@ -35,9 +35,10 @@ def changes_section(study: Study, changes: Sequence[Change]) -> Section:
     section.findings += _findings(study, changes)
     section.methods.append(
         "The onset is that of the flat-rise-flat course of the share called machine-written with the largest binomial "
-        f"likelihood, at least {study.config.least_periods} periods from either end; its p value is by permutation of the periods "
-        "and adjusted over platforms (Holm). The best single step is shown beside it: of a gradual rise it finds the middle. The "
-        "slope is Theil and Sen's, of the corrected share, over the joint bootstrap draws; the trend test is Mann and Kendall's."
+        f"likelihood, at least {study.config.least_periods} periods from either end; its p value is by permutation of the "
+        "periods and adjusted over platforms (Holm). The best single step is shown beside it: of a gradual rise it finds the "
+        "middle. The slope is Theil and Sen's, of the corrected share, over the joint bootstrap draws; the trend test is Mann "
+        "and Kendall's."
     )
     return section
 

@@ -245,9 +245,7 @@ def _findings(study: Study, fitting: Fitting, section: Section, found: Benchmark
         )  # fmt: skip
     else:
         yield Finding("note", said, names, ("detectors",))
-    inverted = [
-        name for name, item in fitting.scores.items() if item.counter.detector.rule is None and item.direction < 0
-    ]
+    inverted = [name for name, item in fitting.scores.items() if item.counter.detector.rule is None and item.direction < 0]
     if inverted:
         yield Finding(
             "warning",

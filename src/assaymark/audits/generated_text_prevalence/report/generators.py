@@ -109,7 +109,8 @@ def _finding(
         section.findings.append(
             Finding(
                 "warning",
-                f"The detector hardly sees what {', '.join(missed)} wrote: no upper limit of the share holds if it wrote the posts.",
+                f"The detector hardly sees what {', '.join(missed)} wrote: no upper limit of the share holds if it wrote the "
+                "posts.",
                 (), ("generators",),
                 "Add texts of the models in question to the labelled texts and train or choose a detector that finds them.",
             )

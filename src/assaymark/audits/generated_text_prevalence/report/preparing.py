@@ -75,5 +75,7 @@ def _trained(section: Section, trained: Trained) -> None:
     )
     if trained.kept:
         section.artifacts.append(
-            Artifact(TRAINED, "model", str(PurePosixPath(TRAINED)), "the trained detector: a model spec of its own (scores-texts)")
+            Artifact(
+                TRAINED, "model", str(PurePosixPath(TRAINED)), "the trained detector: a model spec of its own (scores-texts)"
+            )
         )

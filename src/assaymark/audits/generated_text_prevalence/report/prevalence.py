@@ -185,12 +185,12 @@ def _floor_doubt(study: Study, series: Series) -> Iterator[Finding]:
         key = f"prevalence.{name_of(platform.name)}"
         yield Finding(
             "warning",
-            f"{platform.name}: before {study.config.released} the detector calls {format_interval(platform.floor)} of the posts "
-            f"machine-written, {more} than of the labelled human texts ({1 - specificity.share:.1%}): they are not like the "
-            "stream, and shares corrected with them are off.",
+            f"{platform.name}: before {study.config.released} the detector calls {format_interval(platform.floor)} of the "
+            f"posts machine-written, {more} than of the labelled human texts ({1 - specificity.share:.1%}): they are not like "
+            "the stream, and shares corrected with them are off.",
             (f"{key}.floor", "detector.specificity"), ("prevalence",),
-            "Read the column 'corrected with the floor', which takes the stream's own false positive rate, or label human texts "
-            "of this platform.",
+            "Read the column 'corrected with the floor', which takes the stream's own false positive rate, or label human "
+            "texts of this platform.",
         )  # fmt: skip
 
 
@@ -198,8 +198,8 @@ def _method(study: Study) -> str:
     config = study.config
     corrected = (
         f"Corrected shares rest on {config.bins:,} bins of the probability; their {config.confidence:.0%} intervals are "
-        f"percentiles of {config.resamples:,} bootstrap resamples of the labelled test texts, by class, and of the posts, drawn "
-        "together. One resample of the labelled texts serves all cells, since their errors are common to them."
+        f"percentiles of {config.resamples:,} bootstrap resamples of the labelled test texts, by class, and of the posts, "
+        "drawn together. One resample of the labelled texts serves all cells, since their errors are common to them."
         if study.fitting is not None
         else f"Nothing is corrected: {study.reason}."
     )
@@ -213,7 +213,7 @@ def dropped_section(study: Study) -> Section:
     """How many posts of each period are not counted: leaving short ones out changes what the share is a share of."""
     section = Section()
     periods = study.stream.periods
-    kept = [i for i in range(LAST_UNDATED + 1, len(REASONS))]
+    kept = range(LAST_UNDATED + 1, len(REASONS))
     rows = [
         (row, column)
         for row in range(len(periods.platforms))
@@ -236,7 +236,7 @@ def dropped_section(study: Study) -> Section:
     short = periods.reasons["too short"]
     if short:
         section.notes.append(
-            f"{short:,} posts have fewer than {study.config.min_words} words and are not counted: the share is that of the longer "
-            "posts"
+            f"{short:,} posts have fewer than {study.config.min_words} words and are not counted: the share is that of the "
+            "longer posts"
         )
     return section

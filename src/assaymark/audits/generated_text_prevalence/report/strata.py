@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -131,7 +132,7 @@ def followers_section(study: Study) -> Section:
 
 
 def _bins(edges: tuple[int, ...]) -> list[str]:
-    inner = [f"over {low:,} to {high:,}" for low, high in zip(edges, edges[1:], strict=False)]
+    inner = [f"over {low:,} to {high:,}" for low, high in pairwise(edges)]
     return [f"up to {edges[0]:,}", *inner, f"over {edges[-1]:,}"] if edges else ["any"]
 
 
@@ -147,15 +148,15 @@ def authors_section(study: Study) -> Section:
     share = called[known] / posts[known]
     cell = np.clip(np.searchsorted(AUTHOR_EDGES, share, side="right") - 1, 0, len(AUTHOR_EDGES) - 2)
     counts = np.bincount(cell, minlength=len(AUTHOR_EDGES) - 1)
-    if 0 < known.sum() and (counts[counts > 0] < study.config.anonymity).any():
-        section.notes.append(
-            f"cells of fewer than {study.config.anonymity} authors are not shown in the table of authors"
-        )
+    if known.sum() > 0 and (counts[counts > 0] < study.config.anonymity).any():
+        section.notes.append(f"cells of fewer than {study.config.anonymity} authors are not shown in the table of authors")
     rows = [i for i, count in enumerate(counts.tolist()) if count >= study.config.anonymity]
     values = {
         "share_called": [f"{AUTHOR_EDGES[i]:.0%} to {AUTHOR_EDGES[i + 1]:.0%}" for i in rows],
         "authors": [int(counts[i]) for i in rows],
-        **interval_values("share", [wilson(int(counts[i]), int(known.sum()), confidence=study.config.confidence) for i in rows]),
+        **interval_values(
+            "share", [wilson(int(counts[i]), int(known.sum()), confidence=study.config.confidence) for i in rows]
+        ),
     }
     columns = (
         Column("share_called", "label", "of the author's posts called machine-written"),
@@ -165,8 +166,8 @@ def authors_section(study: Study) -> Section:
     section.tables.append(
         Table.of(
             "authors", "Authors by the share of their posts that is called machine-written", values, columns,
-            description=f"{int(known.sum()):,} authors with at least {LEAST_POSTS} counted posts, of a sample by salted hash; no "
-            "author is named, and errors of the detector spread authors who are alike.",
+            description=f"{int(known.sum()):,} authors with at least {LEAST_POSTS} counted posts, of a sample by salted hash; "
+            "no author is named, and errors of the detector spread authors who are alike.",
         )
     )  # fmt: skip
     return section

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 
 from assaymark.audits.generated_text_prevalence.probes.words import WordCounts
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Column, Figure, Table
 from assaymark.section import Section
-from assaymark.stats import benjamini_hochberg, word_contrast
+from assaymark.stats import WordContrast, benjamini_hochberg, word_contrast
 
 __all__ = ["words_section"]
 
@@ -45,8 +48,8 @@ def words_section(study: Study) -> Section:
     section.tables.append(
         Table.of(
             "words", "Words that posts called machine-written use more, and less, than the others", values, columns,
-            description=f"Of words in at least {max(LEAST_POSTS, study.config.anonymity)} posts; each counts once a post. The first "
-            "rows are typical of machine-written posts, the last of the others.",
+            description=f"Of words in at least {max(LEAST_POSTS, study.config.anonymity)} posts; each counts once a post. The "
+            "first rows are typical of machine-written posts, the last of the others.",
         )
     )  # fmt: skip
     section.figures.append(
@@ -61,7 +64,16 @@ def words_section(study: Study) -> Section:
     return section
 
 
-def _ranked(study: Study, counts: WordCounts):  # type: ignore[no-untyped-def]
+class _Ranked(NamedTuple):
+    """`order` of the words by falling z; adjusted p and posts of every word."""
+
+    order: npt.NDArray[np.int64]
+    contrast: WordContrast
+    adjusted: npt.NDArray[np.float64]
+    posts: npt.NDArray[np.float64]
+
+
+def _ranked(study: Study, counts: WordCounts) -> _Ranked | None:
     """Order of the words by falling z, and what it rests on; None where a side is empty."""
     soft = study.config.weights == "posterior"
     posts = counts.column("machine_posts") + counts.column("human_posts")
@@ -76,4 +88,4 @@ def _ranked(study: Study, counts: WordCounts):  # type: ignore[no-untyped-def]
     adjusted = np.full(len(posts), np.nan)
     adjusted[known] = benjamini_hochberg(contrast.p_values()[known])
     order = known[np.argsort(-contrast.z[known], kind="stable")]
-    return order, contrast, adjusted, posts
+    return _Ranked(order, contrast, adjusted, posts)
