@@ -140,11 +140,13 @@ def quantify(
     -----
     Intervals are percentile intervals of clipped draws. Where a point is at 0 or 1 the stream is redrawn from the fitted
     mixture (one class alone), as in `rogan_gladen`: the stream itself lies off the line there, and its resamples could all be
-    clipped to one value that would look certain (compare [2]). HDy, DyS and the mixture MLE are pulled towards the middle by the
-    noise of the class histograms, and their resamples once more: their intervals also hold that interval moved back by twice the
-    bias. Coverage of 95 % intervals (d' = 1.5, 100 + 100 labelled items, 2,000 items, 400 repetitions) at prevalence 0, 0.02,
-    0.1, 0.5: ACC .96 .98 .97 .93, PACC .96 .98 .98 .94, EMQ .97 .98 .97 .94, HDy and DyS .84 .87 .94 .96, MLE .86 .91 .95 .96; of
-    the stream alone at 0.1: ACC .41, PACC .38, EMQ .46.
+    clipped to one value that would look certain (compare [2]). HDy, DyS and the mixture MLE are pulled towards the middle by
+    the noise of the class histograms, and their resamples once more: their intervals also hold that interval moved back by
+    twice the bias.
+
+    Coverage of 95 % intervals (d' = 1.5, 100 + 100 labelled items, 2,000 items, 400 repetitions) at prevalence 0, 0.02, 0.1
+    and 0.5: ACC .96 .98 .97 .93, PACC .96 .98 .98 .94, EMQ .97 .98 .97 .94, HDy and DyS .84 .87 .94 .96, mixture MLE .86 .91
+    .95 .96. With the stream alone, at 0.1: ACC .41, PACC .38, EMQ .46.
 
     Of 1,024 bins the stream is resampled on 256, posteriors averaged within them; points use all. ACC is drawn at full
     resolution. O(resamples * (bins + cells * 256)) draws; memory stays below 100 MB beside the draws that are returned.

@@ -86,10 +86,10 @@ def _fitted(method: str, end: float, labelled: LabelledBins, posterior: FloatArr
 def _drawn_detector(labelled: LabelledBins, setting: Setting, rows: int, rng: np.random.Generator) -> Detector:
     """The detector as each resample of the labelled items, drawn within each class, has it."""
     found = detector_of(LabelledBins(*(_multinomial(part, int(np.sum(part)), rows, rng) for part in labelled)), setting)
-    rates = tuple(
+    fpr, tpr = (
         _seen_rate(drawn, _observed(part, setting), rows, rng) for drawn, part in zip(found.rates, labelled, strict=True)
     )
-    return found._replace(rates=rates)
+    return found._replace(rates=(fpr, tpr))
 
 
 def _seen_rate(drawn: FloatArray, seen: _Stream, rows: int, rng: np.random.Generator) -> FloatArray:
