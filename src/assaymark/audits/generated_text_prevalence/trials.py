@@ -104,8 +104,8 @@ def _curve_trials(
     floor = wilson(int(called[early].sum()), int(posts[early].sum()))
     seen = shares[-1] * (1 - detector.fpr) + (1 - shares[-1]) * detector.fpr
     onset = onset_point(called, posts, rng=rng, permutations=99)
-    draws = found.draws["pacc"][:, :MONTHS]
-    slope = theil_sen(found.points["pacc"][:MONTHS], draws=draws, unit="percentage points")
+    points, draws = (part[..., :MONTHS] for part in found.course("pacc"))
+    slope = theil_sen(points, draws=draws, unit="percentage points")
     trials = [
         Trial(f"1: {name}, share called before the onset is the FPR", detector.fpr, floor),
         Trial(f"2: {name}, share called in month 34 is biased as computed", seen, wilson(int(called[-1]), int(posts[-1]))),

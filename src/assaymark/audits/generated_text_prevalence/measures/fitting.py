@@ -173,5 +173,5 @@ def published_counter(family: Family, config: GeneratedTextPrevalenceConfig) -> 
         if config.parameters and detector.rule.name == "fast-detectgpt":
             return Counter(detector, parameters=config.parameters)
     return (
-        "the detector's scores are no probabilities, and no labelled texts were given to calibrate them (--input labelled=FILE)"
+        "the detector's scores are no probabilities, and no labelled texts were given to calibrate them (labelled=FILE)"
     )
