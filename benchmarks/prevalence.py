@@ -168,6 +168,6 @@ def many_cells(labelled: LabelledBins, sizes: Sizes) -> list[Row]:
     note = f"{', '.join(EVERY)}; 24,000 items a cell, {RESAMPLES:,} resamples, calibrated in each; one thread"
     rows = []
     for count, limit in ((sizes.cells, 5.0), (1, 0.3)):
-        seconds = best_seconds(lambda count=count: quantify(labelled, cells[:count], rng=rng, methods=EVERY))
+        seconds = best_seconds(partial(quantify, labelled, cells[:count], rng=rng, methods=EVERY))
         rows.append(Row(f"all methods, {count} cell{'s' * (count > 1)}", seconds, None, "s", note, Target("ours", "<=", limit)))
     return rows

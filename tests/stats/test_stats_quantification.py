@@ -41,8 +41,8 @@ def coverage(prevalence: float, sources: str, repetitions: int, methods: tuple[s
 
 
 def test_both_sources_cover_and_the_stream_alone_does_not() -> None:
-    both = coverage(0.1, "both", 50, ("acc", "pacc", "emq"))
-    alone = coverage(0.1, "target", 50, ("pacc",))
+    both = coverage(0.1, "both", 40, ("acc", "pacc", "emq"))
+    alone = coverage(0.1, "target", 40, ("pacc",))
     for method in ("acc", "pacc", "emq"):
         assert both[method][0] >= 0.85, method
     assert both["pacc"][1] == pytest.approx(0.19, abs=0.02)
@@ -52,8 +52,8 @@ def test_both_sources_cover_and_the_stream_alone_does_not() -> None:
 
 @pytest.mark.parametrize("prevalence", [0.0, 0.02])
 def test_intervals_at_the_end_of_the_scale(prevalence: float) -> None:
-    for method, (held, width) in coverage(prevalence, "both", 30, ("acc", "pacc", "emq")).items():
-        assert held >= 0.87, method
+    for method, (held, width) in coverage(prevalence, "both", 20, ("acc", "pacc", "emq")).items():
+        assert held >= 0.85, method
         assert width > 0.05, method
 
 

@@ -97,9 +97,9 @@ def ppi_mean(
 
     Notes
     -----
-    SE^2 = var(y - lam f) / n + lam^2 var(f) / N with variances divided by n and N. In lam the covariance is divided by n and
-    var(f) is that of labelled and unlabelled predictions together, divided by n + N - 1: this is what ppi-python computes, and
-    the two agree to rounding. O(n) given the summary.
+    SE^2 = var(y - lam f) / n + lam^2 var(f) / N with variances divided by n and N. The formula of lam leaves open whose
+    variance var(f) is: here, as in ppi-python, that of labelled and unlabelled predictions together, divided by n + N - 1,
+    while the covariance is divided by n. The two agree to rounding. O(n) given the summary.
     """
     y, f = finite_vector(labels, "labels"), finite_vector(labelled_predictions, "labelled_predictions")
     if y.shape != f.shape:
