@@ -153,7 +153,7 @@ class TokenScorer(TorchAdapter):
             others = reference.states(ids, mask)[:, :-1][scored] if reference else None
 
             def logits_of(rows: slice) -> tuple[Any, Any]:
-                return model.logits(states[rows]), reference.logits(others[rows]) if reference else None
+                return model.logits(states[rows]), None if others is None else reference.logits(others[rows])
 
             chunk = chunk_length(model.vocabulary, self._samples)
             return position_scores(ids[:, 1:][scored], logits_of, chunk=chunk, sampling=sampling)
