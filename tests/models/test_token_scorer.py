@@ -214,6 +214,10 @@ def test_long_texts_are_cut_and_said_to_be(language_model: Saver) -> None:
     model = open_model(f"hf:{folder}?max_tokens=10")
     assert "at most 10 tokens" in model.notes[0]
     assert model.summarise_tokens([" ".join(words)])[0, 0] == 9
+    short = language_model(name="short", positions=12)
+    pair = open_model(f"hf:{folder}?reference={short}")
+    assert "at most 12 tokens" in pair.notes[0]
+    assert pair.summarise_tokens([" ".join(words)])[0, 0] == 11
     for wrong in (1, 25):
         with pytest.raises(ConfigError, match=rf"max_tokens={wrong} must be at least 2 and at most 24"):
             open_model(f"hf:{folder}?max_tokens={wrong}")
@@ -321,6 +325,12 @@ def test_summary_rows_against_a_loop() -> None:
         expected = [stop - start, ll.mean(), r.mean(), np.log(r).mean(), H.mean(), *bands, mu.mean(), s2.sum()]
         np.testing.assert_allclose(row, expected, rtol=1e-12)
         assert row[[TOKEN_COLUMNS.index(name) for name in RANK_COLUMNS]].sum() == pytest.approx(1)
+
+
+def test_an_undefined_number_makes_the_row_undefined() -> None:
+    ones, broken = np.ones(3, dtype=np.float32), np.array([1, np.nan, 1], dtype=np.float32)
+    rows = summary_rows(TokenScores(np.array([0, 2, 3]), broken, np.ones(3, dtype=np.int32), ones, ones, ones))
+    assert np.isnan(rows).all(axis=1).tolist() == [True, False]
 
 
 def test_the_columns_cost_no_torch() -> None:

@@ -64,7 +64,7 @@ class TokenScores(NamedTuple):
 
 
 def summary_rows(scores: TokenScores) -> npt.NDArray[np.float64]:
-    """One row of `TOKEN_COLUMNS` for each text; NaN where it has no scored position.
+    """One row of `TOKEN_COLUMNS` for each text; NaN where it has no scored position, or a number in it is not finite.
 
     Returns
     -------
@@ -86,5 +86,5 @@ def summary_rows(scores: TokenScores) -> npt.NDArray[np.float64]:
     means = [scores.log_probability, scores.rank, np.log(scores.rank), scores.entropy]
     means += [*(band == number for number in range(len(RANK_COLUMNS))), scores.expected]
     rows = np.column_stack([tokens, *(sums(values) / total for values in means), sums(scores.variance)])
-    rows[tokens == 0] = np.nan
+    rows[(tokens == 0) | ~np.isfinite(rows).all(axis=1)] = np.nan  # beside an undefined logit every rank looks like the first
     return rows
