@@ -40,7 +40,7 @@ def areas(table: pd.DataFrame) -> None:
 def report(name: str, scores: np.ndarray, labels: np.ndarray, streams: int) -> None:
     rng = np.random.default_rng(0)
     held = {method: np.zeros(len(SHARES)) for method in METHODS}
-    known = {method: 0 for method in METHODS}
+    known = dict.fromkeys(METHODS, 0)
     print(f"\n{name}")
     for stream in range(streams):
         labelled, pools = divided(scores, labels, rng)

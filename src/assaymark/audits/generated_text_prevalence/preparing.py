@@ -145,7 +145,6 @@ def read_annotated(
     member = family.member_of(counter.detector)
     alone = Family((member,), (counter.detector,), ())
     read = read_labelled(dataset, alone, config, context, name="annotated")
-    count = len(read.rows)
-    units = Units(np.arange(count, dtype=np.int64), 0)
+    units = Units(read.rows.unit.astype(str), 0)
     labelled = score_labelled(read.rows, units, alone, context, rewriting=rewriting, name="annotated")
     return Annotated(labelled, counter(labelled.columns), read.flow, read.notes)
