@@ -145,5 +145,5 @@ def _doubts(rows: LabelledTexts, config: GeneratedTextPrevalenceConfig) -> Itera
         )
     if after_cutoff > after_release:
         yield f"{after_cutoff:,} texts labelled human are dated after the cut-off {config.cutoff}"
-    if not len(rows) and rows.skipped.get("label that is neither"):
+    if not rows.size and rows.skipped.get("label that is neither"):
         yield "no label says who wrote a text: name the values with machine=[...] and human=[...]"
