@@ -228,4 +228,4 @@ def test_parquet_shards_of_scores(tmp_path: Path, stream: pa.Table, labelled: pa
     for part in range(4):
         pq.write_table(stream.slice(part * 1200, 1200), tmp_path / f"part-{part}.parquet")
     whole, parts = audited(stream, labelled=labelled), audited(str(tmp_path / "part-*.parquet"), labelled=labelled)
-    assert {k: v for k, v in parts.estimates.items()} == {k: v for k, v in whole.estimates.items()}
+    assert dict(parts.estimates) == dict(whole.estimates)
