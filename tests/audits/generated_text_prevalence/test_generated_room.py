@@ -229,3 +229,15 @@ def test_parquet_shards_of_scores(tmp_path: Path, stream: pa.Table, labelled: pa
         pq.write_table(stream.slice(part * 1200, 1200), tmp_path / f"part-{part}.parquet")
     whole, parts = audited(stream, labelled=labelled), audited(str(tmp_path / "part-*.parquet"), labelled=labelled)
     assert dict(parts.estimates) == dict(whole.estimates)
+
+
+def test_words_of_a_list_are_masked(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    machine = np.arange(200) % 2 == 1
+    texts = ["plain words porn badword" if m else "plain words kind gentle" for m in machine]
+    posts = pa.table({"text": texts, "created_at": ["2023-02-01"] * 200, "score": scores(machine, rng, 8.0)})
+    (tmp_path / "list.txt").write_text("badword\n")
+    labelled = pa.table({"label": machine, "score": scores(machine, rng, 8.0)})
+    result = audited(posts, labelled=labelled, words=10, anonymity=5, min_words=0, masked=[str(tmp_path / "list.txt")])
+    words = [row["word"] for row in result.tables["words"].rows()]
+    assert {"p***", "b******", "kind", "gentle"} <= set(words) and not {"porn", "badword"} & set(words)
