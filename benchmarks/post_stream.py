@@ -1,7 +1,7 @@
-"""A stream of dated posts with precomputed scores through the whole audit: seconds, memory, and what of it is the estimating.
+"""A stream of dated posts with precomputed scores through the whole audit: seconds, memory, what of it is the estimating.
 
-The peer is a data frame that knows counts alone: pandas reads the same files, sorts posts by platform and month, and divides the
-called by all. It has no errors of the detector, no interval and no cell that is left out.
+The peer is a data frame that knows counts alone: pandas reads the same files, sorts posts by platform and month, and divides
+the called by all. It has no errors of the detector, no interval and no cell that is left out.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
         date(2022, 11, 30), description="release of the first widely used generator: earlier posts give the detector's floor"
     )
     cutoff: date = Field(
-        date(2022, 1, 1), description="human texts should be older than this ([1], section 3); others are noted"
+        date(2022, 1, 1), description="human texts should be older than this, as in the paper; others are noted"
     )
     date_format: str = Field("auto", description="strptime format of created_at; auto finds it in the data")
     day_first: bool = Field(False, description="read 3/4/2022 as 3 April where the data do not decide")
@@ -67,9 +67,9 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
         description="Jaccard similarity from which labelled texts are never split up (MinHash); 0: not looked for",
     )
     length_edges: tuple[int, ...] = Field((100, 200, 400), description="word counts between the length buckets")
-    parameters: Literal[
-        "", "gpt-j-6B/gpt-neo-2.7B", "gpt-neo-2.7B", "falcon-7b/falcon-7b-instruct", "llama3-8b/llama3-8b-instruct"
-    ] = Field("", description="published conversion of Fast-DetectGPT to a probability, where no labelled texts are given")
+    parameters: (
+        Literal["gpt-j-6B/gpt-neo-2.7B", "gpt-neo-2.7B", "falcon-7b/falcon-7b-instruct", "llama3-8b/llama3-8b-instruct"] | None
+    ) = Field(None, description="published conversion of Fast-DetectGPT to a probability, where no labelled texts are given")
     perturbations: int = Field(
         0, ge=0, le=1000, description="rewritings for DetectGPT and NPR (10 or 100 in their papers); 0: none"
     )
