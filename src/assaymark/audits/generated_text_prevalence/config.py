@@ -82,6 +82,7 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
         ("continue", "rewrite", "polish"), description="how models in the role generator are asked for machine-written twins"
     )
     twins: int = Field(200, ge=1, description="human texts for which each generator writes a twin in each style")
+    twin_words: int = Field(400, ge=10, description="words of a human text that a generator is shown, at most")
     twin_tokens: int = Field(512, ge=16, description="longest twin, in tokens")
     twin_temperature: float = Field(1.0, ge=0, description="temperature of the generators")
 
