@@ -281,3 +281,12 @@ def test_no_posts_at_all(command) -> None:
     done = survived(audited(command, {name: values[:0] for name, values in posts().items()}, labelled()), "holds no rows")
     without_numbers(done, "prevalence.")
     assert "No post is counted (the input holds no posts)" in said(done)
+
+
+def test_hundreds_of_days_are_searched_in_blocks(command) -> None:
+    n = 3_000
+    day = np.datetime64("2022-01-01") + np.arange(n) % 600
+    called_machine = np.arange(n) // 600 < np.where(np.arange(n) % 600 < 300, 1, 4)
+    columns = {"created_at": day.astype(str).tolist(), "score": np.where(called_machine, 0.9, 0.1).tolist()}
+    (row,) = rows(survived(audited(command, columns, settings=("unit=day",))), "changes")
+    assert "2022-10-20" <= row["onset"] <= "2022-11-05", "the step is on 2022-10-28"

@@ -22,6 +22,9 @@ __all__ = ["Change", "measure_changes"]
 
 Ints = npt.NDArray[np.int64]
 
+MOST_PERIODS = 150
+"""Periods that a change is looked for in; of more, such as days, several in a row are taken together for the search."""
+
 
 class Change(NamedTuple):
     """What became of one platform.
@@ -70,11 +73,17 @@ def _change(study: Study, series: Series, platform: PlatformSeries) -> Change:
         "confidence": config.confidence,
     }
     times = study.stream.periods.periods - (study.stream.periods.periods[0] if len(study.stream.periods.periods) else 0)
-    called, posts = (_in_time(counts, times) for counts in (platform.called, platform.posts))
+    width = max(1, -(-len(times) // MOST_PERIODS))
+    called, posts = (_in_time(counts, times // width) for counts in (platform.called, platform.posts))
     onset = onset_point(called, posts, rng=study.rng(f"onset {platform.name}"), **shared)
     step = change_point(called, posts, rng=study.rng(f"step {platform.name}"), **shared)
-    onset = replace(onset, index=_place(onset.index, times), support=np.searchsorted(times, onset.support))
-    step = replace(step, index=_place(step.index, times))
+    onset = replace(
+        onset,
+        index=_place(onset.index, times, width),
+        duration=onset.duration * width,
+        support=np.searchsorted(times, onset.support * width),
+    )
+    step = replace(step, index=_place(step.index, times, width))
     knot = None if onset.index is None or not onset.p_value < 0.05 else float(times[onset.index])
     regression = binomial_trend(
         platform.called, platform.posts, times.astype(np.float64), knot=knot, confidence=config.confidence
@@ -86,13 +95,13 @@ def _change(study: Study, series: Series, platform: PlatformSeries) -> Change:
 def _in_time(counts: Ints, times: Ints) -> Ints:
     """Counts by period with zeros in the periods that no post is dated in: a rise takes as long as the calendar says."""
     dense = np.zeros(int(times[-1]) + 1 if len(times) else 0, np.int64)
-    dense[times] = counts
+    np.add.at(dense, times, counts)
     return dense
 
 
-def _place(index: int | None, times: Ints) -> int | None:
+def _place(index: int | None, times: Ints, width: int) -> int | None:
     """The place among the periods with posts."""
-    return None if index is None else int(np.searchsorted(times, index))
+    return None if index is None else int(np.searchsorted(times, index * width))
 
 
 def _trend(study: Study, series: Series, platform: PlatformSeries, times: np.ndarray) -> tuple[TestOutcome, Estimate]:
