@@ -41,6 +41,9 @@ PeriodUnit = Literal["month", "week", "day"]
 DAY = 86_400_000_000
 """Microseconds of a day."""
 
+_FIRST = -719_162 * DAY
+"""The year 1 in UTC: what lies before it, as 0001-01-01 east of Greenwich, is a placeholder and no date."""
+
 _LOOK = 4_096
 """Values that tell whether a column repeats itself enough for reading each distinct one once."""
 
@@ -170,6 +173,8 @@ def parse_dates(
         found = dict(forms_of(values))
         decided = _decide(values, found, day_first) if format == "auto" else decided
         read, either = _by_form(values, found, decided)
+    known = read.valid & (read.microseconds >= _FIRST)
+    read = Read(np.where(known, read.microseconds, 0), known, read.zoneless)
     blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), True).to_numpy(zero_copy_only=False)
     if back is not None:
         read = Read(read.microseconds[back], read.valid[back], read.zoneless[back])

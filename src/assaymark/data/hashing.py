@@ -63,7 +63,8 @@ def coded(column: pa.Array, *, longest: int = 40) -> Coded:
     Parameters
     ----------
     longest : int
-        Characters after which names are cut; the code is that of the whole value.
+        Characters of the longest name; longer ones are cut and end in digits of their code, so that they stay apart. The code
+        is that of the whole value.
     """
     encoded = column.dictionary_encode()
     written = [str(value).strip() if value is not None else "" for value in encoded.dictionary.to_pylist()]
@@ -71,4 +72,8 @@ def coded(column: pa.Array, *, longest: int = 40) -> Coded:
     codes[[not name for name in written]] = 0
     index = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
     rows = np.append(codes, 0)[index]
-    return Coded(rows, {name[:longest]: int(code) for name, code in zip(written, codes, strict=True) if code})
+    return Coded(rows, {_cut(name, int(code), longest): int(code) for name, code in zip(written, codes, strict=True) if code})
+
+
+def _cut(name: str, code: int, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 7]}… {code & 0xFFFFF:05x}"

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from assaymark.data.dataset import Dataset, open_input
-from assaymark.data.readers.base import Unreadable
+from assaymark.data.readers.base import MALFORMED, Unreadable
 from assaymark.data.schema import conform
 from assaymark.errors import InputError, SchemaError
 
@@ -160,9 +160,12 @@ def _unfolded(dataset: Dataset, layout: str) -> Dataset:
         )
     carried = [concept for concept in _CARRIED if concept in dataset]
     texts: list[_Text] = []
-    lacking = alike = 0
+    broken = lacking = alike = 0
     for rows, origin in _rows(dataset, carried):
         for number, row in enumerate(rows):
+            if row is None:
+                broken += 1
+                continue
             found = list(_LAYOUTS[layout](row, origin, f"{origin}:{number}", tuple(row[concept] for concept in carried)))
             lacking += len({text.label for text in found}) < 2
             alike += _begin_alike(found)
@@ -173,16 +176,20 @@ def _unfolded(dataset: Dataset, layout: str) -> Dataset:
     opened = open_input("posts", table, name="labelled")
     assert isinstance(opened, Dataset)
     notes = (*dataset.notes, f"{dataset.source} holds pairs ({layout}), which were unfolded into {len(texts):,} texts")
+    notes += (f"rows that could not be read, such as half a line: {broken:,}",) if broken else ()
     notes += (f"rows that lack the human or the machine text: {lacking:,}",) if lacking else ()
     if alike:
         notes += (f"pairs whose machine text begins with the same {SHARED_WORDS} words as the human one: {alike:,}",)
     return replace(opened, source=dataset.source, notes=notes, failed=dict(dataset.failed))
 
 
-def _rows(dataset: Dataset, carried: list[str]) -> Iterator[tuple[list[dict[str, Any]], str | None]]:
-    """Rows of each file under the file's own names and those of the carried concepts, with the file's origin."""
+def _rows(dataset: Dataset, carried: list[str]) -> Iterator[tuple[list[dict[str, Any] | None], str | None]]:
+    """Rows of each file under the file's own names and those of the carried concepts, with the file's origin.
+
+    None stands for a row that cannot be read.
+    """
     for shard in dataset.shards:
-        rows: list[dict[str, Any]] = []
+        rows: list[dict[str, Any] | None] = []
         try:
             for part in dataset.reader.parts(shard):
                 for raw in dataset.reader.read(part, list(dataset.columns)):
@@ -191,7 +198,9 @@ def _rows(dataset: Dataset, carried: list[str]) -> Iterator[tuple[list[dict[str,
                         column = raw.columns.get(dataset.mapping[concept])
                         whole = [None] * raw.rows if column is None else conform(column, concept, "posts").to_pylist()
                         columns[concept] = whole
-                    rows += [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+                    broken = np.zeros(raw.rows, bool) if raw.defects is None else (raw.defects & MALFORMED) > 0
+                    read = zip(broken.tolist(), zip(*columns.values(), strict=True), strict=True)
+                    rows += [None if bad else dict(zip(columns, values, strict=True)) for bad, values in read]
         except Unreadable as error:
             raise InputError(f"{error.path} cannot be read: {error.reason}") from None
         yield rows, None if dataset.format == "arrow" else _ENDINGS.sub("", shard.path.rpartition("/")[2])

@@ -43,10 +43,10 @@ class GeneratedTextPrevalence(Audit):
         how = rewriting(config, context.model("span_filler"), context.seed)
         prepared = prepare(inputs, config, context)
         fitted = fit(prepared, config, context, rewriting=how)
-        stream = read_posts(inputs["posts"], fitted.counter, prepared.family, config, context, rewriting=how)
         annotated = None
-        if "annotated" in inputs and fitted.counter is not None:
+        if "annotated" in inputs and fitted.counter is not None:  # before the posts: a mistake in a small file is found early
             annotated = read_annotated(inputs["annotated"], fitted.counter, prepared.family, config, context, rewriting=how)
+        stream = read_posts(inputs["posts"], fitted, prepared, config, context, rewriting=how)
         study = Study(config, context, stream, prepared, fitted, annotated)
         return assemble(
             sections(study),

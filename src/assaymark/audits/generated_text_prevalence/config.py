@@ -125,6 +125,16 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
             raise ValueError("must be rising numbers above 0")
         return edges
 
+    @field_validator("human")
+    @classmethod
+    def _one_meaning(cls, human: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        both = {value.strip().casefold() for value in human} & {
+            value.strip().casefold() for value in info.data.get("machine", ())
+        }
+        if both:
+            raise ValueError(f"must not repeat what machine lists ({', '.join(sorted(both))})")
+        return human
+
     @field_validator("method")
     @classmethod
     def _among(cls, method: Method, info: ValidationInfo) -> Method:

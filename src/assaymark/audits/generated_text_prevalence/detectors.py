@@ -117,6 +117,7 @@ def plan_detectors(
         A name in `token_detectors`, `machine_label` or `detector` that does not exist.
     """
     _check_names(models, config)
+    _check_rewriting(models, filler, config)
     members: list[Member] = []
     detectors: list[Detector] = []
     for name, model in models.items():
@@ -146,6 +147,9 @@ def _known() -> tuple[TokenDetector, ...]:
 
 
 def _check_names(models: Mapping[str, Any], config: GeneratedTextPrevalenceConfig) -> None:
+    dotted = next((name for name in models if "." in name), None)
+    if dotted is not None:
+        raise ModelError(f"--model detector.{dotted}: a detector's name holds no dot; call it {dotted.replace('.', '-')}")
     for name in config.token_detectors:
         if name not in {item.name for item in _known()}:
             raise UnknownName("token detector", name, [item.name for item in _known()], mend="(setting 'token_detectors')")
@@ -154,11 +158,18 @@ def _check_names(models: Mapping[str, Any], config: GeneratedTextPrevalenceConfi
             raise UnknownName("detector", name, list(models) or ["none was given"], mend="(setting 'machine_label')")
 
 
+def _check_rewriting(models: Mapping[str, Any], filler: Any, config: GeneratedTextPrevalenceConfig) -> None:
+    if config.perturbations and filler is None:
+        raise ConfigError("setting 'perturbations': rewriting texts needs a model: give one with --model span_filler=SPEC")
+    if filler is not None and not config.perturbations:
+        raise ConfigError("the model in the role span_filler is used only with a number of rewritings: --set perturbations=10")
+    if config.perturbations and not any(hasattr(model, "token_columns") for model in models.values()):
+        raise ConfigError("setting 'perturbations': only a language model scores rewritten texts, and no detector is one")
+
+
 def _language_model(name: str, model: Any, filler: Any, config: GeneratedTextPrevalenceConfig) -> tuple[Member, list[Detector]]:
     own = tuple(model.token_columns)
     rewritten = PERTURBATION_COLUMNS if config.perturbations and filler is not None else ()
-    if config.perturbations and filler is None:
-        raise ConfigError("setting 'perturbations': rewriting texts needs a model: give one with --model span_filler=SPEC")
     available = {*own, *rewritten}
     detectors = [
         Detector(f"{name}.{item.name}", name, tuple(f"{name}.{column}" for column in item.needs), item)

@@ -24,9 +24,12 @@ from assaymark.data.scan import scan
 from assaymark.data.text_pairs import HUMAN_LABELS, MACHINE_LABELS, LabelRule, labelled_texts
 from assaymark.result import Flow
 
-__all__ = ["Labelled", "ReadRows", "Units", "join_units", "microseconds", "read_labelled", "score_labelled"]
+__all__ = ["NAME_LABELS", "Labelled", "ReadRows", "Units", "join_units", "microseconds", "read_labelled", "score_labelled"]
 
 Floats = npt.NDArray[np.float64]
+
+NAME_LABELS = "name the values with machine=[...] and human=[...]"
+"""The mend where labels are of an unknown kind."""
 
 
 class ReadRows(NamedTuple):
@@ -102,7 +105,7 @@ def read_labelled(
     skipped = {reason: count for reason, count in rows.skipped.items() if count}
     flow = outcome.flow
     used = Flow(flow.source, flow.total, flow.used - sum(skipped.values()), {**flow.skipped, **skipped}, flow.failed, "texts")
-    return ReadRows(rows, used, (*data.notes, *outcome.notes, *_doubts(rows, config)))
+    return ReadRows(rows, used, (*data.notes, *outcome.notes, *_doubts(rows, config), *_odd_labels(rows)))
 
 
 def score_labelled(
@@ -147,3 +150,15 @@ def _doubts(rows: LabelledTexts, config: GeneratedTextPrevalenceConfig) -> Itera
         yield f"{after_cutoff:,} texts labelled human are dated after the cut-off {config.cutoff}"
     if not rows.size and rows.skipped.get("label that is neither"):
         yield "no label says who wrote a text: name the values with machine=[...] and human=[...]"
+
+
+def _odd_labels(rows: LabelledTexts) -> Iterator[str]:
+    neither = rows.skipped.get("label that is neither", 0)
+    if neither and rows.size:
+        yield f"{neither:,} labels do not say who wrote the text: {NAME_LABELS}"
+    kinds: dict[str, int] = {}
+    for text, label in zip(rows.texts, rows.label.tolist(), strict=True):
+        kinds[text] = kinds.get(text, 0) | 1 << label
+    twice = sum(kind == 3 for text, kind in kinds.items() if text.strip())
+    if twice:
+        yield f"{twice:,} texts are labelled human in one row and machine-written in another; no detector is right about both"

@@ -24,6 +24,7 @@ from assaymark.audits.generated_text_prevalence.measures.fitting import Counter,
 from assaymark.audits.generated_text_prevalence.measures.perturbing import Rewriting
 from assaymark.audits.generated_text_prevalence.measures.twins import Twins, add_twins
 from assaymark.audits.generated_text_prevalence.method.source_split import split_by_source
+from assaymark.audits.generated_text_prevalence.scoring import score_columns
 from assaymark.errors import ConfigError, ModelError
 from assaymark.result import Flow
 
@@ -70,6 +71,7 @@ def prepare(inputs: Mapping[str, Any], config: GeneratedTextPrevalenceConfig, co
     models = context.models_of("detector")
     later = bool(context.model("trainee"))
     family = plan_detectors(models, filler, config, trained=later)
+    _check_posts(inputs["posts"], family, config, trained=later)
     source, generators = inputs.get("labelled"), context.models_of("generator")
     if source is None:
         for role, given in (("generator", bool(generators)), ("trainee", later)):
@@ -83,6 +85,16 @@ def prepare(inputs: Mapping[str, Any], config: GeneratedTextPrevalenceConfig, co
     units = join_units(read.rows, config, context)
     prepared = Prepared(read, units, family, twins, flows=(read.flow,), notes=read.notes)
     return _train(prepared, models, filler, config, context) if later else prepared
+
+
+def _check_posts(posts: Any, family: Family, config: GeneratedTextPrevalenceConfig, *, trained: bool) -> None:
+    """What the pass over the posts will need, before any model is asked."""
+    posts.require("created_at")
+    named = {detector.member for detector in family.detectors if detector.name == config.detector}
+    members = [member for member in family.members if not named or member.name in named]
+    posts.with_scores(score_columns(family._replace(members=tuple(members))))
+    if any(member.kind != "columns" for member in members) or (trained and not named):
+        posts.require("text")
 
 
 def _train(

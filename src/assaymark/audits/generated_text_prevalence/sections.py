@@ -34,7 +34,7 @@ def sections(study: Study) -> Iterator[Section]:
         yield detector_section(study, study.fitting, benchmark(study, study.fitting))
         yield generators_section(study, study.fitting, series)
     else:
-        yield undefined_detector(study.reason)
+        yield undefined_detector(study.reason, counts=study.counter is not None)
     if study.annotated is not None:
         yield annotated_section(study, study.annotated, series)
     yield topics_section(study)

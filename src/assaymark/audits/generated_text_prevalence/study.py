@@ -49,10 +49,16 @@ class Study:
     def fitting(self) -> Fitting | None:
         return self.fitted.fitting
 
-    @property
+    @cached_property
     def reason(self) -> str:
         """Why nothing can be counted, or corrected; empty where all is known."""
-        return self.fitted.reason
+        sensitivity, specificity, least = self.sensitivity, self.specificity, self.config.least_labelled
+        if sensitivity is None or specificity is None or min(sensitivity.trials, specificity.trials) >= least:
+            return self.fitted.reason
+        return (
+            f"{specificity.trials} human and {sensitivity.trials} machine-written test texts are too few to know the "
+            f"detector's errors: {least} of each are needed (setting least_labelled)"
+        )
 
     def rng(self, step: str) -> np.random.Generator:
         return self.context.rng(step)

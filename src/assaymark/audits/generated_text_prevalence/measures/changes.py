@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from assaymark.audits.generated_text_prevalence.measures.series import PlatformSeries, Series
 from assaymark.audits.generated_text_prevalence.study import Study
@@ -16,6 +18,12 @@ from assaymark.stats.share_trend import BinomialTrend, binomial_trend
 from assaymark.stats.trend import mann_kendall, theil_sen
 
 __all__ = ["Change", "measure_changes"]
+
+
+Ints = npt.NDArray[np.int64]
+
+MOST_PERIODS = 150
+"""Periods that a change is looked for in; of more, such as days, several in a row are taken together for the search."""
 
 
 class Change(NamedTuple):
@@ -64,15 +72,36 @@ def _change(study: Study, series: Series, platform: PlatformSeries) -> Change:
         "permutations": config.permutations,
         "confidence": config.confidence,
     }
-    onset = onset_point(platform.called, platform.posts, rng=study.rng(f"onset {platform.name}"), **shared)
-    step = change_point(platform.called, platform.posts, rng=study.rng(f"step {platform.name}"), **shared)
     times = study.stream.periods.periods - (study.stream.periods.periods[0] if len(study.stream.periods.periods) else 0)
+    width = max(1, -(-len(times) // MOST_PERIODS))
+    called, posts = (_in_time(counts, times // width) for counts in (platform.called, platform.posts))
+    onset = onset_point(called, posts, rng=study.rng(f"onset {platform.name}"), **shared)
+    step = change_point(called, posts, rng=study.rng(f"step {platform.name}"), **shared)
+    onset = replace(
+        onset,
+        index=_place(onset.index, times, width),
+        duration=onset.duration * width,
+        support=np.searchsorted(times, onset.support * width),
+    )
+    step = replace(step, index=_place(step.index, times, width))
     knot = None if onset.index is None or not onset.p_value < 0.05 else float(times[onset.index])
     regression = binomial_trend(
         platform.called, platform.posts, times.astype(np.float64), knot=knot, confidence=config.confidence
     )
     trend, slope = _trend(study, series, platform, times.astype(np.float64))
     return Change(platform, onset, step, float("nan"), trend, slope, regression)
+
+
+def _in_time(counts: Ints, times: Ints) -> Ints:
+    """Counts by period with zeros in the periods that no post is dated in: a rise takes as long as the calendar says."""
+    dense = np.zeros(int(times[-1]) + 1 if len(times) else 0, np.int64)
+    np.add.at(dense, times, counts)
+    return dense
+
+
+def _place(index: int | None, times: Ints, width: int) -> int | None:
+    """The place among the periods with posts."""
+    return None if index is None else int(np.searchsorted(times, index * width))
 
 
 def _trend(study: Study, series: Series, platform: PlatformSeries, times: np.ndarray) -> tuple[TestOutcome, Estimate]:

@@ -13,7 +13,7 @@ from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Estimate, undefined
 from assaymark.stats import cliff_delta, mann_whitney, median_estimate, weighted_cliff_delta
 from assaymark.stats.count_regression import MEMBERSHIP, log_linear, negative_binomial
-from assaymark.stats.prevalence import calibrate_bins, score_bins
+from assaymark.stats.prevalence import LEAST_YOUDEN, calibrate_bins, score_bins
 from assaymark.stats.regression_columns import dummies
 
 __all__ = ["Engagement", "measure_engagement", "stream_memberships"]
@@ -32,6 +32,7 @@ class Engagement(NamedTuple):
     ----------
     machine, human : median of the posts that are called machine-written, and of the others
     delta, p_value : Cliff's delta of the called posts over the others, and Mann-Whitney's p
+    missing, negative : posts of the sample without the count, and with one below 0 (votes), which are left out
     called_ratio : mean of the called posts over that of the others, at equal controls (negative binomial)
     geometric_ratio : the same of 1 + count, by least squares on its logarithm
     ratio : machine-written over human posts at equal controls, the detector's errors taken out through memberships
@@ -39,6 +40,8 @@ class Engagement(NamedTuple):
 
     name: str
     posts: int
+    missing: int
+    negative: int
     machine: Estimate
     human: Estimate
     delta: Estimate
@@ -62,7 +65,7 @@ def measure_engagement(study: Study, rows: SampledPosts) -> list[Engagement]:
     """Every count that the posts have."""
     chosen = np.arange(min(MOST_REGRESSED, len(rows.probability)))
     design, names = controls(rows, chosen)
-    membership = None if study.fitting is None else stream_memberships(study, rows, chosen)
+    membership = None if study.fitting is None or hardly_separates(study) else stream_memberships(study, rows, chosen)
     setting = _Rows(rows.probability[chosen], design, names, membership, _clusters(rows, chosen))
     return [_engagement(study, setting, name, counts[chosen]) for name, counts in rows.engagement.items()]
 
@@ -78,6 +81,8 @@ def _engagement(study: Study, rows: _Rows, name: str, counts: Floats) -> Engagem
     return Engagement(
         name,
         len(y),
+        int((~np.isfinite(counts)).sum()),
+        int((counts < 0).sum()),
         median_estimate(y[called], confidence=confidence),
         median_estimate(y[~called], confidence=confidence),
         delta,
@@ -90,17 +95,30 @@ def _ratios(
     study: Study, rows: _Rows, known: npt.NDArray[np.bool_], y: Floats, called: npt.NDArray[np.bool_]
 ) -> tuple[Estimate, Estimate, Estimate]:
     confidence = study.config.confidence
+    if not len(y):
+        lost = undefined("no post has this count", unit="ratio")
+        return lost, lost, lost
     design = rows.design[known]
     clusters = None if rows.clusters is None else rows.clusters[known]
     columns, names = np.column_stack([called.astype(np.float64), design]), (CALLED, *rows.names)
     hard = negative_binomial(y, columns, names=names, clusters=clusters, confidence=confidence)
     linear = log_linear(y, columns, names=names, clusters=clusters, confidence=confidence)
     if rows.membership is None:
-        return hard.ratios[CALLED], linear.ratios[CALLED], undefined(study.reason, n=len(y), unit="ratio")
+        why = study.reason or hardly_separates(study)
+        return hard.ratios[CALLED], linear.ratios[CALLED], undefined(why, n=len(y), unit="ratio")
     mixed = negative_binomial(
         y, design, names=rows.names, membership=rows.membership[known], clusters=clusters, confidence=confidence
     )
     return hard.ratios[CALLED], linear.ratios[CALLED], mixed.ratios[MEMBERSHIP]
+
+
+def hardly_separates(study: Study) -> str:
+    """Why posts have no probability of being machine-written: the labelled texts are too few, or the detector is too weak."""
+    sensitivity, specificity = study.sensitivity, study.specificity
+    if study.reason or sensitivity is None or specificity is None:
+        return study.reason
+    gap = sensitivity.share + specificity.share - 1.0
+    return "" if gap >= LEAST_YOUDEN else f"the detector hardly tells the kinds apart (TPR - FPR is {gap:.3f})"
 
 
 def controls(rows: SampledPosts, chosen: npt.NDArray[np.int64]) -> tuple[Floats, tuple[str, ...]]:

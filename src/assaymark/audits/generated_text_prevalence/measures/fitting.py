@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from assaymark.audits.generated_text_prevalence.config import GeneratedTextPrevalenceConfig
 from assaymark.audits.generated_text_prevalence.detectors import Detector, Family
-from assaymark.audits.generated_text_prevalence.labelled import Labelled
+from assaymark.audits.generated_text_prevalence.labelled import NAME_LABELS, Labelled
 from assaymark.audits.generated_text_prevalence.method.score_calibration import ScoreCalibration, calibrate_score
 from assaymark.audits.generated_text_prevalence.method.source_split import split_by_source
 from assaymark.audits.generated_text_prevalence.method.token_detectors import FAST_DETECTGPT_NORMALS, fast_detectgpt_probability
@@ -110,7 +110,9 @@ def fit_detectors(
     label = labelled.label
     reason = _lack(label)
     if reason:
-        return reason
+        return reason + (f"; {NAME_LABELS}" if labelled.rows.skipped.get("label that is neither") else "")
+    if len(np.unique(labelled.unit)) < 2:
+        return "all labelled texts are of one source or nearly repeat each other, so none is left to measure errors on"
     test = split_by_source(labelled.unit, share=config.test_share, seed=seed)
     fit = ~test if training is None else ~test & ~training
     reason = _lack(label[test], "test ") or _lack(label[fit], "fitting ")

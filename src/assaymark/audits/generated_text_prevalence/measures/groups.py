@@ -49,9 +49,6 @@ def grouped(study: Study, strata: Iterable[Stratum], key: Callable[[Stratum], Ke
 
 def _corrected(study: Study, called: int, posts: int) -> Estimate:
     sensitivity, specificity = study.sensitivity, study.specificity
-    if sensitivity is None or specificity is None:
+    if sensitivity is None or specificity is None or study.reason:
         return undefined(study.reason, n=posts, unit="share")
-    lack = min(sensitivity.trials, specificity.trials) < study.config.least_labelled
-    if lack:
-        return undefined("too few labelled test texts to know the detector's errors", n=posts, unit="share")
     return rogan_gladen(Rate(called, posts), sensitivity, specificity, confidence=study.config.confidence)

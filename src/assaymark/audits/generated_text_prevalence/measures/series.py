@@ -12,10 +12,11 @@ from assaymark.result import Estimate, undefined
 from assaymark.stats import newcombe, wilson
 from assaymark.stats.prevalence import FloorAdjusted, Quantification, Rate, floor_adjusted, quantify
 
-__all__ = ["ALL", "PlatformSeries", "Series", "measure_series", "name_of"]
+__all__ = ["ALL", "NO_POST", "PlatformSeries", "Series", "measure_series", "name_of"]
 
 Ints = npt.NDArray[np.int64]
 
+NO_POST = "no post is counted"
 ALL = "all platforms"
 """Name of the sum over platforms, where there is more than one."""
 
@@ -106,7 +107,7 @@ def measure_series(study: Study) -> Series:
 
 def _quantified(study: Study, cells: Ints) -> Quantification | None:
     labelled, config = study.labelled_bins, study.config
-    if labelled is None or not len(cells):
+    if labelled is None or study.reason or not len(cells):
         return None
     return quantify(
         labelled,
@@ -135,6 +136,8 @@ def _platform(study: Study, name: str, table: Ints, found: Quantification | None
         else:
             lost = undefined(study.reason, n=int(posts.sum()), unit="share")
             shares[method], overall[method] = [undefined(study.reason, n=int(n), unit="share") for n in posts], lost
+        if not posts.sum():
+            overall[method] = undefined(study.reason or NO_POST, unit="share")
     floor = Rate(int(called[before].sum()), int(posts[before].sum()))
     beside = [
         _beside_floor(study, int(k), int(n), floor, bool(early)) for k, n, early in zip(called, posts, before, strict=True)
@@ -157,13 +160,20 @@ def _rise(study: Study, found: Quantification | None, stop: int, posts: Ints) ->
     n = int(posts.sum())
     if found is None:
         return undefined(study.reason, n=n, unit="percentage points")
+    if not n:
+        return undefined(NO_POST, unit="percentage points")
     for part, word in ((posts[study.before], "before"), (posts[~study.before], "since")):
         if not part.sum():
             return undefined(f"no post is dated {word} the release on {study.config.released}", n=n, unit="percentage points")
+    for share in (found.estimates[study.config.method][stop + part] for part in (1, 2)):
+        if not share.defined:
+            return undefined(share.reason, n=n, unit="percentage points")
     return found.difference(study.config.method, stop + 2, stop + 1)
 
 
 def _floor(study: Study, floor: Rate) -> Estimate:
+    if not study.stream.periods.posts.sum():
+        return undefined(NO_POST, unit="share")
     if not floor.trials:
         return undefined(f"no post is dated before the release on {study.config.released}", unit="share")
     return wilson(floor.successes, floor.trials, confidence=study.config.confidence)
@@ -177,7 +187,7 @@ def _beside_floor(study: Study, called: int, posts: int, floor: Rate, early: boo
     lost = undefined(why or "no detector", n=posts, unit="share")
     if lack:
         return FloorAdjusted(replace(lost, unit="percentage points"), lost)
-    if early or sensitivity is None:
+    if early or sensitivity is None or study.reason:
         above = newcombe(called, posts, floor.successes, floor.trials, confidence=study.config.confidence)
         return FloorAdjusted(above, lost)
     return floor_adjusted(Rate(called, posts), floor, sensitivity, confidence=study.config.confidence)

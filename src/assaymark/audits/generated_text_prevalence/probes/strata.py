@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.generated_text_prevalence.probes.periods import merged_names
+from assaymark.audits.generated_text_prevalence.probes.periods import merged_names, told_apart
 from assaymark.audits.generated_text_prevalence.probes.posts import PostRules
 from assaymark.data.dates import period_start
 from assaymark.data.hashing import coded
@@ -95,16 +95,15 @@ class StrataProbe(Probe):
         return {"keys": found.keys, "sums": found.sums, "topics": topics, "platforms": platforms}
 
     def finalize(self, state: State) -> tuple[Stratum, ...]:
-        topics = {code: name for name, code in state["topics"].items()}
-        platforms = {code: name for name, code in state["platforms"].items()}
-        unnamed = self.rules.unnamed_platform
+        topics = told_apart(state["topics"])
+        platforms = told_apart(state["platforms"], self.rules.unnamed_platform)
         strata = []
         for (kind, platform, value, year), (posts, called, probability) in zip(
             np.asarray(state["keys"]).tolist(), np.asarray(state["sums"]).tolist(), strict=True
         ):
-            shown = topics.get(value, "") if kind == TOPIC else str(value)
+            shown = topics[value] if kind == TOPIC else str(value)
             name = "topic" if kind == TOPIC else "followers"
-            strata.append(Stratum(name, platforms.get(platform, unnamed), shown, year, posts, called, probability / SCALE))
+            strata.append(Stratum(name, platforms[platform], shown, year, posts, called, probability / SCALE))
         return tuple(sorted(strata))
 
 

@@ -65,6 +65,14 @@ def _estimates(study: Study, label: np.ndarray, probability: np.ndarray, counts:
     rest = predictions_of_bins(counts)
     return {
         "labels": wilson(int(label.sum()), label.size, confidence=confidence),
-        "ppi": ppi_mean(label, probability, rest, lam=1.0, confidence=confidence, bounds=(0.0, 1.0)),
-        "ppi_tuned": ppi_mean(label, probability, rest, confidence=confidence, bounds=(0.0, 1.0)),
+        "ppi": _possible(ppi_mean(label, probability, rest, lam=1.0, confidence=confidence, bounds=(0.0, 1.0))),
+        "ppi_tuned": _possible(ppi_mean(label, probability, rest, confidence=confidence, bounds=(0.0, 1.0))),
     }
+
+
+def _possible(share: Estimate) -> Estimate:
+    """An interval that lies beyond 0 or 1 as a whole ends as a point there, which is no certainty."""
+    if share.low is None or share.low != share.high:
+        return share
+    why = "labels and detector contradict each other: the estimate lies beyond any share"
+    return undefined(why, n=share.n, method=share.method, unit="share")

@@ -31,7 +31,7 @@ WEAK = 0.5
 """TPR - FPR below which a detector's corrected shares have intervals too wide for most claims."""
 
 
-def undefined_detector(reason: str) -> Section:
+def undefined_detector(reason: str, *, counts: bool) -> Section:
     """The same names without numbers, and why."""
     section = Section()
     for name in ("sensitivity", "specificity"):
@@ -39,7 +39,8 @@ def undefined_detector(reason: str) -> Section:
     section.findings.append(
         Finding(
             "note",
-            f"The detector's errors are not known: {reason}. Shares are shown as counted, not corrected.",
+            f"The detector's errors are not known: {reason}. "
+            + ("Shares are shown as counted, not corrected." if counts else "Nothing is counted."),
             ("detector.sensitivity", "detector.specificity"),
             advice="Give texts like the posts of which you know who wrote them, some hundred of each kind.",
         )
@@ -247,7 +248,12 @@ def _findings(study: Study, fitting: Fitting, section: Section, found: Benchmark
         )  # fmt: skip
     else:
         yield Finding("note", said, names, ("detectors",))
-    inverted = [name for name, item in fitting.scores.items() if item.counter.detector.rule is None and item.direction < 0]
+    # A score that says nothing has either sign by chance: turned round, it must be better than chance on the test texts.
+    inverted = [
+        name
+        for name, item in fitting.scores.items()
+        if item.counter.detector.rule is None and item.direction < 0 and (found.cells[name][0].auroc.low or 0.0) > CHANCE
+    ]
     if inverted:
         yield Finding(
             "warning",

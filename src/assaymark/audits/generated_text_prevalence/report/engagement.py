@@ -28,6 +28,9 @@ def engagement_section(study: Study) -> Section:
             f"{key}.geometric_ratio": item.geometric_ratio,
             f"{key}.delta": item.delta,
         }
+        left = [f"{n:,} have {word}" for n, word in ((item.missing, "none"), (item.negative, "fewer than 0")) if n]
+        if left:
+            section.notes.append(f"{item.name} are compared without some posts of the sample: {' and '.join(left)}")
     section.tables.append(_table(found))
     for item in found:
         ratio = item.ratio

@@ -7,7 +7,7 @@ import numpy as np
 from assaymark.audits.generated_text_prevalence.measures.fitting import Fitting
 from assaymark.audits.generated_text_prevalence.measures.series import PlatformSeries, Series, name_of
 from assaymark.audits.generated_text_prevalence.study import Study
-from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number
+from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number, undefined
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 from assaymark.stats.prevalence import Rate, SensitivityBand, sensitivity_band
@@ -30,6 +30,10 @@ def generators_section(study: Study, fitting: Fitting, series: Series) -> Sectio
         if not seen.size:
             continue
         at = int(seen[-1])
+        if study.reason:
+            lost = undefined(study.reason, n=int(platform.posts[at]), unit="share")
+            section.estimates[f"prevalence.{name_of(platform.name)}.last.any_generator"] = lost
+            continue
         observed = Rate(int(platform.called[at]), int(platform.posts[at]))
         band = sensitivity_band(observed, rates, specificity, confidence=study.config.confidence)
         last.append((platform, study.labels[at], band))
@@ -120,6 +124,8 @@ def _finding(
     low, high = min(rates, key=lambda name: rates[name].share), max(rates, key=lambda name: rates[name].share)
     fewest, most = (format_number(rates[name].share, "share") for name in (low, high))
     platform, period, band = last[0]
+    if not band.band.defined:
+        return
     section.findings.append(
         Finding(
             "note",

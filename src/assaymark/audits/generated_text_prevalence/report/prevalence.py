@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from assaymark.audits.generated_text_prevalence.config import RELEASES
-from assaymark.audits.generated_text_prevalence.measures.series import PlatformSeries, Series, name_of
+from assaymark.audits.generated_text_prevalence.measures.series import NO_POST, PlatformSeries, Series, name_of
 from assaymark.audits.generated_text_prevalence.probes.posts import LAST_UNDATED, REASONS
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number, undefined
 from assaymark.section import Section, interval_columns, interval_values
-from assaymark.stats import newcombe
+from assaymark.stats import newcombe, wilson
 
 __all__ = ["TITLES", "dropped_section", "prevalence_section"]
 
@@ -34,11 +34,11 @@ def prevalence_section(study: Study, series: Series) -> Section:
         section.estimates[key] = platform.overall[main]
         section.estimates[f"{key}.called"] = _called(study, platform)
         last = platform.last(main)
-        section.estimates[f"{key}.last"] = last[1] if last else undefined("no post is counted", unit="share")
+        section.estimates[f"{key}.last"] = last[1] if last else undefined(NO_POST, unit="share")
         section.estimates[f"{key}.rise"] = platform.rise
         section.estimates[f"{key}.floor"] = platform.floor
         section.estimates[f"{key}.last.floor_adjusted"] = (
-            platform.floor_adjusted[last[0]] if last else undefined("no post is counted", unit="share")
+            platform.floor_adjusted[last[0]] if last else undefined(NO_POST, unit="share")
         )
     section.tables += [_period_table(study, series), _overall_table(study, series)]
     section.figures += _figures(study, series)
@@ -50,8 +50,8 @@ def prevalence_section(study: Study, series: Series) -> Section:
 def _called(study: Study, platform: PlatformSeries) -> Estimate:
     if study.counter is None:
         return undefined(study.reason, n=int(platform.posts.sum()), unit="share")
-    from assaymark.stats import wilson
-
+    if not platform.posts.sum():
+        return undefined(NO_POST, unit="share")
     return wilson(int(platform.called.sum()), int(platform.posts.sum()), confidence=study.config.confidence)
 
 
@@ -132,9 +132,25 @@ def _figures(study: Study, series: Series) -> Iterator[Figure]:
 
 
 def _findings(study: Study, series: Series, section: Section) -> Iterator[Finding]:
+    if study.counter is not None and not study.stream.periods.posts.sum():
+        yield _nothing_counted(study)
     for platform in series.platforms[:1] if len(series.platforms) == 1 else series.platforms[:-1]:
         yield from _platform_findings(study, platform, section)
     yield from _floor_doubt(study, series)
+
+
+def _nothing_counted(study: Study) -> Finding:
+    reasons = {name: count for name, count in study.stream.periods.reasons.items() if count}
+    why = ", ".join(f"{name} {count:,}" for name, count in reasons.items()) or "the input holds no posts"
+    mends = {
+        "date that cannot be read": "Say how dates are written (setting date_format), or which column holds them "
+        "(--column created_at=COLUMN).",
+        "no date": "Say which column holds the dates (--column created_at=COLUMN).",
+        "too short": f"Let shorter posts count (setting min_words, now {study.config.min_words}).",
+        "no text": "Say which column holds the texts (--column text=COLUMN).",
+    }
+    most = max(reasons, key=lambda name: reasons[name], default="")
+    return Finding("warning", f"No post is counted ({why}).", (), ("left_out",), mends.get(most, ""))
 
 
 def _platform_findings(study: Study, platform: PlatformSeries, section: Section) -> Iterator[Finding]:
@@ -143,20 +159,23 @@ def _platform_findings(study: Study, platform: PlatformSeries, section: Section)
     last, overall = platform.last(main), platform.overall[main]
     if last is None or not overall.defined:
         called = section.estimates[f"{key}.called"]
+        why = overall.reason or (last[1].reason if last is not None else "")
         if called.defined:
             yield Finding(
                 "note",
                 f"{platform.name}: {format_interval(called)} of the posts are called machine-written; how many are is not "
-                f"known ({overall.reason}).",
+                f"known ({why}).",
                 (f"{key}.called", key), ("prevalence",),
             )  # fmt: skip
         return
     period, share = study.labels[last[0]], last[1]
     rise = platform.rise
     moved = rise.low is not None and rise.low > 0
-    sentence = f"{platform.name}: {format_interval(share)} of the posts in {period} are machine-written" + (
-        f", {format_interval(rise)} more since {study.config.released} than before." if rise.defined else "."
-    )
+    sentence = f"{platform.name}: {format_interval(share)} of the posts in {period} are machine-written."
+    if moved:
+        sentence = f"{sentence[:-1]}, {format_interval(rise)} more since {study.config.released} than before."
+    elif rise.defined:
+        sentence += f" Since {study.config.released} the share has changed by {format_interval(rise)}."
     yield Finding(
         "warning" if moved else "note",
         sentence,
