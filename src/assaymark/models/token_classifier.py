@@ -20,8 +20,8 @@ _DEVIATION = 0.02  # of drawn weights, where config.json states none
 class TokenClassifier(nn.Module):
     """A sequence classifier of transformers as (ids, mask) -> logits.
 
-    What stands behind the end of a sequence becomes the model's padding token, by which decoders find the last word; they do not
-    look at the mask. Longformer looks from its first token at all others, as it was published.
+    What stands behind the end of a sequence becomes the model's padding token, by which decoders find the last word: they do
+    not look at the mask. Longformer looks from its first token at all others, as it was published.
     """
 
     def __init__(self, model: Any) -> None:

@@ -28,8 +28,8 @@ TOKEN_COLUMNS = (
 )
 """Columns of every summary, with l_t, r_t, H_t, mu_t and s_t^2 as in `TokenScores`.
 
-`tokens`: scored positions, T - 1. `log_likelihood`, `rank`, `log_rank`, `entropy`, `expected_log_likelihood`: means over them of
-l_t, r_t, log r_t, H_t and mu_t. `log_likelihood_variance`: the *sum* of s_t^2.
+`tokens`: scored positions, T - 1. `log_likelihood`, `rank`, `log_rank`, `entropy`, `expected_log_likelihood`: means over them
+of l_t, r_t, log r_t, H_t and mu_t. `log_likelihood_variance`: the *sum* of s_t^2.
 """
 
 SAMPLED_COLUMNS = ("sampled_mean", "sampled_sd")
@@ -64,7 +64,7 @@ class TokenScores(NamedTuple):
 
 
 def summary_rows(scores: TokenScores) -> npt.NDArray[np.float64]:
-    """One row of `TOKEN_COLUMNS` for each text; NaN where it has no scored position.
+    """One row of `TOKEN_COLUMNS` for each text; NaN where it has no scored position, or a number in it is not finite.
 
     Returns
     -------
@@ -78,12 +78,13 @@ def summary_rows(scores: TokenScores) -> npt.NDArray[np.float64]:
     text = np.repeat(np.arange(len(tokens)), tokens)
 
     def sums(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        return np.bincount(text, weights=np.asarray(values, dtype=np.float64), minlength=len(tokens))
+        weights = np.asarray(values, dtype=np.float64)
+        return np.bincount(text, weights=weights, minlength=len(tokens)).astype(np.float64)
 
     band = np.searchsorted(_RANK_EDGES, scores.rank - 1, side="right")
     total = np.maximum(tokens, 1)
     means = [scores.log_probability, scores.rank, np.log(scores.rank), scores.entropy]
     means += [*(band == number for number in range(len(RANK_COLUMNS))), scores.expected]
     rows = np.column_stack([tokens, *(sums(values) / total for values in means), sums(scores.variance)])
-    rows[tokens == 0] = np.nan
+    rows[(tokens == 0) | ~np.isfinite(rows).all(axis=1)] = np.nan  # beside an undefined logit every rank looks like the first
     return rows

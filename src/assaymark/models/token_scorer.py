@@ -84,9 +84,11 @@ class TokenScorer(TorchAdapter):
         self._add_bos = spec.flag("add_bos", False) if "add_bos" in spec.options else None
         config = load_config(transformers, checkpoint)
         self._reference = _reference(transformers, checkpoint, config)
-        self._max_tokens = _max_tokens(checkpoint, config)
+        others = [] if self._reference is None else [position_limit(load_config(transformers, self._reference))]
+        self._positions = min((limit for limit in (position_limit(config), *others) if limit), default=None)
+        self._max_tokens = _max_tokens(checkpoint, self._positions)
         self.token_columns = TOKEN_COLUMNS + (SAMPLED_COLUMNS if self._samples else ())
-        longest = self._max_tokens or position_limit(config) or _LONGEST
+        longest = self._max_tokens or self._positions or _LONGEST
         self.notes = (f"{self.spec} reads at most {longest} tokens of a text; longer ones are scored by their beginning",)
         second = self._reference.fingerprint("reference") if self._reference else ""
         asked = f"samples={self._samples} seed={self._seed if self._samples else 0} max_tokens={self._max_tokens}"
@@ -153,7 +155,7 @@ class TokenScorer(TorchAdapter):
             others = reference.states(ids, mask)[:, :-1][scored] if reference else None
 
             def logits_of(rows: slice) -> tuple[Any, Any]:
-                return model.logits(states[rows]), reference.logits(others[rows]) if reference else None
+                return model.logits(states[rows]), None if others is None else reference.logits(others[rows])
 
             chunk = chunk_length(model.vocabulary, self._samples)
             return position_scores(ids[:, 1:][scored], logits_of, chunk=chunk, sampling=sampling)
@@ -163,14 +165,12 @@ class TokenScorer(TorchAdapter):
         tokenizer = load_tokenizer(transformers, self._checkpoint, folder)
         tokenizer.truncation_side = "right"
         config = load_config(transformers, self._checkpoint)
-        longest = self._max_tokens or longest_input(tokenizer, config, unstated=_LONGEST)
+        longest = self._max_tokens or min(longest_input(tokenizer, config, unstated=_LONGEST), self._positions or _LONGEST)
         model = load_causal_lm(transformers, self._checkpoint, folder, device, dtype=self._dtype, longest=longest)
         reference = None
         if self._reference is not None:
             other = self._reference.present()
             _check_vocabulary(self.spec, tokenizer, load_tokenizer(transformers, self._reference, other))
-            limit = position_limit(load_config(transformers, self._reference))
-            longest = min(longest, limit or longest)
             reference = load_causal_lm(transformers, self._reference, other, device, dtype=self._dtype, longest=longest)
             _check_widths(self.spec, model.vocabulary, reference.vocabulary)
         stated = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
@@ -191,13 +191,13 @@ def _offsets(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def _max_tokens(checkpoint: Checkpoint, config: Any) -> int | None:
+def _max_tokens(checkpoint: Checkpoint, positions: int | None) -> int | None:
     """Option `max_tokens`, None where it is not given."""
     if "max_tokens" not in checkpoint.spec.options:
         return None
-    stated, positions = checkpoint.spec.integer("max_tokens", 0), position_limit(config)
+    stated = checkpoint.spec.integer("max_tokens", 0)
     if not 2 <= stated <= (positions or stated):
-        most = f" and at most {positions}, its number of positions" if positions else ""
+        most = f" and at most {positions}, the number of positions" if positions else ""
         raise ConfigError(f"model {checkpoint.spec.text}: max_tokens={stated} must be at least 2{most}")
     return stated
 

@@ -55,17 +55,19 @@ def position_scores(
     -----
     O(n V): the rank is a count of larger logits, not a place in a sorted list.
     """
-    scores = np.empty((5, len(targets)), dtype=np.float32)
+    import torch
+
+    scores = torch.empty((5, len(targets)), device=targets.device)
     for start in range(0, len(targets), chunk):
         rows = slice(start, min(start + chunk, len(targets)))
         columns, found = _chunk_scores(targets[rows], *logits_of(rows))
         scores[:, rows] = columns
         if sampling is not None:
             sampling.add(rows, found)
-    return scores
+    return np.asarray(scores.cpu().numpy(), dtype=np.float32)
 
 
-def _chunk_scores(targets: Any, logits: Any, reference: Any) -> tuple[npt.NDArray[np.float32], _Distributions]:
+def _chunk_scores(targets: Any, logits: Any, reference: Any) -> tuple[Any, _Distributions]:
     import torch
 
     chosen = logits.gather(1, targets[:, None])
@@ -81,7 +83,7 @@ def _chunk_scores(targets: Any, logits: Any, reference: Any) -> tuple[npt.NDArra
     around = torch.sub(log_p, expected[:, None], out=scratch)  # the mean taken off first: no difference of large squares
     variance = around.square_().mul_(q).sum(dim=1)
     columns = torch.stack([log_p.gather(1, targets[:, None])[:, 0], rank, entropy, expected, variance])
-    return np.asarray(columns.cpu().numpy(), dtype=np.float32), _Distributions(log_p, q)
+    return columns, _Distributions(log_p, q)
 
 
 class Sampling:

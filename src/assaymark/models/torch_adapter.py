@@ -30,11 +30,19 @@ __all__ = [
     "position_limit",
     "torch_device",
 ]
+
 DTYPES = ("float32", "bfloat16", "float16")
 # Positions of these families start behind the padding index, so that two of max_position_embeddings are never used.
-_OFFSET_POSITIONS = set(
-    "roberta roberta-prelayernorm xlm-roberta xlm-roberta-xl camembert data2vec-text xmod longformer".split()
-)
+_OFFSET_POSITIONS = {
+    "camembert",
+    "data2vec-text",
+    "longformer",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+}
 _LOADING = threading.RLock()  # one load at a time: two threads must not hold two copies of the weights
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from assaymark.audits.generated_text_prevalence.method.benchmarking import Grouping, benchmark_cells, length_grouping
 from assaymark.audits.generated_text_prevalence.method.length_matching import length_matched_auroc
-from assaymark.audits.generated_text_prevalence.method.source_split import split_by_source
+from assaymark.audits.generated_text_prevalence.method.source_split import join_sources, split_by_source
 
 
 def detected(rng: np.random.Generator, n: int = 600) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -178,10 +178,11 @@ def test_near_duplicates_join_their_sources() -> None:
     groups = np.arange(4000)
     groups[1::2] = np.r_[groups[2::2], 3999]  # the second text of source i is a near-duplicate of the first of source i + 1 ...
     groups[1::20] = np.arange(4000, 4200)  # ... but for every tenth source
-    held = split_by_source(sources, share=0.3, seed=0, groups=groups)
+    held = split_by_source(join_sources(sources, groups), share=0.3, seed=0)
     unit = np.cumsum(np.r_[0, (np.arange(1, 2000) % 10 == 1)])[sources]
     assert all(len(set(held[unit == u])) == 1 for u in range(unit.max() + 1))
     assert 0.01 < held.mean() < 0.99
     turned = rng.permutation(4000)
-    np.testing.assert_array_equal(split_by_source(sources[turned], share=0.3, seed=0, groups=groups[turned]), held[turned])
-    assert split_by_source([], share=0.5, seed=0, groups=[]).size == 0
+    again = split_by_source(join_sources(sources[turned], groups[turned]), share=0.3, seed=0)
+    np.testing.assert_array_equal(again, held[turned])
+    assert split_by_source(join_sources([], []), share=0.5, seed=0).size == 0

@@ -114,6 +114,7 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
     max_rows: int = Field(200_000, ge=1_000, description="posts kept for the comparison of engagement")
     texts: int = Field(2_000, ge=0, description="posts of each kind whose language is measured; 0: none")
     words: int = Field(40, ge=0, description="most and least typical words shown; 0: none")
+    masked: tuple[str, ...] = Field((), description="word lists (files) whose words are masked wherever words are shown")
     dictionary: str = Field("", description="list of style words, one a line or CSV with a column word: their rate is compared")
 
     @field_validator("follower_edges", "length_edges")

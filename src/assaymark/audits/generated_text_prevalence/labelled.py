@@ -15,6 +15,7 @@ from assaymark.audits.generated_text_prevalence.config import GeneratedTextPreva
 from assaymark.audits.generated_text_prevalence.dates import found_dates
 from assaymark.audits.generated_text_prevalence.detectors import Family
 from assaymark.audits.generated_text_prevalence.measures.perturbing import Rewriting
+from assaymark.audits.generated_text_prevalence.method.source_split import join_sources
 from assaymark.audits.generated_text_prevalence.probes.labelled import LabelledProbe, LabelledTexts
 from assaymark.audits.generated_text_prevalence.scoring import score_columns, score_texts
 from assaymark.data.dates import DAY
@@ -45,7 +46,7 @@ class Labelled:
     rows : LabelledTexts
     columns : mapping of column name to array (n,)
         Answers of all members of the family; NaN where a text cannot be scored.
-    unit : int64 array, shape (n,)
+    unit : array of str, shape (n,)
         Equal for texts that must not be split up: a source and its twins, and near-duplicates of any of them.
     duplicates : int
         Texts that nearly repeat another one.
@@ -53,7 +54,7 @@ class Labelled:
 
     rows: LabelledTexts
     columns: Mapping[str, Floats]
-    unit: npt.NDArray[np.int64]
+    unit: npt.NDArray[np.str_]
     duplicates: int
 
     @property
@@ -120,27 +121,19 @@ def microseconds(day: date) -> int:
 class Units(NamedTuple):
     """See `Labelled`."""
 
-    unit: npt.NDArray[np.int64]
+    unit: npt.NDArray[np.str_]
     duplicates: int
 
 
 def join_units(rows: LabelledTexts, config: GeneratedTextPrevalenceConfig, context: Context) -> Units:
     """Sources, joined where their texts are nearly equal: such texts stay on one side of every split."""
-    _, unit = np.unique(rows.unit, return_inverse=True)
-    unit = unit.astype(np.int64)
+    source = rows.unit.astype(str)
     if not config.near_duplicates or not any(rows.texts):
-        return Units(unit, 0)
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
+        return Units(source, 0)
     with context.progress.task("looking for near-duplicates", total=1, unit="passes") as task:
         group = near_duplicate_groups(rows.texts, threshold=config.near_duplicates, seed=context.seed)
         task.advance()
-    sources = int(unit.max()) + 1
-    size = sources + int(group.max()) + 1
-    edges = coo_array((np.ones(len(unit)), (unit, sources + group)), shape=(size, size))
-    joined = connected_components(edges, directed=False)[1][unit].astype(np.int64)
-    return Units(joined, len(group) - len(np.unique(group)))
+    return Units(join_sources(source, group), len(group) - len(np.unique(group)))
 
 
 def _doubts(rows: LabelledTexts, config: GeneratedTextPrevalenceConfig) -> Iterator[str]:
@@ -152,5 +145,5 @@ def _doubts(rows: LabelledTexts, config: GeneratedTextPrevalenceConfig) -> Itera
         )
     if after_cutoff > after_release:
         yield f"{after_cutoff:,} texts labelled human are dated after the cut-off {config.cutoff}"
-    if not len(rows) and rows.skipped.get("label that is neither"):
+    if not rows.size and rows.skipped.get("label that is neither"):
         yield "no label says who wrote a text: name the values with machine=[...] and human=[...]"

@@ -74,7 +74,7 @@ def prepare(inputs: Mapping[str, Any], config: GeneratedTextPrevalenceConfig, co
     if source is None:
         for role, given in (("generator", bool(generators)), ("trainee", later)):
             if given:
-                raise ModelError(f"a model in the role {role} works on labelled texts: give them with --input labelled=FILE")
+                raise ModelError(f"a model in the role {role} works on labelled texts: give them with labelled=FILE")
         return Prepared(None, None, family)
     read = read_labelled(source, family, config, context, name="labelled")
     twins = add_twins(read.rows, generators, config, context) if generators else None
@@ -114,7 +114,7 @@ def fit(prepared: Prepared, config: GeneratedTextPrevalenceConfig, context: Cont
         counter = published_counter(family, config)
         if isinstance(counter, str):
             return Fitted(None, None, counter)
-        return Fitted(counter, None, "no labelled texts were given to measure the detector's errors (--input labelled=FILE)")
+        return Fitted(counter, None, "no labelled texts were given to measure the detector's errors (labelled=FILE)")
     labelled = score_labelled(prepared.rows.rows, prepared.units, family, context, rewriting=rewriting, name="labelled")
     fitting = fit_detectors(labelled, family, config, seed=context.seed, training=prepared.training)
     if isinstance(fitting, str):
@@ -145,7 +145,6 @@ def read_annotated(
     member = family.member_of(counter.detector)
     alone = Family((member,), (counter.detector,), ())
     read = read_labelled(dataset, alone, config, context, name="annotated")
-    count = len(read.rows)
-    units = Units(np.arange(count, dtype=np.int64), 0)
+    units = Units(read.rows.unit.astype(str), 0)
     labelled = score_labelled(read.rows, units, alone, context, rewriting=rewriting, name="annotated")
     return Annotated(labelled, counter(labelled.columns), read.flow, read.notes)

@@ -26,6 +26,7 @@ CalibrationMethod = Literal["platt", "temperature", "isotonic", "none"]
 # a posterior of exactly 0 or 1 would let one item rule out a prevalence
 _LEAST_POSTERIOR = 1e-9
 _STEPS = 50
+_CHUNK_ITEMS = 1 << 15
 # in units of standardised scores; the next Newton step would be its square
 _SMALL_STEP = 1e-6
 
@@ -101,8 +102,15 @@ def _logistic(rows: LabelledBins, centres: FloatArray, *, offset: bool) -> Float
     if len(weight) > 1:
         # resamples lie close to what they share, which saves each of them half of its steps
         start = _newton(design[used], weight.mean(axis=0)[None], target.mean(axis=0)[None], start)
-    fit = _newton(design[used], weight, target, np.tile(start, (len(weight), 1)))
-    return _softplus(fit @ design.T).sigmoid
+    found = np.empty((len(weight), centres.size))
+    # a few rows at a time stay in the cache through all steps
+    chunk = max(1, _CHUNK_ITEMS // centres.size)
+    for first in range(0, len(weight), chunk):
+        rows_of = slice(first, first + chunk)
+        part = weight[rows_of]
+        fit = _newton(design[used], part, target[rows_of], np.tile(start, (len(part), 1)))
+        found[rows_of] = _softplus(fit @ design.T).sigmoid
+    return found
 
 
 def _newton(design: FloatArray, weight: FloatArray, target: FloatArray, fit: FloatArray) -> FloatArray:

@@ -37,6 +37,8 @@ TITLES = {
 }
 METHODS = tuple(TITLES)
 MATCHING = ("hdy", "dys", "mle")
+LINEAR = ("acc", "pacc")
+"""Methods that solve a line, whose answers before clipping can be subtracted and averaged."""
 ITEMS_PER_BIN = 50
 
 
@@ -92,6 +94,7 @@ def shares(
     *,
     called: FloatArray | None = None,
     posterior: FloatArray | None = None,
+    clip: bool = True,
 ) -> FloatArray:
     """Prevalence of each row of counts, shape (rows,), the detector having one row or as many.
 
@@ -102,6 +105,8 @@ def shares(
         Share called positive, where the counts are too coarse to say.
     posterior : array, shape (rows, groups), optional
         Where the counts are coarser than the detector's bins.
+    clip : bool
+        Of the methods in `LINEAR`: to [0, 1].
     """
     if method in ("cc", "acc"):
         observed = cc(counts, threshold=setting.threshold) if called is None else called
@@ -111,11 +116,11 @@ def shares(
     s = detector.posterior if posterior is None else posterior
     match method:
         case "acc":
-            return adjusted(observed, *detector.rates)
+            return adjusted(observed, *detector.rates, clip=clip)
         case "pcc":
             return pcc(counts, s)
         case "pacc":
-            return adjusted(pcc(counts, s), *detector.means)
+            return adjusted(pcc(counts, s), *detector.means, clip=clip)
         case "emq":
             return emq(counts, s, detector.prior)
         case "hdy":

@@ -18,7 +18,7 @@ import numpy as np
 
 from assaymark.errors import ConfigError, InputError
 from assaymark.result import Estimate, Unit, undefined
-from assaymark.stats.checks import finite_vector, normal_quantile, percent
+from assaymark.stats.checks import FloatArray, finite_vector, normal_quantile, percent
 from assaymark.stats.intervals import wilson
 from assaymark.stats.prevalence.binned import IntArray, bin_centres
 
@@ -97,9 +97,9 @@ def ppi_mean(
 
     Notes
     -----
-    SE^2 = var(y - lam f) / n + lam^2 var(f) / N with variances divided by n and N. In lam the covariance is divided by n and
-    var(f) is that of labelled and unlabelled predictions together, divided by n + N - 1: this is what ppi-python computes, and
-    the two agree to rounding. O(n) given the summary.
+    SE^2 = var(y - lam f) / n + lam^2 var(f) / N with variances divided by n and N. The formula of lam leaves open whose
+    variance var(f) is: here, as in ppi-python, that of labelled and unlabelled predictions together, divided by n + N - 1,
+    while the covariance is divided by n. The two agree to rounding. O(n) given the summary.
     """
     y, f = finite_vector(labels, "labels"), finite_vector(labelled_predictions, "labelled_predictions")
     if y.shape != f.shape:
@@ -125,16 +125,16 @@ def ppi_mean(
     )
 
 
-def _tuned(y: Any, f: Any, rest: Predictions) -> float:
+def _tuned(y: FloatArray, f: FloatArray, rest: Predictions) -> float:
     together = rest.merged(predictions_of(f))
     spread = together.variance * together.n / (together.n - 1)
     if spread == 0.0:
         return 0.0
     covariance = float(np.mean((y - y.mean()) * (f - f.mean())))
-    return min(max(covariance / ((1.0 + y.size / rest.n) * spread), 0.0), 1.0)
+    return float(min(max(covariance / ((1.0 + y.size / rest.n) * spread), 0.0), 1.0))
 
 
-def _without_variance(point: float, y: Any, method: str, confidence: float, unit: Unit) -> Estimate:
+def _without_variance(point: float, y: FloatArray, method: str, confidence: float, unit: Unit) -> Estimate:
     if y[0] in (0.0, 1.0) and point == y[0]:
         limits = wilson(float(y.sum()), y.size, confidence=confidence)
         return Estimate(point, limits.low, limits.high, y.size, f"{method}, all labels equal: {limits.method} of labels", unit)

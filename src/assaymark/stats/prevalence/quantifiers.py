@@ -64,11 +64,15 @@ def cc(targets: Counts, *, threshold: float = 0.5) -> FloatArray:
         return np.asarray(called / targets.sum(axis=-1), dtype=np.float64)
 
 
-def adjusted(observed: Any, at_zero: Any, at_one: Any) -> FloatArray:
-    """clip((observed - at_zero) / (at_one - at_zero), 0, 1); NaN where at_one does not exceed at_zero."""
+def adjusted(observed: Any, at_zero: Any, at_one: Any, *, clip: bool = True) -> FloatArray:
+    """(observed - at_zero) / (at_one - at_zero), clipped to [0, 1]; NaN where at_one does not exceed at_zero.
+
+    Without the clip it can lie outside, as differences and means of shares want it: see `Quantification.difference`.
+    """
     gap = np.asarray(at_one, dtype=np.float64) - at_zero
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.clip((observed - np.asarray(at_zero)) / np.where(gap > 0, gap, np.nan), 0.0, 1.0))
+        share = (observed - np.asarray(at_zero)) / np.where(gap > 0, gap, np.nan)
+    return np.asarray(np.clip(share, 0.0, 1.0) if clip else share)
 
 
 def acc(labelled: LabelledBins, targets: Counts, *, threshold: float = 0.5) -> FloatArray:

@@ -10,15 +10,25 @@ import numpy.typing as npt
 
 from assaymark.stats.checks import FloatArray
 from assaymark.stats.prevalence.binned import IntArray, LabelledBins, regrouped
-from assaymark.stats.prevalence.detector import Detector, Setting, detector_of, shares
+from assaymark.stats.prevalence.detector import LINEAR, Detector, Setting, detector_of, shares
 from assaymark.stats.prevalence.rates import Rate
 
-__all__ = ["redraw"]
+__all__ = ["Draws", "redraw"]
 
 # the stream is resampled on this many groups of bins where they fit: a drawn bin costs far more than anything done with it
 DRAWN_BINS = 256
 _BLOCK_ITEMS = 1 << 19
 _FEW_ITEMS = 4
+
+
+class Draws(NamedTuple):
+    """Arrays (resamples, cells) by method: `clipped` to [0, 1], for a cell on its own, and `free` of the methods in `LINEAR`.
+
+    Where a point is at 0 or 1 the clipped draws are of the fitted stream, the free ones of the stream as it was seen.
+    """
+
+    clipped: dict[str, FloatArray]
+    free: dict[str, FloatArray]
 
 
 class _Stream(NamedTuple):
@@ -39,9 +49,10 @@ def redraw(
     both: bool,
     rng: np.random.Generator,
     resamples: int,
-) -> dict[str, FloatArray]:
+) -> Draws:
     """Draws (resamples, cells) of each method that has points; NaN for the others and for cells without items."""
     draws = {method: np.full((resamples, len(cells)), np.nan) for method in points}
+    free = {method: np.full((resamples, len(cells)), np.nan) for method in points if method in LINEAR}
     streams = [_observed(counts, setting) for counts in cells]
     needs_detector = any(method != "cc" for method in methods)
     fixed = detector_of(labelled, setting) if needs_detector else None
@@ -55,12 +66,14 @@ def redraw(
                 continue
             drawn = _drawn(stream, methods, detector, setting, count, rng)
             for method in methods:
+                if method in LINEAR:
+                    free[method][rows, cell] = drawn[method]
                 end = float(points[method][cell])
                 if fixed and method not in ("cc", "pcc") and end in (0.0, 1.0):
                     fitted = _fitted(method, end, labelled, fixed.posterior[0], stream.items, setting)
                     drawn |= _drawn(fitted, [method], detector, setting, count, rng)
-                draws[method][rows, cell] = drawn[method]
-    return draws
+                draws[method][rows, cell] = np.clip(drawn[method], 0.0, 1.0)
+    return Draws(draws, free)
 
 
 def _observed(counts: npt.NDArray[Any], setting: Setting) -> _Stream:
@@ -86,10 +99,10 @@ def _fitted(method: str, end: float, labelled: LabelledBins, posterior: FloatArr
 def _drawn_detector(labelled: LabelledBins, setting: Setting, rows: int, rng: np.random.Generator) -> Detector:
     """The detector as each resample of the labelled items, drawn within each class, has it."""
     found = detector_of(LabelledBins(*(_multinomial(part, int(np.sum(part)), rows, rng) for part in labelled)), setting)
-    rates = tuple(
+    fpr, tpr = (
         _seen_rate(drawn, _observed(part, setting), rows, rng) for drawn, part in zip(found.rates, labelled, strict=True)
     )
-    return found._replace(rates=rates)
+    return found._replace(rates=(fpr, tpr))
 
 
 def _seen_rate(drawn: FloatArray, seen: _Stream, rows: int, rng: np.random.Generator) -> FloatArray:
@@ -133,4 +146,6 @@ def _drawn(
     if detector is not None and any(method in ("pcc", "pacc", "emq") for method in methods):
         total = regrouped(detector.posterior * stream.histogram, groups)
         posterior = np.where(coarse > 0, total / np.where(coarse > 0, coarse, 1.0), 0.5)
-    return {method: shares(method, counts, detector, setting, called=called, posterior=posterior) for method in methods}
+    return {
+        method: shares(method, counts, detector, setting, called=called, posterior=posterior, clip=False) for method in methods
+    }

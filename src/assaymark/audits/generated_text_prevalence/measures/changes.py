@@ -80,12 +80,11 @@ def _trend(study: Study, series: Series, platform: PlatformSeries, times: np.nda
     method = study.config.method
     shares = platform.shares[method]
     known = np.array([share.defined for share in shares], dtype=bool)
-    values = np.array([share.value if share.value is not None else np.nan for share in shares])
-    trend = mann_kendall(values[known], times[known])
-    if series.quantification is None or known.sum() < 3:
-        reason = study.reason or f"{int(known.sum())} periods with a corrected share; a slope needs at least 3"
+    if series.quantification is None:
+        return mann_kendall(np.empty(0)), undefined(study.reason, n=int(known.sum()), unit="percentage points")
+    points, draws = (part[..., series.cells[platform.name]][..., known] for part in series.quantification.course(method))
+    trend = mann_kendall(points, times[known])
+    if known.sum() < 3:
+        reason = f"{int(known.sum())} periods with a corrected share; a slope needs at least 3"
         return trend, undefined(reason, n=int(known.sum()), unit="percentage points")
-    draws = series.quantification.draws[method][:, series.cells[platform.name]][:, known]
-    return trend, theil_sen(
-        values[known], times[known], draws=draws, confidence=study.config.confidence, unit="percentage points"
-    )
+    return trend, theil_sen(points, times[known], draws=draws, confidence=study.config.confidence, unit="percentage points")

@@ -172,6 +172,4 @@ def published_counter(family: Family, config: GeneratedTextPrevalenceConfig) -> 
             return Counter(detector)
         if config.parameters and detector.rule.name == "fast-detectgpt":
             return Counter(detector, parameters=config.parameters)
-    return (
-        "the detector's scores are no probabilities, and no labelled texts were given to calibrate them (--input labelled=FILE)"
-    )
+    return "the detector's scores are no probabilities, and no labelled texts were given to calibrate them (labelled=FILE)"

@@ -36,7 +36,7 @@ class Trained(NamedTuple):
 
 def train(
     rows: LabelledTexts,
-    unit: npt.NDArray[np.int64],
+    unit: npt.NDArray[np.str_],
     training: npt.NDArray[np.bool_],
     config: GeneratedTextPrevalenceConfig,
     context: Context,

@@ -51,7 +51,9 @@ class LabelledTexts(NamedTuple):
     skipped: dict[str, int]
     late: tuple[int, int]
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """Number of texts."""
         return len(self.label)
 
 

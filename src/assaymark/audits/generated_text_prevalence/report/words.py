@@ -9,11 +9,16 @@ import numpy.typing as npt
 
 from assaymark.audits.generated_text_prevalence.probes.words import WordCounts
 from assaymark.audits.generated_text_prevalence.study import Study
+from assaymark.data.lexicon import load_lexicons
+from assaymark.report.redaction import mask_term
 from assaymark.result import Column, Figure, Table
 from assaymark.section import Section
 from assaymark.stats import WordContrast, benjamini_hochberg, word_contrast
 
 __all__ = ["words_section"]
+
+EXPLICIT = ("fuck", "porn", "rape", "sex", "xxx")
+"""Beginnings of words that are masked whatever lists are given."""
 
 LEAST_POSTS = 10
 """Posts in which a word must stand to be ranked: rarer ones are names and slips."""
@@ -32,7 +37,7 @@ def words_section(study: Study) -> Section:
     most = study.config.words
     rows = [*order[:most], *order[::-1][:most][::-1]] if len(order) > 2 * most else order.tolist()
     values = {
-        "word": [counts.words[i] for i in rows],
+        "word": _shown([counts.words[i] for i in rows], study),
         "log_odds": [float(contrast.log_odds[i]) for i in rows],
         "z": [float(contrast.z[i]) for i in rows],
         "p_adjusted": [float(adjusted[i]) for i in rows],
@@ -62,6 +67,15 @@ def words_section(study: Study) -> Section:
     if counts.dropped.any():
         section.notes.append("there were more distinct words than are kept: counts of rare ones are a little low")
     return section
+
+
+def _shown(words: list[str], study: Study) -> list[str]:
+    """Words as they may be read: those of the lists in `masked`, and explicit ones, by their first letter alone."""
+    if study.context.reveal:
+        return words
+    lists = [lexicon for path in study.config.masked for lexicon in load_lexicons(path)]
+    hidden = {term.term.lower() for found in lists for term in found.terms}
+    return [mask_term(word) if word in hidden or word.startswith(EXPLICIT) else word for word in words]
 
 
 class _Ranked(NamedTuple):
