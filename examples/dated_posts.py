@@ -1,7 +1,7 @@
 """A negative control: dated posts that people wrote before language models could, in which the true share is 0.
 
     python examples/dated_posts.py FOLDER OUT                     # two small language models and machine twins (minutes)
-    python examples/dated_posts.py FOLDER OUT 400 OTHER.txt       # and labelled texts of another kind, one a line
+    python examples/dated_posts.py FOLDER OUT 600 OTHER.txt       # and labelled texts of another kind, one a line
     assaymark run OUT/plan.yaml
 
 FOLDER holds CSV files with created_at and text, and what there is of favorites, replies and user (each user becomes a platform
@@ -38,7 +38,7 @@ from assaymark.models import open_model
 PARTS = {"reader": 0.3, "machine": 0.2, "labelled": 0.25, "stream": 0.25}
 LEAST_WORDS = 8
 START = 4  # words that the machine is given
-TEMPERATURE = 0.8
+TEMPERATURE = 0.5
 OTHERS = 800  # texts of another kind
 
 PLAN = """\
@@ -68,7 +68,7 @@ OTHER_STEP = """\
 """
 
 
-def main(source: Path, out: Path, steps: int = 400, other: Path | None = None) -> None:
+def main(source: Path, out: Path, steps: int = 600, other: Path | None = None) -> None:
     parts: dict[str, list[dict[str, Any]]] = {name: [] for name in PARTS}
     for post in read_posts(source):
         parts[part_of(post["text"])].append(post)

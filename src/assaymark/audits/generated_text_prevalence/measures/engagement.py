@@ -34,7 +34,8 @@ class Engagement(NamedTuple):
     delta, p_value : Cliff's delta of the called posts over the others, and Mann-Whitney's p
     called_ratio : mean of the called posts over that of the others, at equal controls (negative binomial)
     geometric_ratio : the same of 1 + count, by least squares on its logarithm
-    ratio : machine-written over human posts at equal controls, the detector's errors taken out through memberships
+    ratio : machine-written over human posts at equal controls, the detector's errors taken out through memberships; undefined
+        where the share is not told from 0, since the mixture would then name the tail of the counts machine-written
     """
 
     name: str
@@ -56,15 +57,26 @@ class _Rows(NamedTuple):
     names: tuple[str, ...]
     membership: Floats | None
     clusters: npt.NDArray[np.int64] | None
+    lack: str
 
 
-def measure_engagement(study: Study, rows: SampledPosts) -> list[Engagement]:
-    """Every count that the posts have."""
+def measure_engagement(study: Study, rows: SampledPosts, share: Estimate) -> list[Engagement]:
+    """Every count that the posts have; `share` is that of the machine-written ones among all posts."""
     chosen = np.arange(min(MOST_REGRESSED, len(rows.probability)))
     design, names = controls(rows, chosen)
     membership = None if study.fitting is None else stream_memberships(study, rows, chosen)
-    setting = _Rows(rows.probability[chosen], design, names, membership, _clusters(rows, chosen))
+    lack = _lack(study, share)
+    setting = _Rows(rows.probability[chosen], design, names, membership, _clusters(rows, chosen), lack)
     return [_engagement(study, setting, name, counts[chosen]) for name, counts in rows.engagement.items()]
+
+
+def _lack(study: Study, share: Estimate) -> str:
+    """Why machine-written posts cannot be compared with the others; empty where they can."""
+    if study.fitting is None:
+        return study.reason
+    if share.low is None:
+        return share.reason or "the share of machine-written posts is not known"
+    return "" if share.low > 0 else "the share of machine-written posts is not told from 0: there may be none to compare"
 
 
 def _engagement(study: Study, rows: _Rows, name: str, counts: Floats) -> Engagement:
@@ -95,8 +107,8 @@ def _ratios(
     columns, names = np.column_stack([called.astype(np.float64), design]), (CALLED, *rows.names)
     hard = negative_binomial(y, columns, names=names, clusters=clusters, confidence=confidence)
     linear = log_linear(y, columns, names=names, clusters=clusters, confidence=confidence)
-    if rows.membership is None:
-        return hard.ratios[CALLED], linear.ratios[CALLED], undefined(study.reason, n=len(y), unit="ratio")
+    if rows.membership is None or rows.lack:
+        return hard.ratios[CALLED], linear.ratios[CALLED], undefined(rows.lack, n=len(y), unit="ratio")
     mixed = negative_binomial(
         y, design, names=rows.names, membership=rows.membership[known], clusters=clusters, confidence=confidence
     )

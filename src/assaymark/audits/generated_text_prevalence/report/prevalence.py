@@ -10,7 +10,7 @@ from assaymark.audits.generated_text_prevalence.probes.posts import LAST_UNDATED
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
-from assaymark.stats import newcombe
+from assaymark.stats import newcombe, wilson
 
 __all__ = ["TITLES", "dropped_section", "prevalence_section"]
 
@@ -50,8 +50,6 @@ def prevalence_section(study: Study, series: Series) -> Section:
 def _called(study: Study, platform: PlatformSeries) -> Estimate:
     if study.counter is None:
         return undefined(study.reason, n=int(platform.posts.sum()), unit="share")
-    from assaymark.stats import wilson
-
     return wilson(int(platform.called.sum()), int(platform.posts.sum()), confidence=study.config.confidence)
 
 
@@ -135,6 +133,7 @@ def _findings(study: Study, series: Series, section: Section) -> Iterator[Findin
     for platform in series.platforms[:1] if len(series.platforms) == 1 else series.platforms[:-1]:
         yield from _platform_findings(study, platform, section)
     yield from _floor_doubt(study, series)
+    yield from _platform_doubt(study, series)
 
 
 def _platform_findings(study: Study, platform: PlatformSeries, section: Section) -> Iterator[Finding]:
@@ -155,7 +154,7 @@ def _platform_findings(study: Study, platform: PlatformSeries, section: Section)
     rise = platform.rise
     moved = rise.low is not None and rise.low > 0
     sentence = f"{platform.name}: {format_interval(share)} of the posts in {period} are machine-written" + (
-        f", {format_interval(rise)} more since {study.config.released} than before." if rise.defined else "."
+        f", a change of {format_interval(rise)} since {study.config.released}." if rise.defined else "."
     )
     yield Finding(
         "warning" if moved else "note",
@@ -191,6 +190,35 @@ def _floor_doubt(study: Study, series: Series) -> Iterator[Finding]:
             (f"{key}.floor", "detector.specificity"), ("prevalence",),
             "Read the column 'corrected with the floor', which takes the stream's own false positive rate, or label human "
             "texts of this platform.",
+        )  # fmt: skip
+
+
+def _platform_doubt(study: Study, series: Series) -> Iterator[Finding]:
+    """Do the labelled human texts of one platform look more like a machine's than those of the others?"""
+    fitting = study.fitting
+    if fitting is None:
+        return
+    rows, cut = fitting.labelled.rows, study.threshold_bin
+    platform = rows.platform[fitting.test]
+    codes = {name: code for code, name in rows.platforms.items() if name in {each.name for each in series.platforms}}
+    level = 1.0 - (1.0 - study.config.confidence) / max(1, len(codes))
+    for name, code in codes.items():
+        here = platform == code
+        own, rest = (fitting.bins(fitting.chosen, study.config.bins, where=where).negative for where in (here, ~here))
+        if min(own.sum(), rest.sum()) < study.config.least_labelled:
+            continue
+        called, others = int(own[cut:].sum()), int(rest[cut:].sum())
+        gap = newcombe(called, int(own.sum()), others, int(rest.sum()), confidence=level)
+        if gap.low is None or gap.high is None or gap.low <= 0.0 <= gap.high:
+            continue
+        yield Finding(
+            "warning",
+            f"{name}: the detector calls {format_interval(wilson(called, int(own.sum())))} of its labelled human texts "
+            f"machine-written, and {format_interval(wilson(others, int(rest.sum())))} of the others. Its share is corrected "
+            f"with both together and is too {'high' if gap.low > 0 else 'low'}.",
+            (f"prevalence.{name_of(name)}", "detector.specificity"), ("prevalence", "chosen_by_platform"),
+            "Audit each platform by itself, with its own labelled texts; over all platforms a change of their mix shows as a "
+            "change of the share.",
         )  # fmt: skip
 
 
