@@ -153,8 +153,9 @@ def _platform_findings(study: Study, platform: PlatformSeries, section: Section)
     period, share = study.labels[last[0]], last[1]
     rise = platform.rise
     moved = rise.low is not None and rise.low > 0
-    sentence = f"{platform.name}: {format_interval(share)} of the posts in {period} are machine-written" + (
-        f", a change of {format_interval(rise)} since {study.config.released}." if rise.defined else "."
+    doubt = "" if share.low is None or share.low > 0 else ", which is not told from none"
+    sentence = f"{platform.name}: {format_interval(share)} of the posts in {period} are machine-written{doubt}" + (
+        f"; since {study.config.released} the share has changed by {format_interval(rise)}." if rise.defined else "."
     )
     yield Finding(
         "warning" if moved else "note",
@@ -200,23 +201,27 @@ def _platform_doubt(study: Study, series: Series) -> Iterator[Finding]:
         return
     rows, cut = fitting.labelled.rows, study.threshold_bin
     platform = rows.platform[fitting.test]
-    codes = {name: code for code, name in rows.platforms.items() if name in {each.name for each in series.platforms}}
+    seen = {each.name for each in series.platforms}
+    codes = {name: code for code, name in sorted(rows.platforms.items(), key=lambda item: item[1]) if name in seen}
     level = 1.0 - (1.0 - study.config.confidence) / max(1, len(codes))
+    apart: dict[str, str] = {}
     for name, code in codes.items():
         here = platform == code
         own, rest = (fitting.bins(fitting.chosen, study.config.bins, where=where).negative for where in (here, ~here))
-        if min(own.sum(), rest.sum()) < study.config.least_labelled:
+        n, others = int(own.sum()), int(rest.sum())
+        if min(n, others) < study.config.least_labelled:
             continue
-        called, others = int(own[cut:].sum()), int(rest[cut:].sum())
-        gap = newcombe(called, int(own.sum()), others, int(rest.sum()), confidence=level)
-        if gap.low is None or gap.high is None or gap.low <= 0.0 <= gap.high:
-            continue
+        called = int(own[cut:].sum())
+        gap = newcombe(called, n, int(rest[cut:].sum()), others, confidence=level)
+        if gap.low is not None and gap.high is not None and not gap.low <= 0.0 <= gap.high:
+            apart[name] = format_interval(wilson(called, n, confidence=study.config.confidence))
+    if apart:
+        rates = ", ".join(f"{name} {rate}" for name, rate in apart.items())
         yield Finding(
             "warning",
-            f"{name}: the detector calls {format_interval(wilson(called, int(own.sum())))} of its labelled human texts "
-            f"machine-written, and {format_interval(wilson(others, int(rest.sum())))} of the others. Its share is corrected "
-            f"with both together and is too {'high' if gap.low > 0 else 'low'}.",
-            (f"prevalence.{name_of(name)}", "detector.specificity"), ("prevalence", "chosen_by_platform"),
+            f"Labelled human texts that the detector calls machine-written differ by platform: {rates}. Shares are corrected "
+            "with all labelled texts together, which leaves them too high where that rate is high and too low where it is low.",
+            (*(f"prevalence.{name_of(name)}" for name in apart), "detector.specificity"), ("prevalence", "chosen_by_platform"),
             "Audit each platform by itself, with its own labelled texts; over all platforms a change of their mix shows as a "
             "change of the share.",
         )  # fmt: skip
