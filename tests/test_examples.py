@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,8 @@ def python(*arguments: str, folder: Path) -> str:
 def test_no_example_is_forgotten() -> None:
     tested = {
         "dated_posts.py",
+        "detector_scores.py",
+        "generated_text_prevalence.py",
         "golden_numbers.py",
         "image_offensiveness.py",
         "image_text_dataset.py",
@@ -93,6 +96,31 @@ def test_a_mixture_wins_where_quality_is_unequal_and_only_there(tmp_path: Path) 
     assert "97.1 %" in unequal and "99.4 %" in unequal
     assert "weights cannot win" in equal
     assert "its weight" in learnt and "warning" in learnt
+
+
+def test_the_corrected_share_of_posts_is_the_planted_one_and_the_count_is_not(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "generated_text_prevalence.py"), folder=tmp_path)
+    months = [line for line in printed.splitlines() if line.startswith("20")]
+    assert [month.split()[0] for month in months] == ["2022-06", "2022-12", "2023-06", "2023-12", "2024-06"]
+    for month in months:
+        planted, called, _, low, high = (float(share) for share in re.findall(r"([\d.]+)%", month))
+        assert low <= planted <= high, "the corrected share"
+        assert called > 0, "there are alarms where nothing was planted"
+    (onset,) = re.findall(r"planted 2022-12, found [\d-]+ \(([\d-]+) to ([\d-]+)\)", printed)
+    assert onset[0] <= "2022-12" <= onset[1]
+
+
+def test_a_detector_that_counts_has_its_floor_taken_out(tmp_path: Path) -> None:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    rows = [f"made up,{label},{score:.4f}" for label in (0, 1) for score in rng.normal(3 * label, 1, 600)]
+    (tmp_path / "scores.csv").write_text("\n".join(["detector,label,score", *rows]))
+    printed = python(str(EXAMPLES / "detector_scores.py"), "scores.csv", "4", folder=tmp_path)
+    floor = {
+        method: int(re.findall(rf"{method} +true 0%: (\d+) \((\d+)-(\d+)\)", printed)[0][1]) for method in ("cc", "acc", "pacc")
+    }
+    assert floor["cc"] > 0 and floor["acc"] == floor["pacc"] == 0
 
 
 def test_pictograms_become_pictures_ratings_and_a_plan(tmp_path: Path) -> None:

@@ -121,198 +121,52 @@ if TYPE_CHECKING:
     from assaymark.stats.trend import mann_kendall, theil_sen
     from assaymark.stats.word_contrasts import WordContrast, word_contrast
 
-_HOMES = {
-    "agreement": (
-        "cohen_kappa",
-        "cohen_kappa_from_table",
-    ),
-    "bootstrap_weights": (
-        "resample_weights",
-        "resampled_sums",
-    ),
-    "change_points": (
-        "ChangePoint",
-        "change_point",
-    ),
-    "checks": ("Limits",),
+_HOMES: dict[str, str] = {
+    "agreement": "cohen_kappa cohen_kappa_from_table",
+    "bootstrap_weights": "resample_weights resampled_sums",
+    "change_points": "ChangePoint change_point",
+    "checks": "Limits",
     "classification": (
-        "balanced_accuracy",
-        "balanced_accuracy_from_counts",
-        "f1_score",
-        "f1_score_from_counts",
-        "mean_f1_from_counts",
-        "predictive_value",
+        "balanced_accuracy balanced_accuracy_from_counts f1_score f1_score_from_counts mean_f1_from_counts predictive_value"
     ),
-    "combination": (
-        "RULES",
-        "Rule",
-        "Transform",
-        "apply_transform",
-        "clipped_logit",
-        "combine_scores",
-    ),
-    "concentration": (
-        "gini",
-        "top_share",
-    ),
-    "correlation": (
-        "pearson",
-        "spearman",
-    ),
-    "count_regression": (
-        "MEMBERSHIP",
-        "CountRegression",
-        "log_linear",
-        "negative_binomial",
-    ),
-    "dominance": (
-        "cliff_delta",
-        "median_estimate",
-        "weighted_cliff_delta",
-    ),
-    "fisher": (
-        "EXACT_TOTAL",
-        "Alternative",
-        "chi_square_yates",
-        "fisher_exact",
-    ),
-    "intervals": (
-        "mean",
-        "mean_from_summary",
-        "newcombe",
-        "newcombe_limits",
-        "wilson",
-        "wilson_limits",
-    ),
-    "misclassification": (
-        "LEAST_PREDICTIVE",
-        "corrected_ratios",
-        "misclassified_ratio",
-    ),
-    "multiplicity": (
-        "benjamini_hochberg",
-        "holm",
-    ),
-    "onset": (
-        "OnsetPoint",
-        "onset_point",
-    ),
-    "paired": (
-        "accuracy_difference",
-        "auroc_difference",
-        "delong_test",
-        "paired_difference",
-    ),
-    "platt_scaling": (
-        "Platt",
-        "platt",
-    ),
+    "combination": "RULES Rule Transform apply_transform clipped_logit combine_scores",
+    "concentration": "gini top_share",
+    "correlation": "pearson spearman",
+    "count_regression": "MEMBERSHIP CountRegression log_linear negative_binomial",
+    "dominance": "cliff_delta median_estimate weighted_cliff_delta",
+    "fisher": "EXACT_TOTAL Alternative chi_square_yates fisher_exact",
+    "intervals": "mean mean_from_summary newcombe newcombe_limits wilson wilson_limits",
+    "misclassification": "LEAST_PREDICTIVE corrected_ratios misclassified_ratio",
+    "multiplicity": "benjamini_hochberg holm",
+    "onset": "OnsetPoint onset_point",
+    "paired": "accuracy_difference auroc_difference delong_test paired_difference",
+    "platt_scaling": "Platt platt",
     "prevalence": (
-        "BINS",
-        "LEAST_LABELLED",
-        "LEAST_YOUDEN",
-        "BootstrapSources",
-        "CalibrationMethod",
-        "FloorAdjusted",
-        "LabelledBins",
-        "Predictions",
-        "Quantification",
-        "Rate",
-        "SensitivityBand",
-        "acc",
-        "adjusted",
-        "bin_centres",
-        "bin_counts",
-        "calibrate_bins",
-        "cc",
-        "dys",
-        "emq",
-        "emq_iterations",
-        "floor_adjusted",
-        "hdy",
-        "labelled_bins",
-        "mixture_mle",
-        "mle",
-        "pacc",
-        "pcc",
-        "ppi_mean",
-        "predictions_of",
-        "predictions_of_bins",
-        "quantify",
-        "regrouped",
-        "rogan_gladen",
-        "score_bins",
-        "sensitivity_band",
-        "stratified_prevalence",
+        "BINS LEAST_LABELLED LEAST_YOUDEN BootstrapSources CalibrationMethod FloorAdjusted LabelledBins Predictions "
+        "Quantification Rate SensitivityBand acc adjusted bin_centres bin_counts calibrate_bins cc dys emq emq_iterations "
+        "floor_adjusted hdy labelled_bins mixture_mle mle pacc pcc ppi_mean predictions_of predictions_of_bins quantify "
+        "regrouped rogan_gladen score_bins sensitivity_band stratified_prevalence"
     ),
-    "probabilities": (
-        "ReliabilityCurve",
-        "brier_score",
-        "calibration_error",
-        "expected_calibration_error",
-        "log_loss",
-        "reliability_curve",
-    ),
+    "probabilities": "ReliabilityCurve brier_score calibration_error expected_calibration_error log_loss reliability_curve",
     "ranking": (
-        "OperatingPoint",
-        "PrecisionRecallCurve",
-        "RocCurve",
-        "average_precision",
-        "fpr_at_tpr",
-        "operating_point",
-        "pr_curve",
-        "roc_auc",
-        "roc_curve",
-        "tpr_at_fpr",
+        "OperatingPoint PrecisionRecallCurve RocCurve average_precision fpr_at_tpr operating_point pr_curve roc_auc "
+        "roc_curve tpr_at_fpr"
     ),
-    "ratios": (
-        "RatioKind",
-        "lift",
-        "lift_limits",
-        "odds_ratio",
-        "ratio_limits",
-        "ratio_points",
-        "risk_ratio",
-    ),
-    "regression_columns": (
-        "Dummies",
-        "dummies",
-    ),
-    "resampled_t": ("corrected_resampled_t",),
-    "resampling": (
-        "bootstrap_difference",
-        "bootstrap_mean",
-        "bootstrap_ratio",
-        "bootstrap_statistic",
-        "percentile_estimate",
-    ),
-    "share_trend": (
-        "BinomialTrend",
-        "binomial_trend",
-        "natural_spline",
-    ),
+    "ratios": "RatioKind lift lift_limits odds_ratio ratio_limits ratio_points risk_ratio",
+    "regression_columns": "Dummies dummies",
+    "resampled_t": "corrected_resampled_t",
+    "resampling": "bootstrap_difference bootstrap_mean bootstrap_ratio bootstrap_statistic percentile_estimate",
+    "share_trend": "BinomialTrend binomial_trend natural_spline",
     "significance": (
-        "RankOutcome",
-        "TestOutcome",
-        "cohen_d",
-        "cohen_d_from_summary",
-        "mann_whitney",
-        "mcnemar",
-        "permutation_test",
-        "sign_test",
-        "welch",
-        "welch_from_summary",
+        "RankOutcome TestOutcome cohen_d cohen_d_from_summary mann_whitney mcnemar permutation_test sign_test welch "
+        "welch_from_summary"
     ),
-    "trend": (
-        "mann_kendall",
-        "theil_sen",
-    ),
-    "word_contrasts": (
-        "WordContrast",
-        "word_contrast",
-    ),
+    "trend": "mann_kendall theil_sen",
+    "word_contrasts": "WordContrast word_contrast",
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+"""Module to its public names."""
+
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "BINS",

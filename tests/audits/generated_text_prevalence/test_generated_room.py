@@ -59,10 +59,14 @@ def labelled() -> pa.Table:
     return pa.table({"label": machine.astype(int), "score": scores(machine, rng), "generator": generator, "source_id": source})
 
 
-def audited(posts: Any, *, models: dict[str, Any] | None = None, labelled: Any = None, **changes: Any) -> Result:
+def audited(
+    posts: Any, *, models: dict[str, Any] | None = None, labelled: Any = None, out: Any = None, **changes: Any
+) -> Result:
     inputs = {"posts": posts} | ({} if labelled is None else {"labelled": labelled})
     extra = changes.pop("inputs", {})
-    return am.audit(ROOM, inputs | extra, models=models or {"detector.s": "column:score"}, seed=0, **{**SETTINGS, **changes})
+    return am.audit(
+        ROOM, inputs | extra, models=models or {"detector.s": "column:score"}, seed=0, out=out, **{**SETTINGS, **changes}
+    )
 
 
 def covers(result: Result, name: str, truth: float) -> bool:
@@ -241,3 +245,25 @@ def test_words_of_a_list_are_masked(tmp_path: Path) -> None:
     result = audited(posts, labelled=labelled, words=10, anonymity=5, min_words=0, masked=[str(tmp_path / "list.txt")])
     words = [row["word"] for row in result.tables["words"].rows()]
     assert {"p***", "b******", "kind", "gentle"} <= set(words) and not {"porn", "badword"} & set(words)
+
+
+def test_twins_are_kept_with_what_made_them(tmp_path: Path, written: dict[str, pa.Table]) -> None:
+    models = {"detector.m": UnigramModel.spec, "generator.g": "fake:generator?vocabulary=babaa|babae&words=30"}
+    result = audited(written["posts"].slice(0, 40), models=models, labelled=written["labelled"], twins=10, out=tmp_path / "run")
+    kept = result.artifacts["twins"]
+    assert kept.private
+    rows = pq.read_table(tmp_path / "run" / kept.file).to_pylist()
+    assert len(rows) == 30 and {row["prompt_style"] for row in rows} == {"continue", "rewrite", "polish"}
+    assert {(row["label"], row["generator"], row["temperature"]) for row in rows} == {("machine", "g", 1.0)}
+    again = audited(
+        written["posts"].slice(0, 40),
+        models={"detector.m": UnigramModel.spec},
+        labelled=pa.concat_tables(
+            [
+                pa.Table.from_pylist([{k: row[k] for k in ("text", "label", "source_id")} for row in rows]),
+                written["labelled"].set_column(1, "label", written["labelled"]["label"].cast(pa.string())),
+            ],
+            promote_options="default",
+        ),
+    )
+    assert again.flows[1].used == 190

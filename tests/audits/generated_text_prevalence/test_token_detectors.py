@@ -134,7 +134,7 @@ def test_missing_stays_missing_and_is_counted() -> None:
 
 
 def test_binoculars_thresholds_are_the_published_ones() -> None:
-    assert DETECTOR["binoculars"].threshold == -0.9015310749276843
+    assert DETECTOR["binoculars"].thresholds == {"accuracy": -0.9015310749276843, "low FPR": -0.8536432310785527}
     ratio = np.array([0.85, 0.89, 0.95])
     scores = binoculars({"log_likelihood": -ratio * 3, "expected_log_likelihood": np.full(3, -3.0)})
     assert (scores >= -BINOCULARS_ACCURACY).tolist() == [True, True, False]

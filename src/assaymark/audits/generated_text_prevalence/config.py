@@ -40,7 +40,7 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
         date(2022, 11, 30), description="release of the first widely used generator: earlier posts give the detector's floor"
     )
     cutoff: date = Field(
-        date(2022, 1, 1), description="human texts should be older than this ([1], section 3); others are noted"
+        date(2022, 1, 1), description="human texts should be older than this, as in the paper; others are noted"
     )
     date_format: str = Field("auto", description="strptime format of created_at; auto finds it in the data")
     day_first: bool = Field(False, description="read 3/4/2022 as 3 April where the data do not decide")
@@ -67,9 +67,9 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
         description="Jaccard similarity from which labelled texts are never split up (MinHash); 0: not looked for",
     )
     length_edges: tuple[int, ...] = Field((100, 200, 400), description="word counts between the length buckets")
-    parameters: Literal[
-        "", "gpt-j-6B/gpt-neo-2.7B", "gpt-neo-2.7B", "falcon-7b/falcon-7b-instruct", "llama3-8b/llama3-8b-instruct"
-    ] = Field("", description="published conversion of Fast-DetectGPT to a probability, where no labelled texts are given")
+    parameters: (
+        Literal["gpt-j-6B/gpt-neo-2.7B", "gpt-neo-2.7B", "falcon-7b/falcon-7b-instruct", "llama3-8b/llama3-8b-instruct"] | None
+    ) = Field(None, description="published conversion of Fast-DetectGPT to a probability, where no labelled texts are given")
     perturbations: int = Field(
         0, ge=0, le=1000, description="rewritings for DetectGPT and NPR (10 or 100 in their papers); 0: none"
     )
@@ -82,6 +82,7 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
         ("continue", "rewrite", "polish"), description="how models in the role generator are asked for machine-written twins"
     )
     twins: int = Field(200, ge=1, description="human texts for which each generator writes a twin in each style")
+    twin_words: int = Field(400, ge=10, description="words of a human text that a generator is shown, at most")
     twin_tokens: int = Field(512, ge=16, description="longest twin, in tokens")
     twin_temperature: float = Field(1.0, ge=0, description="temperature of the generators")
 

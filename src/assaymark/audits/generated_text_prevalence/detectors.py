@@ -33,9 +33,9 @@ PERTURBATION_COLUMNS = ("detectgpt", "detectgpt_z", "npr")
 """Columns that rewriting adds to those of a language model."""
 
 PERTURBATION_DETECTORS = (
-    TokenDetector("detectgpt", ("detectgpt",), _Column("detectgpt"), "as is", None, "Mitchell et al. 2023, d"),
-    TokenDetector("detectgpt-z", ("detectgpt_z",), _Column("detectgpt_z"), "as is", None, "the same, d / sd"),
-    TokenDetector("npr", ("npr",), _Column("npr"), "as is", None, "Su et al. 2023"),
+    TokenDetector("detectgpt", ("detectgpt",), _Column("detectgpt"), "as is", {}, "Mitchell et al. 2023, d"),
+    TokenDetector("detectgpt-z", ("detectgpt_z",), _Column("detectgpt_z"), "as is", {}, "the same, d / sd"),
+    TokenDetector("npr", ("npr",), _Column("npr"), "as is", {}, "Su et al. 2023"),
 )
 
 

@@ -71,9 +71,9 @@ STYLE_NUMBERS = np.arange(20, 20 + 30 * 2, 2)
 STYLE_WORDS = tuple(VOCABULARY[number] for number in STYLE_NUMBERS)
 """Words that the machine over-uses, of middling frequency.
 
-Sharpening over-uses the most frequent words as well, which the log-odds rightly rank, and a detector that goes by the probability
-of words calls posts with frequent words a machine's: were the style words rarer (every 13th from the 61st on), frequent words
-would take most of the first 40 places.
+Sharpening over-uses the most frequent words as well, which the log-odds rightly rank, and a detector that goes by the
+probability of words calls posts with frequent words a machine's: were the style words rarer (every 13th from the 61st on),
+frequent words would take most of the first 40 places.
 """
 
 

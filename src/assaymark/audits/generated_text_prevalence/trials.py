@@ -55,7 +55,12 @@ STREAM_D_PRIME, STREAM_LABELLED = 3.0, 500
 
 def method_trials(seed: int, *, full: bool = False) -> Sequence[Trial]:
     """Checks 1 to 6: the floor, the corrected curve, coverage, the onset, words and topics, and an unseen generator."""
-    return [*_curve(seed, posts=300 if full else 150), *_coverage(seed), *_words(seed, posts=300 if full else 120), *_unseen(seed)]
+    return [
+        *_curve(seed, posts=300 if full else 150),
+        *_coverage(seed),
+        *_words(seed, posts=300 if full else 120),
+        *_unseen(seed),
+    ]
 
 
 class _Detector(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,19 +16,25 @@ from assaymark.audits.generated_text_prevalence.method.benchmarking import (
     length_grouping,
 )
 from assaymark.audits.generated_text_prevalence.method.length_matching import LengthMatched, length_matched_auroc
+from assaymark.audits.generated_text_prevalence.method.token_detectors import (
+    FAST_DETECTGPT_NORMALS,
+    fast_detectgpt_probability,
+)
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Estimate
 from assaymark.stats import wilson
 
 __all__ = ["Benchmarked", "Published", "benchmark"]
 
+Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
 class Published(NamedTuple):
-    """A detector at its published threshold: `tpr` and `fpr` of the test texts."""
+    """A detector at a published threshold, made for `purpose`: `tpr` and `fpr` of the test texts."""
 
     detector: str
+    purpose: str
     threshold: float
     tpr: Estimate
     fpr: Estimate
@@ -68,8 +75,8 @@ def benchmark(study: Study, fitting: Fitting) -> Benchmarked:
                 confidence=config.confidence,
             )
             task.advance()
-    published = [_published(name, fitting.scores[name], fitting, config.confidence) for name in names]
-    return Benchmarked(cells, tuple(found for found in published if found is not None), _lengths(study, fitting, words))
+    published = tuple(found for name in names for found in _published(name, fitting.scores[name], study, fitting))
+    return Benchmarked(cells, published, _lengths(study, fitting, words))
 
 
 def _grouping(by: str, codes: Ints, names: dict[int, str], *, against_all_humans: bool = False) -> Grouping:
@@ -81,18 +88,27 @@ def _grouping(by: str, codes: Ints, names: dict[int, str], *, against_all_humans
     )
 
 
-def _published(name: str, scores: TestScores, fitting: Fitting, confidence: float) -> Published | None:
-    rule = scores.counter.detector.rule
-    if rule is None or rule.threshold is None:
-        return None
+def _published(name: str, scores: TestScores, study: Study, fitting: Fitting) -> Iterator[Published]:
+    """The detector at the thresholds of its paper, and Fast-DetectGPT by the conversion named in the settings."""
+    rule, parameters = scores.counter.detector.rule, study.config.parameters
+    if rule is None:
+        return
     turned = -scores.raw if rule.orientation == "negated" else scores.raw
-    known, machine = np.isfinite(turned), fitting.label == 1
-    called = turned >= rule.threshold
+    for purpose, threshold in rule.thresholds.items():
+        yield _at(name, purpose, turned, threshold, study, fitting)
+    if rule.name == "fast-detectgpt" and parameters is not None:
+        converted = fast_detectgpt_probability(scores.raw, *FAST_DETECTGPT_NORMALS[parameters])
+        yield _at(name, f"probability of {parameters}", converted, study.config.threshold, study, fitting)
+
+
+def _at(name: str, purpose: str, score: Floats, threshold: float, study: Study, fitting: Fitting) -> Published:
+    known, machine = np.isfinite(score), fitting.label == 1
+    called = known & (score >= threshold)
     tpr, fpr = (
-        wilson(int((called & known & side).sum()), int((known & side).sum()), confidence=confidence)
+        wilson(int((called & side).sum()), int((known & side).sum()), confidence=study.config.confidence)
         for side in (machine, ~machine)
     )
-    return Published(name, abs(rule.threshold), tpr, fpr)
+    return Published(name, purpose, abs(threshold), tpr, fpr)
 
 
 def _lengths(study: Study, fitting: Fitting, words: Ints) -> LengthMatched | None:

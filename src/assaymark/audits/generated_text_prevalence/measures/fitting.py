@@ -32,13 +32,13 @@ class Counter:
     ----------
     calibration : ScoreCalibration or None
         From the score to a probability; None where the score is one.
-    parameters : str
+    parameters : str, optional
         Published conversion of Fast-DetectGPT, instead of a calibration.
     """
 
     detector: Detector
     calibration: ScoreCalibration | None = None
-    parameters: str = ""
+    parameters: str | None = None
 
     def __call__(self, columns: Mapping[str, Floats]) -> Floats:
         """Probability that each text is machine-written, shape (n,); NaN where there is no score."""

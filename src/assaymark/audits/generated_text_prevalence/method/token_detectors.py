@@ -94,7 +94,7 @@ class TokenDetector(NamedTuple):
     score : callable
         Summary -> (n,) or, where `width` > 1, (n, width).
     orientation : "as is", "negated", or "to be learnt" from labelled texts
-    threshold : published threshold on the turned score (at or above it: machine), or None
+    thresholds : published thresholds on the turned score (at or above one: machine), by what they are for; often none
     source : where the definition is from
     guard : why the score can be undefined although all columns are there; empty when it cannot
     width : columns of the score
@@ -104,7 +104,7 @@ class TokenDetector(NamedTuple):
     needs: tuple[str, ...]
     score: Callable[[Summary], Floats]
     orientation: Orientation
-    threshold: float | None
+    thresholds: Mapping[str, float]
     source: str
     guard: str = ""
     width: int = 1
@@ -210,19 +210,20 @@ def fast_detectgpt_probability(score: Any, mu0: float, s0: float, mu1: float, s1
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * log_ratio)))
 
 
+_NONE: Mapping[str, float] = {}
 _EXPECTED = ("log_likelihood", "expected_log_likelihood")
 
 TOKEN_DETECTORS: tuple[TokenDetector, ...] = (
-    TokenDetector("log-likelihood", ("log_likelihood",), likelihood, "as is", None, "Solaiman et al. 2019"),
-    TokenDetector("rank", ("rank",), rank, "negated", None, "Gehrmann et al. 2019"),
-    TokenDetector("log-rank", ("log_rank",), log_rank, "negated", None, "Mitchell et al. 2023"),
-    TokenDetector("entropy", ("entropy",), entropy, "to be learnt", None, "Gehrmann et al. 2019"),
+    TokenDetector("log-likelihood", ("log_likelihood",), likelihood, "as is", _NONE, "Solaiman et al. 2019"),
+    TokenDetector("rank", ("rank",), rank, "negated", _NONE, "Gehrmann et al. 2019"),
+    TokenDetector("log-rank", ("log_rank",), log_rank, "negated", _NONE, "Mitchell et al. 2023"),
+    TokenDetector("entropy", ("entropy",), entropy, "to be learnt", _NONE, "Gehrmann et al. 2019"),
     TokenDetector(
         "gltr",
         ("rank_below_10", "rank_below_100", "rank_below_1000", "rank_above"),
         gltr,
         "to be learnt",
-        None,
+        _NONE,
         "Gehrmann et al. 2019, test 2",
         width=4,
     ),
@@ -231,7 +232,7 @@ TOKEN_DETECTORS: tuple[TokenDetector, ...] = (
         ("log_likelihood", "log_rank"),
         lrr,
         "as is",
-        None,
+        _NONE,
         "Su et al. 2023",
         guard="every token is the model's first choice: the mean log-rank is 0",
     ),
@@ -240,7 +241,7 @@ TOKEN_DETECTORS: tuple[TokenDetector, ...] = (
         ("tokens", *_EXPECTED, "log_likelihood_variance"),
         fast_detectgpt,
         "as is",
-        None,
+        _NONE,
         "Bao et al. 2024, analytic",
         guard="the predicted distributions have no variance",
     ),
@@ -249,7 +250,7 @@ TOKEN_DETECTORS: tuple[TokenDetector, ...] = (
         ("log_likelihood", "sampled_mean", "sampled_sd"),
         fast_detectgpt_sampled,
         "as is",
-        None,
+        _NONE,
         "Bao et al. 2024, by sampling",
         guard="all samples have the same log-likelihood",
     ),
@@ -258,7 +259,7 @@ TOKEN_DETECTORS: tuple[TokenDetector, ...] = (
         _EXPECTED,
         binoculars,
         "negated",
-        -BINOCULARS_ACCURACY,
+        {"accuracy": -BINOCULARS_ACCURACY, "low FPR": -BINOCULARS_LOW_FPR},
         "Hans et al. 2024",
         guard="the cross-perplexity is 1",
     ),

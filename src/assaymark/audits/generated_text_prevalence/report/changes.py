@@ -29,7 +29,7 @@ def changes_section(study: Study, changes: Sequence[Change]) -> Section:
         Figure(
             "regression", "Share called machine-written: binomial regression with overdispersion", "lines",
             table="regression", x="period", y="fitted", low="fitted_low", high="fitted_high", group="platform",
-            y_title="share called machine-written",
+            x_title=study.config.unit, y_title="share called machine-written",
         )
     )  # fmt: skip
     section.findings += _findings(study, changes)

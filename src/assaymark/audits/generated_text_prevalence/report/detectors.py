@@ -180,12 +180,14 @@ def _published(section: Section, found: Benchmarked) -> None:
         return
     values = {
         "detector": [item.detector for item in found.published],
+        "purpose": [item.purpose for item in found.published],
         "threshold": [item.threshold for item in found.published],
         **interval_values("tpr", [item.tpr for item in found.published]),
         **interval_values("fpr", [item.fpr for item in found.published]),
     }
     columns = (
         Column("detector", "label"),
+        Column("purpose", "label", "made for"),
         Column("threshold", "number", "published threshold"),
         *interval_columns("tpr", "share", "TPR"),
         *interval_columns("fpr", "share", "FPR"),

@@ -7,7 +7,7 @@ import numpy as np
 from assaymark.audits.generated_text_prevalence.measures.fitting import Fitting
 from assaymark.audits.generated_text_prevalence.measures.series import PlatformSeries, Series, name_of
 from assaymark.audits.generated_text_prevalence.study import Study
-from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval
+from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 from assaymark.stats.prevalence import Rate, SensitivityBand, sensitivity_band
@@ -117,13 +117,13 @@ def _finding(
         )  # fmt: skip
     if len(rates) < 2 or not last:
         return
-    shares = {name: rate.share for name, rate in rates.items()}
-    low, high = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+    low, high = min(rates, key=lambda name: rates[name].share), max(rates, key=lambda name: rates[name].share)
+    fewest, most = (format_number(rates[name].share, "share") for name in (low, high))
     platform, period, band = last[0]
     section.findings.append(
         Finding(
             "note",
-            f"The detector finds {shares[low]:.0%} of {low} and {shares[high]:.0%} of {high}: whichever wrote the posts of "
+            f"The detector finds {fewest} of {low} and {most} of {high}: whichever wrote the posts of "
             f"{platform.name} in {period}, the share is {format_interval(band.band)}.",
             (f"prevalence.{name_of(platform.name)}.last.any_generator",),
             ("generators", "generator_band"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from assaymark.audits.generated_text_prevalence.measures.training import TRAINED, Trained
-from assaymark.audits.generated_text_prevalence.measures.twins import Twins
+from assaymark.audits.generated_text_prevalence.measures.twins import FILE, Twins
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Artifact, Column, Figure, Finding, Table, format_interval
 from assaymark.section import Section
@@ -37,6 +37,9 @@ def _twins(section: Section, twins: Twins) -> None:
         Column("empty", "count", "empty replies"),
     )
     section.tables.append(Table.of("twins", "Machine-written twins of the labelled human texts", values, columns))
+    if twins.saved:
+        about = "the twins, with source, generator, style and decoding: labelled texts for later runs"
+        section.artifacts.append(Artifact("twins", "data", FILE, about, private=True))
 
 
 def _trained(section: Section, trained: Trained) -> None:

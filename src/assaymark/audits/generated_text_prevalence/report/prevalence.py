@@ -8,7 +8,7 @@ from assaymark.audits.generated_text_prevalence.config import RELEASES
 from assaymark.audits.generated_text_prevalence.measures.series import PlatformSeries, Series, name_of
 from assaymark.audits.generated_text_prevalence.probes.posts import LAST_UNDATED, REASONS
 from assaymark.audits.generated_text_prevalence.study import Study
-from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
+from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number, undefined
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import newcombe, wilson
 
@@ -182,11 +182,12 @@ def _floor_doubt(study: Study, series: Series) -> Iterator[Finding]:
         if gap.low is None or gap.high is None or gap.low <= 0.0 <= gap.high:
             continue
         more = "more" if gap.low > 0 else "less"
+        expected = format_number(1 - specificity.share, "share")
         key = f"prevalence.{name_of(platform.name)}"
         yield Finding(
             "warning",
             f"{platform.name}: before {study.config.released} the detector calls {format_interval(platform.floor)} of the "
-            f"posts machine-written, {more} than of the labelled human texts ({1 - specificity.share:.1%}): they are not like "
+            f"posts machine-written, {more} than of the labelled human texts ({expected}): they are not like "
             "the stream, and shares corrected with them are off.",
             (f"{key}.floor", "detector.specificity"), ("prevalence",),
             "Read the column 'corrected with the floor', which takes the stream's own false positive rate, or label human "

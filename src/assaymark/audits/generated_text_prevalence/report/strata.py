@@ -126,6 +126,7 @@ def followers_section(study: Study) -> Section:
         Figure(
             "followers", "Share of machine-written posts by followers of the author", "intervals", table="followers",
             x="followers", y=y, low=f"{y}_low", high=f"{y}_high", group="platform",
+            y_title=f"{y} share",
         )
     )  # fmt: skip
     return section
