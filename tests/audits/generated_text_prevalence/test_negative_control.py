@@ -147,3 +147,14 @@ def test_labelled_texts_of_somebody_else_are_warned_of(controls: dict[str, Path]
     result = audited(controls[f"stream-{first}"], controls[f"labelled-{second}"])
     warned = [finding.sentence for finding in result.findings if finding.severity == "warning"]
     assert any("they are not like the stream" in sentence for sentence in warned)
+
+
+def test_platforms_whose_human_texts_are_called_unequally_are_named(controls: dict[str, Path], tmp_path: Path) -> None:
+    """Corrected with the errors on both authors' texts, one author's share is too high: that must not go unsaid."""
+    for name in ("stream", "labelled"):
+        tables = [pq.read_table(controls[f"{name}-{author}"]) for author in AUTHORS]
+        pq.write_table(pa.concat_tables(tables), tmp_path / f"{name}.parquet")
+    result = audited(tmp_path / "stream.parquet", tmp_path / "labelled.parquet")
+    doubts = [finding for finding in result.findings if "differ by platform" in finding.sentence]
+    assert len(doubts) == 1 and all(author in doubts[0].sentence for author in AUTHORS)
+    assert result["prevalence.all_platforms"].low == 0.0, "the mix of authors is that of the labelled texts"
