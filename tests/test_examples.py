@@ -29,6 +29,7 @@ def python(*arguments: str, folder: Path) -> str:
 
 def test_no_example_is_forgotten() -> None:
     tested = {
+        "dated_posts.py",
         "detector_scores.py",
         "generated_text_prevalence.py",
         "golden_numbers.py",
@@ -141,3 +142,29 @@ def test_pictograms_become_pictures_ratings_and_a_plan(tmp_path: Path) -> None:
     assert (out / "ratings.csv").read_text().splitlines()[1:] == ["pictures/pictograms/0000.png,1.5"]
     assert (out / "labelled.csv").read_text().splitlines()[1:] == ["pictures/pictograms/0001.png,0"], "halves that do not meet"
     assert [step.id for step in load_plan(out / "plan.yaml").steps] == ["prompts", "flags", "scorer", "pictures"]
+
+
+def test_dated_posts_become_two_models_labelled_texts_and_a_plan(tmp_path: Path) -> None:
+    import random
+
+    import pyarrow.parquet as pq
+
+    from assaymark.plan_loading import load_plan
+
+    source, out, rng = tmp_path / "source", tmp_path / "out", random.Random(0)
+    source.mkdir()
+    words = ["the", "a", "cat", "dog", "bird", "sees", "likes", "finds", "small", "old", "red", "in", "under", "near", "and"]
+    for user in ("ann", "bob"):
+        texts = [f"{' '.join(rng.choices(words, k=12))} https://t.example/{i} &amp; so" for i in range(260)]
+        posts = [f'{1 + i % 12}/{1 + i % 28}/16 9:30,"{text}",{i},{user}' for i, text in enumerate(texts)]
+        (source / f"{user}.csv").write_text("\n".join(["created_at,text,favorites,user", *posts]))
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(" ".join(rng.choices(words, k=10)) for _ in range(30)))
+    printed = python(str(EXAMPLES / "dated_posts.py"), str(source), str(out), "4", str(other), folder=tmp_path)
+    assert "reader: perplexity" in printed and "other.parquet: 30 texts" in printed
+    stream, labelled = (pq.read_table(out / f"{name}.parquet").to_pydict() for name in ("posts", "labelled"))
+    assert set(stream["platform"]) == {"ann", "bob"} and not any("http" in text or "&amp;" in text for text in stream["text"])
+    assert not set(stream["text"]) & set(labelled["text"]) and set(labelled["label"]) == {"human", "machine"}
+    plan = load_plan(out / "plan.yaml")
+    assert [step.id for step in plan.steps] == ["control", "no_release", "other"]
+    assert "2016-01-01" < str(plan.steps[1].settings["released"]) < "2016-12-31"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +23,7 @@ MOST_CATEGORIES = 25
 MOST_GROUPS = 7
 MOST_POINTS = 2_000
 LABEL_CHARACTERS = 34
+_PERIOD = re.compile(r"\d{4}-(\d\d(-\d\d)?|W\d\d)")
 TITLE_CHARACTERS = 90
 
 Floats = npt.NDArray[np.float64]
@@ -55,7 +57,8 @@ class Panel:
     Attributes
     ----------
     categories : list of str
-        Distinct values of `x` in the order of the table; masked terms that read alike stay apart.
+        Distinct values of `x` in the order of the table, periods (2016-09, 2016-W37, 2016-09-17) of several groups in that of
+        time; masked terms that read alike stay apart.
     groups : list of Group
         In the order of the table; one nameless group when the figure has none.
     """
@@ -155,7 +158,12 @@ def _categories(labels: list[str], groups: list[str]) -> tuple[list[str], npt.ND
     for row, key in enumerate(zip(labels, groups, strict=True)):
         met[key] = met.get(key, 0) + 1
         place[row] = places.setdefault((key[0], met[key]), len(places))
-    return [label for label, _ in places], place
+    found = [label for label, _ in places]
+    if len(set(groups)) > 1 and all(_PERIOD.fullmatch(label) for label in found):
+        # A table that is ordered by group names a month late where the first group has no row for it.
+        order = sorted(range(len(found)), key=found.__getitem__)
+        return [found[old] for old in order], np.argsort(np.array(order, dtype=np.int64), kind="stable")[place]
+    return found, place
 
 
 def left_out(figure: Figure, tables: Mapping[str, Table]) -> str:

@@ -40,10 +40,9 @@ def sections(study: Study) -> Iterator[Section]:
     yield topics_section(study)
     yield followers_section(study)
     yield authors_section(study)
-    yield engagement_section(study)
-    yield language_section(
-        study, series.platforms[-1].overall[study.config.method] if series.platforms else undefined("no posts")
-    )
+    share = series.platforms[-1].overall[study.config.method] if series.platforms else undefined("no posts")
+    yield engagement_section(study, share)
+    yield language_section(study, share)
     yield words_section(study)
     yield preparing_section(study)
     yield dropped_section(study)

@@ -13,7 +13,7 @@ from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Estimate, undefined
 from assaymark.stats import cliff_delta, mann_whitney, median_estimate, weighted_cliff_delta
 from assaymark.stats.count_regression import MEMBERSHIP, log_linear, negative_binomial
-from assaymark.stats.prevalence import LEAST_YOUDEN, calibrate_bins, score_bins
+from assaymark.stats.prevalence import calibrate_bins, score_bins
 from assaymark.stats.regression_columns import dummies
 
 __all__ = ["Engagement", "measure_engagement", "stream_memberships"]
@@ -35,7 +35,8 @@ class Engagement(NamedTuple):
     missing, negative : posts of the sample without the count, and with one below 0 (votes), which are left out
     called_ratio : mean of the called posts over that of the others, at equal controls (negative binomial)
     geometric_ratio : the same of 1 + count, by least squares on its logarithm
-    ratio : machine-written over human posts at equal controls, the detector's errors taken out through memberships
+    ratio : machine-written over human posts at equal controls, the detector's errors taken out through memberships; undefined
+        where the share is not told from 0, since the mixture would then name the tail of the counts machine-written
     """
 
     name: str
@@ -59,15 +60,26 @@ class _Rows(NamedTuple):
     names: tuple[str, ...]
     membership: Floats | None
     clusters: npt.NDArray[np.int64] | None
+    lack: str
 
 
-def measure_engagement(study: Study, rows: SampledPosts) -> list[Engagement]:
-    """Every count that the posts have."""
+def measure_engagement(study: Study, rows: SampledPosts, share: Estimate) -> list[Engagement]:
+    """Every count that the posts have; `share` is that of the machine-written ones among all posts."""
     chosen = np.arange(min(MOST_REGRESSED, len(rows.probability)))
     design, names = controls(rows, chosen)
-    membership = None if study.fitting is None or hardly_separates(study) else stream_memberships(study, rows, chosen)
-    setting = _Rows(rows.probability[chosen], design, names, membership, _clusters(rows, chosen))
+    lack = _lack(study, share)
+    membership = None if lack else stream_memberships(study, rows, chosen)
+    setting = _Rows(rows.probability[chosen], design, names, membership, _clusters(rows, chosen), lack)
     return [_engagement(study, setting, name, counts[chosen]) for name, counts in rows.engagement.items()]
+
+
+def _lack(study: Study, share: Estimate) -> str:
+    """Why machine-written posts cannot be compared with the others; empty where they can."""
+    if study.fitting is None:
+        return study.reason
+    if share.low is None:
+        return share.reason or "the share of machine-written posts is not known"
+    return "" if share.low > 0 else "the share of machine-written posts is not told from 0: there may be none to compare"
 
 
 def _engagement(study: Study, rows: _Rows, name: str, counts: Floats) -> Engagement:
@@ -104,21 +116,11 @@ def _ratios(
     hard = negative_binomial(y, columns, names=names, clusters=clusters, confidence=confidence)
     linear = log_linear(y, columns, names=names, clusters=clusters, confidence=confidence)
     if rows.membership is None:
-        why = study.reason or hardly_separates(study)
-        return hard.ratios[CALLED], linear.ratios[CALLED], undefined(why, n=len(y), unit="ratio")
+        return hard.ratios[CALLED], linear.ratios[CALLED], undefined(rows.lack, n=len(y), unit="ratio")
     mixed = negative_binomial(
         y, design, names=rows.names, membership=rows.membership[known], clusters=clusters, confidence=confidence
     )
     return hard.ratios[CALLED], linear.ratios[CALLED], mixed.ratios[MEMBERSHIP]
-
-
-def hardly_separates(study: Study) -> str:
-    """Why posts have no probability of being machine-written: the labelled texts are too few, or the detector is too weak."""
-    sensitivity, specificity = study.sensitivity, study.specificity
-    if study.reason or sensitivity is None or specificity is None:
-        return study.reason
-    gap = sensitivity.share + specificity.share - 1.0
-    return "" if gap >= LEAST_YOUDEN else f"the detector hardly tells the kinds apart (TPR - FPR is {gap:.3f})"
 
 
 def controls(rows: SampledPosts, chosen: npt.NDArray[np.int64]) -> tuple[Floats, tuple[str, ...]]:

@@ -20,6 +20,9 @@ NO_POST = "no post is counted"
 ALL = "all platforms"
 """Name of the sum over platforms, where there is more than one."""
 
+FEW_POSTS = 20
+"""A last period with fewer posts (a file that ends on the second of a month) says nothing of its own."""
+
 
 @dataclass(frozen=True)
 class PlatformSeries:
@@ -61,8 +64,9 @@ class PlatformSeries:
         return Rate(int(self.called[self.before].sum()), int(self.posts[self.before].sum()))
 
     def last(self, method: str) -> tuple[int, Estimate] | None:
-        """The last period with posts, and its share."""
-        seen = np.flatnonzero(self.posts)
+        """The last period with posts, if possible with more than a few, and its share."""
+        many = np.flatnonzero(self.posts >= FEW_POSTS)
+        seen = many if many.size else np.flatnonzero(self.posts)
         return (int(seen[-1]), self.shares[method][int(seen[-1])]) if seen.size else None
 
 

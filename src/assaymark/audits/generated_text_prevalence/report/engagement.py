@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from assaymark.audits.generated_text_prevalence.measures.engagement import Engagement, measure_engagement
 from assaymark.audits.generated_text_prevalence.study import Study
-from assaymark.result import Column, Finding, Table, format_interval
+from assaymark.result import Column, Estimate, Finding, Table, format_interval
 from assaymark.section import Section, interval_columns, interval_values
 
 __all__ = ["engagement_section"]
 
 
-def engagement_section(study: Study) -> Section:
+def engagement_section(study: Study, share: Estimate) -> Section:
     section = Section()
     rows = study.stream.rows
     if rows is None:
@@ -19,7 +19,7 @@ def engagement_section(study: Study) -> Section:
                 "engagement is not compared: the posts have no column for likes, comments or shares (--column likes=COLUMN)"
             )
         return section
-    found = measure_engagement(study, rows)
+    found = measure_engagement(study, rows, share)
     for item in found:
         key = f"engagement.{item.name}"
         section.estimates |= {
@@ -34,9 +34,12 @@ def engagement_section(study: Study) -> Section:
     section.tables.append(_table(found))
     for item in found:
         ratio = item.ratio
-        if ratio.low is None or ratio.high is None or ratio.low <= 1.0 <= ratio.high:
+        # Errors of the detector draw the ratio by call towards 1 and no further: where that one is not told from 1, the
+        # corrected one rests on the shape of the counts, not on the detector.
+        side = _side(ratio)
+        if not side or side != _side(item.called_ratio):
             continue
-        fewer = "fewer" if ratio.high < 1.0 else "more"
+        fewer = "fewer" if side < 0 else "more"
         section.findings.append(
             Finding(
                 "note",
@@ -53,6 +56,13 @@ def engagement_section(study: Study) -> Section:
         "detector's errors do not draw the ratio towards 1. The detector's error rates are taken as known there."
     )
     return section
+
+
+def _side(ratio: Estimate) -> int:
+    """-1 below 1, +1 above it, 0 where it is not told from 1 or not known."""
+    if ratio.low is None or ratio.high is None:
+        return 0
+    return 1 if ratio.low > 1.0 else -1 if ratio.high < 1.0 else 0
 
 
 def _table(found: list[Engagement]) -> Table:

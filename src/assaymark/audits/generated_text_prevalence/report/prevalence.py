@@ -137,6 +137,7 @@ def _findings(study: Study, series: Series, section: Section) -> Iterator[Findin
     for platform in series.platforms[:1] if len(series.platforms) == 1 else series.platforms[:-1]:
         yield from _platform_findings(study, platform, section)
     yield from _floor_doubt(study, series)
+    yield from _platform_doubt(study, series)
 
 
 def _nothing_counted(study: Study) -> Finding:
@@ -171,11 +172,14 @@ def _platform_findings(study: Study, platform: PlatformSeries, section: Section)
     period, share = study.labels[last[0]], last[1]
     rise = platform.rise
     moved = rise.low is not None and rise.low > 0
-    sentence = f"{platform.name}: {format_interval(share)} of the posts in {period} are machine-written."
+    doubt = "" if share.low is None or share.low > 0 else ", which is not told from none"
+    sentence = f"{platform.name}: {format_interval(share)} of the posts in {period} are machine-written{doubt}"
     if moved:
-        sentence = f"{sentence[:-1]}, {format_interval(rise)} more since {study.config.released} than before."
+        sentence += f"; {format_interval(rise)} more since {study.config.released} than before."
     elif rise.defined:
-        sentence += f" Since {study.config.released} the share has changed by {format_interval(rise)}."
+        sentence += f"; since {study.config.released} the share has changed by {format_interval(rise)}."
+    else:
+        sentence += "."
     yield Finding(
         "warning" if moved else "note",
         sentence,
@@ -211,6 +215,39 @@ def _floor_doubt(study: Study, series: Series) -> Iterator[Finding]:
             (f"{key}.floor", "detector.specificity"), ("prevalence",),
             "Read the column 'corrected with the floor', which takes the stream's own false positive rate, or label human "
             "texts of this platform.",
+        )  # fmt: skip
+
+
+def _platform_doubt(study: Study, series: Series) -> Iterator[Finding]:
+    """Do the labelled human texts of one platform look more like a machine's than those of the others?"""
+    fitting = study.fitting
+    if fitting is None:
+        return
+    rows, cut = fitting.labelled.rows, study.threshold_bin
+    platform = rows.platform[fitting.test]
+    seen = {each.name for each in series.platforms}
+    codes = {name: code for code, name in sorted(rows.platforms.items(), key=lambda item: item[1]) if name in seen}
+    level = 1.0 - (1.0 - study.config.confidence) / max(1, len(codes))
+    apart: dict[str, str] = {}
+    for name, code in codes.items():
+        here = platform == code
+        own, rest = (fitting.bins(fitting.chosen, study.config.bins, where=where).negative for where in (here, ~here))
+        n, others = int(own.sum()), int(rest.sum())
+        if min(n, others) < study.config.least_labelled:
+            continue
+        called = int(own[cut:].sum())
+        gap = newcombe(called, n, int(rest[cut:].sum()), others, confidence=level)
+        if gap.low is not None and gap.high is not None and not gap.low <= 0.0 <= gap.high:
+            apart[name] = format_interval(wilson(called, n, confidence=study.config.confidence))
+    if apart:
+        rates = ", ".join(f"{name} {rate}" for name, rate in apart.items())
+        yield Finding(
+            "warning",
+            f"Labelled human texts that the detector calls machine-written differ by platform: {rates}. Shares are corrected "
+            "with all labelled texts together, which leaves them too high where that rate is high and too low where it is low.",
+            (*(f"prevalence.{name_of(name)}" for name in apart), "detector.specificity"), ("prevalence", "chosen_by_platform"),
+            "Audit each platform by itself, with its own labelled texts; over all platforms a change of their mix shows as a "
+            "change of the share.",
         )  # fmt: skip
 
 
