@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from assaymark.stats import LabelledBins, bin_counts, quantify
+from assaymark.stats import LabelledBins, bin_counts, mixed_cells, quantify
 
 BINS, POSTS, RISE = 256, 20_000, 0.15
 
@@ -56,3 +56,35 @@ def test_methods_without_a_line_keep_their_draws() -> None:
     found = quantify(labelled, cells, rng=np.random.default_rng(0), methods=("emq",), resamples=50)
     points, draws = found.course("emq")
     assert points is found.points["emq"] and draws is found.draws["emq"]
+
+
+def test_populations_with_errors_of_their_own_add_up() -> None:
+    """Two populations that the detector errs on differently: each corrected by its own errors, they and their sum hold."""
+    shifts, shares, posts = (-0.8, 0.8), (0.1, 0.3), 4_000
+    held = np.zeros(3)
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+
+        def drawn(machine: np.ndarray, shift: float, rng: np.random.Generator = rng) -> np.ndarray:
+            z = rng.standard_normal(machine.size) + np.where(machine, 1.5, -1.5 + shift)
+            return bin_counts(1 / (1 + np.exp(-3 * z)), BINS)
+
+        parts = []
+        for shift, share in zip(shifts, shares, strict=True):
+            labelled = LabelledBins(drawn(np.zeros(200, bool), shift), drawn(np.ones(200, bool), shift))
+            cells = np.stack([drawn(rng.random(posts) < share, shift), drawn(np.zeros(0, bool), shift)])
+            parts.append(quantify(labelled, cells, rng=rng, methods=("cc", "pacc", "emq"), resamples=200))
+        whole = mixed_cells(parts)
+        assert whole.items.tolist() == [2 * posts, 0] and not whole.estimates["pacc"][1].defined
+        estimates = [parts[0].estimates["pacc"][0], parts[1].estimates["pacc"][0], whole.estimates["pacc"][0]]
+        held += [e.low <= truth <= e.high for e, truth in zip(estimates, (*shares, np.mean(shares)), strict=True)]
+        assert whole.estimates["cc"][0].value == pytest.approx(np.mean([part.points["cc"][0] for part in parts]))
+    assert held.min() >= 25
+
+
+def test_a_part_keeps_its_draws() -> None:
+    labelled, cells = streams(1)
+    found = quantify(labelled, cells, rng=np.random.default_rng(0), methods=("pacc",), resamples=50)
+    first = found.part(slice(0, 1))
+    np.testing.assert_array_equal(first.course("pacc")[1], found.course("pacc")[1][:, :1])
+    assert first.estimates["pacc"] == found.estimates["pacc"][:1]

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         floor_adjusted,
         hdy,
         labelled_bins,
+        mixed_cells,
         mixture_mle,
         mle,
         pacc,
@@ -144,8 +145,8 @@ _HOMES: dict[str, str] = {
     "prevalence": (
         "BINS LEAST_LABELLED LEAST_YOUDEN BootstrapSources CalibrationMethod FloorAdjusted LabelledBins Predictions "
         "Quantification Rate SensitivityBand acc adjusted bin_centres bin_counts calibrate_bins cc dys emq emq_iterations "
-        "floor_adjusted hdy labelled_bins mixture_mle mle pacc pcc ppi_mean predictions_of predictions_of_bins quantify "
-        "regrouped rogan_gladen score_bins sensitivity_band stratified_prevalence"
+        "floor_adjusted hdy labelled_bins mixed_cells mixture_mle mle pacc pcc ppi_mean predictions_of predictions_of_bins "
+        "quantify regrouped rogan_gladen score_bins sensitivity_band stratified_prevalence"
     ),
     "probabilities": "ReliabilityCurve brier_score calibration_error expected_calibration_error log_loss reliability_curve",
     "ranking": (
@@ -260,6 +261,7 @@ __all__ = [
     "mean_from_summary",
     "median_estimate",
     "misclassified_ratio",
+    "mixed_cells",
     "mixture_mle",
     "mle",
     "natural_spline",

@@ -267,3 +267,27 @@ def test_twins_are_kept_with_what_made_them(tmp_path: Path, written: dict[str, p
         ),
     )
     assert again.flows[1].used == 190
+
+
+def test_a_platform_is_corrected_by_its_own_labelled_texts() -> None:
+    """People on A write so that the detector flags a third of them, on B hardly any; no machine writes anywhere."""
+    rng = np.random.default_rng(4)
+    platform = np.repeat(["A", "B"], 1_200)
+
+    def written_by_people(names: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-3 * (rng.standard_normal(names.size) + np.where(names == "A", -0.4, -2.0))))
+
+    dates = [f"2022-{1 + i % 10:02d}-03" for i in range(platform.size)]
+    posts = pa.table({"created_at": dates, "platform": platform, "score": written_by_people(platform)})
+    names = np.tile(["A", "B"], 300)
+    texts = {
+        "score": np.concatenate([written_by_people(names), scores(np.ones(600, bool), rng)]),
+        "platform": np.tile(names, 2),
+    }
+    table = pa.table({**texts, "label": np.repeat([0, 1], 600)})
+    own = audited(posts, labelled=table)
+    assert all(covers(own, f"prevalence.{name}", 0.0) for name in ("a", "b", "all_platforms"))
+    assert not [finding.sentence for finding in own.findings if finding.severity == "warning"]
+    pooled = audited(posts, labelled=table, least_platform=0)
+    assert not covers(pooled, "prevalence.a", 0.0)
+    assert any("differ by platform" in finding.sentence for finding in pooled.findings)

@@ -99,6 +99,12 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
     method: Method = Field("pacc", description="the corrected share that findings and figures speak of")
     bins: int = Field(1024, ge=16, le=65_536, description="bins of the probability")
     least_labelled: int = Field(20, ge=2, description="labelled test texts of each kind below which nothing is corrected")
+    least_platform: int = Field(
+        50,
+        ge=0,
+        description="labelled test texts of a kind from a platform of the stream, from which that platform is corrected by its "
+        "own; 0: never",
+    )
     resamples: int = Field(1000, ge=100, description="bootstrap resamples, of the labelled texts and of the stream together")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of every interval")
     least_periods: int = Field(3, ge=1, description="periods on each side of a change point")

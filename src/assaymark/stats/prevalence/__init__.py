@@ -10,7 +10,13 @@ from assaymark.stats.prevalence.binned import BINS, LabelledBins, bin_centres, b
 from assaymark.stats.prevalence.calibration import CalibrationMethod, calibrate_bins
 from assaymark.stats.prevalence.mixtures import mixture_mle
 from assaymark.stats.prevalence.prediction_powered import Predictions, ppi_mean, predictions_of, predictions_of_bins
-from assaymark.stats.prevalence.quantification import LEAST_LABELLED, BootstrapSources, Quantification, quantify
+from assaymark.stats.prevalence.quantification import (
+    LEAST_LABELLED,
+    BootstrapSources,
+    Quantification,
+    mixed_cells,
+    quantify,
+)
 from assaymark.stats.prevalence.quantifiers import acc, adjusted, cc, dys, emq, emq_iterations, hdy, mle, pacc, pcc
 from assaymark.stats.prevalence.rates import LEAST_YOUDEN, Rate, rogan_gladen
 from assaymark.stats.prevalence.sensitivity import FloorAdjusted, SensitivityBand, floor_adjusted, sensitivity_band
@@ -40,6 +46,7 @@ __all__ = [
     "floor_adjusted",
     "hdy",
     "labelled_bins",
+    "mixed_cells",
     "mixture_mle",
     "mle",
     "pacc",

@@ -30,7 +30,7 @@ from assaymark.stats.prevalence.rates import LEAST_YOUDEN
 from assaymark.stats.prevalence.redraw import redraw
 from assaymark.stats.resampling import percentile_estimate
 
-__all__ = ["LEAST_LABELLED", "BootstrapSources", "Quantification", "quantify"]
+__all__ = ["LEAST_LABELLED", "BootstrapSources", "Quantification", "mixed_cells", "quantify"]
 
 BootstrapSources = Literal["both", "target"]
 
@@ -67,6 +67,17 @@ class Quantification:
     confidence: float
     sources: BootstrapSources
 
+    def part(self, cells: slice) -> Quantification:
+        """Some of the cells, whose draws go on resting on the same resamples as those of the others."""
+        return replace(
+            self,
+            items=self.items[cells],
+            points={method: points[cells] for method, points in self.points.items()},
+            draws={method: draws[:, cells] for method, draws in self.draws.items()},
+            free={method: (points[cells], draws[:, cells]) for method, (points, draws) in self.free.items()},
+            estimates={method: found[cells] for method, found in self.estimates.items()},
+        )
+
     def course(self, method: str) -> tuple[FloatArray, FloatArray]:
         """Points (cells,) and draws (resamples, cells) that can be subtracted and averaged: unclipped where there are such."""
         return self.free.get(method, (self.points[method], self.draws[method]))
@@ -101,6 +112,54 @@ class Quantification:
         point = float(np.clip(points[used] @ weights[used], lowest, 1.0))
         draws = np.clip(draws[:, used] @ weights[used], lowest, 1.0)
         return percentile_estimate(point, draws, n=n, method=label, unit=unit, confidence=self.confidence)
+
+
+def mixed_cells(parts: Sequence[Quantification]) -> Quantification:
+    """Cells of several populations on top of one another, each weighed by its items: all platforms of a month, say.
+
+    Parameters
+    ----------
+    parts : sequence of Quantification
+        With as many cells, draws and the same methods. They may rest on labelled items of their own: a detector errs more often
+        on one platform than on another, and then the sum of their streams has no errors of its own that could be measured.
+
+    Returns
+    -------
+    Quantification
+        A cell is undefined where a part of it is. CC has Wilson's interval of the sums.
+    """
+    items = np.sum([part.items for part in parts], axis=0)
+    weights = [part.items / np.maximum(items, 1) for part in parts]
+    points: dict[str, FloatArray] = {}
+    draws: dict[str, FloatArray] = {}
+    free: dict[str, tuple[FloatArray, FloatArray]] = {}
+    for method in parts[0].points:
+        courses = [part.course(method) for part in parts]
+        held = [np.where(weight > 0, weight, 0.0) for weight in weights]
+        free[method] = (
+            np.sum([w * np.where(w > 0, p, 0.0) for w, (p, _) in zip(held, courses, strict=True)], axis=0),
+            np.sum([w * np.where(w > 0, d, 0.0) for w, (_, d) in zip(held, courses, strict=True)], axis=0),
+        )
+        points[method], draws[method] = (np.clip(found, 0.0, 1.0) for found in free[method])
+    found = replace(parts[0], items=items, points=points, draws=draws, free=free, estimates={})
+    for method in points:
+        found.estimates[method] = [_mixed(found, parts, method, cell) for cell in range(items.size)]
+    return found
+
+
+def _mixed(found: Quantification, parts: Sequence[Quantification], method: str, cell: int) -> Estimate:
+    n, label = int(found.items[cell]), f"{_label(method, found)}, weighed by items over {len(parts)} populations"
+    lost = [
+        part.estimates[method][cell].reason for part in parts if part.items[cell] and not part.estimates[method][cell].defined
+    ]
+    if not n or lost:
+        return undefined(lost[0] if lost else "no items in this cell", n=n, method=label, unit="share")
+    if method == "cc":
+        called = sum(round(float(part.points["cc"][cell] * part.items[cell])) for part in parts if part.items[cell])
+        plain = wilson(called, n, confidence=found.confidence)
+        return replace(plain, method=f"CC, {plain.method}")
+    point, drawn = float(found.points[method][cell]), found.draws[method][:, cell]
+    return percentile_estimate(point, drawn, n=n, method=label, unit="share", confidence=found.confidence)
 
 
 def quantify(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.generated_text_prevalence.measures.series import PlatformSeries, Series
+from assaymark.audits.generated_text_prevalence.measures.series import FEW_POSTS, NO_POST, PlatformSeries, Series
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Estimate, undefined
 from assaymark.stats import TestOutcome, holm
@@ -21,6 +21,9 @@ __all__ = ["Change", "measure_changes"]
 
 
 Ints = npt.NDArray[np.int64]
+
+LEAST_TREND = 3
+"""Periods that a slope rests on at least; periods with a few posts are left out where there are so many others."""
 
 MOST_PERIODS = 150
 """Periods that a change is looked for in; of more, such as days, several in a row are taken together for the search."""
@@ -109,11 +112,14 @@ def _trend(study: Study, series: Series, platform: PlatformSeries, times: np.nda
     method = study.config.method
     shares = platform.shares[method]
     known = np.array([share.defined for share in shares], dtype=bool)
-    if series.quantification is None:
-        return mann_kendall(np.empty(0)), undefined(study.reason, n=int(known.sum()), unit="percentage points")
-    points, draws = (part[..., series.cells[platform.name]][..., known] for part in series.quantification.course(method))
+    found = series.quantifications.get(platform.name)
+    if found is None:
+        return mann_kendall(np.empty(0)), undefined(study.reason or NO_POST, n=int(known.sum()), unit="percentage points")
+    many = known & (platform.posts >= FEW_POSTS)
+    known = many if many.sum() >= LEAST_TREND else known
+    points, draws = (part[..., : len(known)][..., known] for part in found.course(method))
     trend = mann_kendall(points, times[known])
-    if known.sum() < 3:
-        reason = f"{int(known.sum())} periods with a corrected share; a slope needs at least 3"
+    if known.sum() < LEAST_TREND:
+        reason = f"{int(known.sum())} periods with a corrected share; a slope needs at least {LEAST_TREND}"
         return trend, undefined(reason, n=int(known.sum()), unit="percentage points")
     return trend, theil_sen(points, times[known], draws=draws, confidence=study.config.confidence, unit="percentage points")

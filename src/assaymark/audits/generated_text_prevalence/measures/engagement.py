@@ -152,12 +152,14 @@ def _clusters(rows: SampledPosts, chosen: npt.NDArray[np.int64]) -> npt.NDArray[
 
 def stream_memberships(study: Study, rows: SampledPosts, chosen: npt.NDArray[np.int64]) -> Floats:
     """Probability that each post is machine-written, given its score, platform, period, topic and followers."""
-    labelled = study.labelled_bins
-    assert labelled is not None
-    posterior = calibrate_bins(labelled)[score_bins(rows.probability[chosen], study.config.bins)]
-    prior = float(labelled.positive.sum() / (labelled.positive.sum() + labelled.negative.sum()))
-    posterior = np.clip(posterior, 1e-9, 1 - 1e-9)
-    ratio = posterior / (1 - posterior) * (1 - prior) / prior
+    ratio = np.empty(len(chosen))
+    for code in np.unique(rows.platform[chosen]):
+        errors = study.errors_of(rows.platforms.get(int(code), ""))
+        assert errors is not None
+        here, bins = rows.platform[chosen] == code, errors.bins
+        posterior = np.clip(calibrate_bins(bins)[score_bins(rows.probability[chosen][here], study.config.bins)], 1e-9, 1 - 1e-9)
+        prior = float(bins.positive.sum() / (bins.positive.sum() + bins.negative.sum()))
+        ratio[here] = posterior / (1 - posterior) * (1 - prior) / prior
     design, names = controls(rows, chosen)
     cells = dummies(
         [f"{p} {t}" for p, t in zip(rows.platform[chosen], rows.period[chosen], strict=True)], name="cell", most=200

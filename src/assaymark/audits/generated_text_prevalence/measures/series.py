@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy.typing as npt
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Estimate, undefined
 from assaymark.stats import newcombe, wilson
-from assaymark.stats.prevalence import FloorAdjusted, Quantification, Rate, floor_adjusted, quantify
+from assaymark.stats.prevalence import FloorAdjusted, Quantification, Rate, floor_adjusted, mixed_cells, quantify
 
-__all__ = ["ALL", "NO_POST", "PlatformSeries", "Series", "measure_series", "name_of"]
+__all__ = ["ALL", "FEW_POSTS", "NO_POST", "PlatformSeries", "Series", "measure_series", "name_of"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -76,13 +77,13 @@ class Series:
 
     Attributes
     ----------
-    quantification : Quantification or None
-        Joint draws of all cells; `cells` says where a platform's periods are.
+    quantifications : dict of platform to Quantification
+        Joint draws of its periods, then of all of them, of those before the release and of those since; empty where nothing is
+        corrected.
     """
 
     platforms: tuple[PlatformSeries, ...]
-    quantification: Quantification | None
-    cells: dict[str, slice]
+    quantifications: dict[str, Quantification]
 
 
 def name_of(platform: str) -> str:
@@ -93,30 +94,43 @@ def name_of(platform: str) -> str:
 def measure_series(study: Study) -> Series:
     """Every cell by every method; without labelled texts only what needs no correction."""
     periods = study.stream.periods
-    names = list(periods.platforms)
-    counts = [periods.counts[row] for row in range(len(names))]
-    if len(names) > 1:
-        names.append(ALL)
-        counts.append(periods.counts.sum(axis=0))
-    before = study.before
-    cells: list[Ints] = []
-    places: dict[str, slice] = {}
-    for name, table in zip(names, counts, strict=True):
-        places[name] = slice(len(cells), len(cells) + len(table))
-        cells += [*table, table.sum(axis=0), table[before].sum(axis=0), table[~before].sum(axis=0)]
-    found = _quantified(study, np.array(cells, np.int64).reshape(len(cells), study.config.bins))
-    series = [_platform(study, name, table, found, places[name]) for name, table in zip(names, counts, strict=True)]
-    return Series(tuple(series), found, places)
+    tables = {name: periods.counts[row] for row, name in enumerate(periods.platforms)}
+    if len(tables) > 1:
+        tables[ALL] = periods.counts.sum(axis=0)
+    found = _quantified(study, tables)
+    return Series(tuple(_platform(study, name, table, found.get(name)) for name, table in tables.items()), found)
 
 
-def _quantified(study: Study, cells: Ints) -> Quantification | None:
-    labelled, config = study.labelled_bins, study.config
-    if labelled is None or study.reason or not len(cells):
-        return None
+def _quantified(study: Study, tables: Mapping[str, Ints]) -> dict[str, Quantification]:
+    """Every platform by its own labelled texts where it has enough, the others together by all of them.
+
+    Platforms that share labelled texts share their resamples. Where some platform has its own, the sum of all is the mean of
+    the platforms by posts, since the errors of the detector on the sum are nobody's.
+    """
+    if study.labelled_bins is None or study.reason or not len(study.labels):
+        return {}
+    own = [name for name in tables if (errors := study.errors_of(name)) and (errors.own_human or errors.own_machine)]
+    together = [name for name in tables if name not in own and not (own and name == ALL)]
+    found = {name: _corrected(study, name, [tables[name]]) for name in own}
+    if together:
+        pooled = _corrected(study, ALL, [tables[name] for name in together])
+        size = len(study.labels) + 3
+        found |= {name: pooled.part(slice(i * size, (i + 1) * size)) for i, name in enumerate(together)}
+    if own and ALL in tables:
+        found[ALL] = mixed_cells([found[name] for name in tables if name != ALL])
+    return found
+
+
+def _corrected(study: Study, name: str, tables: Sequence[Ints]) -> Quantification:
+    """Periods of some platforms, each followed by the sums of all, of those before the release, and of those since."""
+    config, before, errors = study.config, study.before, study.errors_of(name)
+    assert errors is not None
+    sums = [(table.sum(axis=0), table[before].sum(axis=0), table[~before].sum(axis=0)) for table in tables]
+    cells = np.concatenate([np.concatenate([table, np.stack(three)]) for table, three in zip(tables, sums, strict=True)])
     return quantify(
-        labelled,
+        errors.bins,
         cells,
-        rng=study.rng("prevalence"),
+        rng=study.rng(f"prevalence {name}"),
         methods=config.methods,
         threshold=study.threshold_bin / config.bins,
         resamples=config.resamples,
@@ -124,27 +138,28 @@ def _quantified(study: Study, cells: Ints) -> Quantification | None:
     )
 
 
-def _platform(study: Study, name: str, table: Ints, found: Quantification | None, place: slice) -> PlatformSeries:
+def _platform(study: Study, name: str, table: Ints, found: Quantification | None) -> PlatformSeries:
     config, before = study.config, study.before
     posts, called = table.sum(axis=1), table[:, study.threshold_bin :].sum(axis=1)
-    stop = place.stop
+    stop = len(posts)
     shares: dict[str, list[Estimate]] = {}
     overall: dict[str, Estimate] = {}
     for method in config.methods:
         if found is not None:
-            shares[method] = found.estimates[method][place]
+            shares[method] = found.estimates[method][:stop]
             overall[method] = found.estimates[method][stop]
         elif method == "cc" and study.counter is not None:
             shares[method] = [wilson(int(k), int(n), confidence=config.confidence) for k, n in zip(called, posts, strict=True)]
             overall[method] = wilson(int(called.sum()), int(posts.sum()), confidence=config.confidence)
         else:
-            lost = undefined(study.reason, n=int(posts.sum()), unit="share")
+            lost = undefined(study.reason or NO_POST, n=int(posts.sum()), unit="share")
             shares[method], overall[method] = [undefined(study.reason, n=int(n), unit="share") for n in posts], lost
         if not posts.sum():
             overall[method] = undefined(study.reason or NO_POST, unit="share")
     floor = Rate(int(called[before].sum()), int(posts[before].sum()))
     beside = [
-        _beside_floor(study, int(k), int(n), floor, bool(early)) for k, n, early in zip(called, posts, before, strict=True)
+        _beside_floor(study, name, int(k), int(n), floor, bool(early))
+        for k, n, early in zip(called, posts, before, strict=True)
     ]
     return PlatformSeries(
         name,
@@ -162,10 +177,8 @@ def _platform(study: Study, name: str, table: Ints, found: Quantification | None
 
 def _rise(study: Study, found: Quantification | None, stop: int, posts: Ints) -> Estimate:
     n = int(posts.sum())
-    if found is None:
-        return undefined(study.reason, n=n, unit="percentage points")
-    if not n:
-        return undefined(NO_POST, unit="percentage points")
+    if found is None or not n:
+        return undefined(study.reason or NO_POST, n=n, unit="percentage points")
     for part, word in ((posts[study.before], "before"), (posts[~study.before], "since")):
         if not part.sum():
             return undefined(f"no post is dated {word} the release on {study.config.released}", n=n, unit="percentage points")
@@ -183,15 +196,15 @@ def _floor(study: Study, floor: Rate) -> Estimate:
     return wilson(floor.successes, floor.trials, confidence=study.config.confidence)
 
 
-def _beside_floor(study: Study, called: int, posts: int, floor: Rate, early: bool) -> FloorAdjusted:
+def _beside_floor(study: Study, name: str, called: int, posts: int, floor: Rate, early: bool) -> FloorAdjusted:
     """Share called minus the floor, and Rogan and Gladen's with the stream's own false positive rate."""
-    sensitivity = study.sensitivity
+    rates = study.rates_of(name)
     lack = "no post is dated before the release" if not floor.trials else "no posts" if not posts else ""
     why = lack or ("the period gives the floor itself" if early else study.reason)
     lost = undefined(why or "no detector", n=posts, unit="share")
     if lack:
         return FloorAdjusted(replace(lost, unit="percentage points"), lost)
-    if early or sensitivity is None or study.reason:
+    if early or rates is None or study.reason:
         above = newcombe(called, posts, floor.successes, floor.trials, confidence=study.config.confidence)
         return FloorAdjusted(above, lost)
-    return floor_adjusted(Rate(called, posts), floor, sensitivity, confidence=study.config.confidence)
+    return floor_adjusted(Rate(called, posts), floor, rates[0], confidence=study.config.confidence)

@@ -35,7 +35,8 @@ def generators_section(study: Study, fitting: Fitting, series: Series) -> Sectio
             section.estimates[f"prevalence.{name_of(platform.name)}.last.any_generator"] = lost
             continue
         observed = Rate(int(platform.called[at]), int(platform.posts[at]))
-        band = sensitivity_band(observed, rates, specificity, confidence=study.config.confidence)
+        here = study.rates_of(platform.name)
+        band = sensitivity_band(observed, rates, here[1] if here else specificity, confidence=study.config.confidence)
         last.append((platform, study.labels[at], band))
         section.estimates[f"prevalence.{name_of(platform.name)}.last.any_generator"] = band.band
     section.tables += [_rates_table(study, rates), _band_table(last)]

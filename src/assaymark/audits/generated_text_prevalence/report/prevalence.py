@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from assaymark.audits.generated_text_prevalence.config import RELEASES
-from assaymark.audits.generated_text_prevalence.measures.series import NO_POST, PlatformSeries, Series, name_of
+from assaymark.audits.generated_text_prevalence.measures.series import ALL, NO_POST, PlatformSeries, Series, name_of
 from assaymark.audits.generated_text_prevalence.probes.posts import LAST_UNDATED, REASONS
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number, undefined
@@ -191,14 +191,13 @@ def _platform_findings(study: Study, platform: PlatformSeries, section: Section)
 
 def _floor_doubt(study: Study, series: Series) -> Iterator[Finding]:
     """Is the false positive rate on the stream, before the release, that of the labelled texts?"""
-    specificity = study.specificity
-    if specificity is None or not specificity.trials:
-        return
-    level = 1.0 - (1.0 - study.config.confidence) / max(1, len(series.platforms))
-    for platform in series.platforms:
-        floor = platform.floor_rate
-        if floor.trials < study.config.least_labelled:
+    single = [platform for platform in series.platforms if platform.name != ALL]
+    level = 1.0 - (1.0 - study.config.confidence) / max(1, len(single))
+    for platform in single:
+        floor, rates = platform.floor_rate, study.rates_of(platform.name)
+        if rates is None or not rates[1].trials or floor.trials < study.config.least_labelled:
             continue
+        specificity = rates[1]
         gap = newcombe(
             floor.successes, floor.trials, specificity.trials - specificity.successes, specificity.trials, confidence=level
         )
@@ -231,6 +230,9 @@ def _platform_doubt(study: Study, series: Series) -> Iterator[Finding]:
     apart: dict[str, str] = {}
     for name, code in codes.items():
         here = platform == code
+        errors = study.errors_of(name)
+        if errors is not None and errors.own_human:
+            continue
         own, rest = (fitting.bins(fitting.chosen, study.config.bins, where=where).negative for where in (here, ~here))
         n, others = int(own.sum()), int(rest.sum())
         if min(n, others) < study.config.least_labelled:
@@ -243,11 +245,11 @@ def _platform_doubt(study: Study, series: Series) -> Iterator[Finding]:
         rates = ", ".join(f"{name} {rate}" for name, rate in apart.items())
         yield Finding(
             "warning",
-            f"Labelled human texts that the detector calls machine-written differ by platform: {rates}. Shares are corrected "
-            "with all labelled texts together, which leaves them too high where that rate is high and too low where it is low.",
+            f"Labelled human texts that the detector calls machine-written differ by platform: {rates}. These are corrected "
+            "with all labelled texts together: shares are too high where that rate is high, and too low where it is low.",
             (*(f"prevalence.{name_of(name)}" for name in apart), "detector.specificity"), ("prevalence", "chosen_by_platform"),
-            "Audit each platform by itself, with its own labelled texts; over all platforms a change of their mix shows as a "
-            "change of the share.",
+            f"Label more human texts of each: from {study.config.least_platform} test texts on (setting least_platform) a "
+            "platform is corrected by its own.",
         )  # fmt: skip
 
 
