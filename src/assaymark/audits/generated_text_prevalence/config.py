@@ -54,6 +54,9 @@ class GeneratedTextPrevalenceConfig(AuditConfig):
     token_detectors: tuple[str, ...] = Field(
         (), description="scores to compute with each language model; default: all that its answers allow"
     )
+    word_detector: bool = Field(
+        False, description="also count by the words of the labelled texts: a detector named `words` that needs no model"
+    )
     detector: str = Field("", description="detector that counts the posts; default: the largest AUROC on the fitting texts")
     threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a post is called machine-written")
     test_share: float = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from assaymark.audits.generated_text_prevalence.config import GeneratedTextPrevalenceConfig
 from assaymark.audits.generated_text_prevalence.method.token_detectors import TOKEN_DETECTORS, TokenDetector
+from assaymark.audits.generated_text_prevalence.method.word_mixture import WordOccurrence
 from assaymark.errors import ConfigError, ModelError, UnknownName
 from assaymark.models.detector_labels import machine_label
 
-__all__ = ["PERTURBATION_COLUMNS", "Detector", "Family", "Member", "plan_detectors"]
+__all__ = ["PERTURBATION_COLUMNS", "TRAINED", "WORDS", "Detector", "Family", "Member", "plan_detectors"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,6 +30,12 @@ class _Column:
         return np.asarray(summary[self.name], np.float64)
 
 
+TRAINED = "trained"
+"""Name of the detector that is trained here, and of its artifact."""
+
+WORDS = "words"
+"""Name of the detector that is made of the words of the labelled texts."""
+
 PERTURBATION_COLUMNS = ("detectgpt", "detectgpt_z", "npr")
 """Columns that rewriting adds to those of a language model."""
 
@@ -42,7 +49,8 @@ PERTURBATION_DETECTORS = (
 class Member(NamedTuple):
     """A model and the columns that its answers become.
 
-    `kind` is "tokens" (a language model), "classifier" or "columns" (precomputed scores); `columns` are named `MEMBER.COLUMN`.
+    `kind` is "tokens" (a language model), "classifier", "words" or "columns" (precomputed scores); `columns` are named
+    `MEMBER.COLUMN`.
     """
 
     name: str
@@ -66,6 +74,8 @@ class Detector:
         How a language model's answers become a score; None where the column is the score.
     bounded : bool
         A probability already.
+    family : str
+        For the benchmark: metric-based, model-based, word-based or precomputed.
     """
 
     name: str
@@ -73,10 +83,7 @@ class Detector:
     columns: tuple[str, ...]
     rule: TokenDetector | None = None
     bounded: bool = False
-
-    @property
-    def family(self) -> str:
-        return "metric-based" if self.rule is not None else "model-based" if self.bounded else "precomputed"
+    family: str = "metric-based"
 
     def raw(self, columns: Mapping[str, Floats]) -> Floats:
         """Shape (n,), or (n, k) for a score of several numbers; NaN where there is none."""
@@ -98,14 +105,14 @@ class Family(NamedTuple):
 
 
 def plan_detectors(
-    models: Mapping[str, Any], filler: Any, config: GeneratedTextPrevalenceConfig, *, trained: bool = False
+    models: Mapping[str, Any], filler: Any, config: GeneratedTextPrevalenceConfig, *, coming: Collection[str] = ()
 ) -> Family:
     """What can be computed with the given models.
 
     Parameters
     ----------
-    trained : bool
-        A detector named "trained" will come later.
+    coming : collection of str
+        Names of detectors that will be made from the labelled texts.
 
     Raises
     ------
@@ -121,7 +128,9 @@ def plan_detectors(
     members: list[Member] = []
     detectors: list[Detector] = []
     for name, model in models.items():
-        if hasattr(model, "token_columns"):
+        if isinstance(model, WordOccurrence):
+            member, found = _words(name, model)
+        elif hasattr(model, "token_columns"):
             member, found = _language_model(name, model, filler, config)
         elif hasattr(model, "columns"):
             member, found = _column(name, model, config)
@@ -137,9 +146,11 @@ def plan_detectors(
             f"setting 'token_detectors': no model in the role detector gives {missing[0]!r}, which needs {', '.join(needs)}"
         )
     names = [detector.name for detector in detectors]
-    if config.detector and config.detector not in names and not (trained and config.detector == "trained"):
+    if config.detector and config.detector not in names and config.detector not in coming:
         raise UnknownName("detector", config.detector, names, mend="(setting 'detector')")
-    return Family(tuple(members), tuple(detectors), tuple(note for model in models.values() for note in model.notes))
+    return Family(
+        tuple(members), tuple(detectors), tuple(note for model in models.values() for note in getattr(model, "notes", ()))
+    )
 
 
 def _known() -> tuple[TokenDetector, ...]:
@@ -182,7 +193,12 @@ def _language_model(name: str, model: Any, filler: Any, config: GeneratedTextPre
 def _column(name: str, model: Any, config: GeneratedTextPrevalenceConfig) -> tuple[Member, list[Detector]]:
     label = config.machine_label.get(name) or (model.labels[0] if len(model.labels) == 1 else machine_label(model.labels))
     column = f"{name}.{_chosen(name, label, model.labels)}"
-    return Member(name, model, "columns", (column,)), [Detector(name, name, (column,))]
+    return Member(name, model, "columns", (column,)), [Detector(name, name, (column,), family="precomputed")]
+
+
+def _words(name: str, model: WordOccurrence) -> tuple[Member, list[Detector]]:
+    column = f"{name}.log_ratio"
+    return Member(name, model, "words", (column,)), [Detector(name, name, (column,), family="word-based")]
 
 
 def _classifier(name: str, model: Any, config: GeneratedTextPrevalenceConfig) -> tuple[Member, list[Detector]]:
@@ -190,7 +206,7 @@ def _classifier(name: str, model: Any, config: GeneratedTextPrevalenceConfig) ->
     column = f"{name}.{_chosen(name, label, model.labels)}"
     return (
         Member(name, model, "classifier", tuple(f"{name}.{label}" for label in model.labels)),
-        [Detector(name, name, (column,), bounded=True)],
+        [Detector(name, name, (column,), bounded=True, family="model-based")],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from assaymark.audit import Context
 from assaymark.audits.generated_text_prevalence.config import GeneratedTextPrevalenceConfig
-from assaymark.audits.generated_text_prevalence.detectors import Family, plan_detectors
+from assaymark.audits.generated_text_prevalence.detectors import TRAINED, WORDS, Family, plan_detectors
 from assaymark.audits.generated_text_prevalence.labelled import (
     Labelled,
     ReadRows,
@@ -24,6 +24,7 @@ from assaymark.audits.generated_text_prevalence.measures.fitting import Counter,
 from assaymark.audits.generated_text_prevalence.measures.perturbing import Rewriting
 from assaymark.audits.generated_text_prevalence.measures.twins import Twins, add_twins
 from assaymark.audits.generated_text_prevalence.method.source_split import split_by_source
+from assaymark.audits.generated_text_prevalence.method.word_mixture import fit_words
 from assaymark.audits.generated_text_prevalence.scoring import score_columns
 from assaymark.errors import ConfigError, ModelError
 from assaymark.result import Flow
@@ -69,14 +70,19 @@ def prepare(inputs: Mapping[str, Any], config: GeneratedTextPrevalenceConfig, co
     """Read the labelled texts, let generators write twins, train a detector: each only where it was asked for."""
     filler = context.model("span_filler")
     models = context.models_of("detector")
-    later = bool(context.model("trainee"))
-    family = plan_detectors(models, filler, config, trained=later)
-    _check_posts(inputs["posts"], family, config, trained=later)
+    coming = _coming(models, config, context)
+    family = plan_detectors(models, filler, config, coming=coming)
+    _check_posts(inputs["posts"], family, config, coming=coming)
     source, generators = inputs.get("labelled"), context.models_of("generator")
     if source is None:
-        for role, given in (("generator", bool(generators)), ("trainee", later)):
+        wanting = {
+            "a model in the role generator": bool(generators),
+            "a model in the role trainee": TRAINED in coming,
+            "the setting word_detector": WORDS in coming,
+        }
+        for what, given in wanting.items():
             if given:
-                raise ModelError(f"a model in the role {role} works on labelled texts: give them with labelled=FILE")
+                raise ModelError(f"{what} works on labelled texts: give them with labelled=FILE")
         return Prepared(None, None, family)
     read = read_labelled(source, family, config, context, name="labelled")
     twins = add_twins(read.rows, generators, config, context) if generators else None
@@ -84,37 +90,58 @@ def prepare(inputs: Mapping[str, Any], config: GeneratedTextPrevalenceConfig, co
         read = read._replace(rows=twins.rows)
     units = join_units(read.rows, config, context)
     prepared = Prepared(read, units, family, twins, flows=(read.flow,), notes=read.notes)
-    return _train(prepared, models, filler, config, context) if later else prepared
+    return _made_here(prepared, models, coming, config, context) if coming else prepared
 
 
-def _check_posts(posts: Any, family: Family, config: GeneratedTextPrevalenceConfig, *, trained: bool) -> None:
+def _coming(models: Mapping[str, Any], config: GeneratedTextPrevalenceConfig, context: Context) -> list[str]:
+    """Detectors that are made from the labelled texts."""
+    coming = [TRAINED] * bool(context.model("trainee")) + [WORDS] * config.word_detector
+    for name in coming:
+        if name in models:
+            raise ConfigError(f"the name detector.{name} is that of a detector made here; give the model another one")
+    return coming
+
+
+def _check_posts(posts: Any, family: Family, config: GeneratedTextPrevalenceConfig, *, coming: Collection[str]) -> None:
     """What the pass over the posts will need, before any model is asked."""
     posts.require("created_at")
     named = {detector.member for detector in family.detectors if detector.name == config.detector}
     members = [member for member in family.members if not named or member.name in named]
     posts.with_scores(score_columns(family._replace(members=tuple(members))))
-    if any(member.kind != "columns" for member in members) or (trained and not named):
+    if any(member.kind != "columns" for member in members) or (coming and not named):
         posts.require("text")
 
 
-def _train(
-    prepared: Prepared, models: Mapping[str, Any], filler: Any, config: GeneratedTextPrevalenceConfig, context: Context
+def _made_here(
+    prepared: Prepared,
+    models: Mapping[str, Any],
+    coming: Collection[str],
+    config: GeneratedTextPrevalenceConfig,
+    context: Context,
 ) -> Prepared:
-    """Half of the sources that are not for testing train the detector; the other half calibrates it and all others."""
-    from assaymark.audits.generated_text_prevalence.measures.training import TRAINED, train
-
+    """Half of the sources that are not for testing make the detectors; the other half calibrates these and all others."""
     assert prepared.rows is not None and prepared.units is not None
     rows, unit = prepared.rows.rows, prepared.units.unit
-    if TRAINED in models:
-        raise ConfigError(f"the name detector.{TRAINED} is that of the detector trained here; give the model another one")
     test = split_by_source(unit, share=config.test_share, seed=context.seed)
     training = ~test & split_by_source(unit, share=0.5, seed=context.seed + 1)
-    found = train(rows, unit, training, config, context)
-    if isinstance(found, str):
-        family = plan_detectors(models, filler, config)
-        return replace(prepared, family=family, notes=(*prepared.notes, f"no detector was trained: {found}"))
-    family = plan_detectors({**models, TRAINED: found.model}, filler, config)
-    return replace(prepared, family=family, trained=found, training=training)
+    made: dict[str, Any] = {}
+    trained, notes = None, prepared.notes
+    if TRAINED in coming:
+        from assaymark.audits.generated_text_prevalence.measures.training import train
+
+        found = train(rows, unit, training, config, context)
+        if isinstance(found, str):
+            notes = (*notes, f"no detector was trained: {found}")
+        else:
+            trained, made[TRAINED] = found, found.model
+    if WORDS in coming:
+        label = rows.label[training]
+        if label.any() and not label.all():
+            made[WORDS] = fit_words([rows.texts[row] for row in np.flatnonzero(training)], label)
+        else:
+            notes = (*notes, "no detector was made of words: the texts for it are of one kind")
+    family = plan_detectors({**models, **made}, context.model("span_filler"), config)
+    return replace(prepared, family=family, trained=trained, training=training, notes=notes)
 
 
 def fit(prepared: Prepared, config: GeneratedTextPrevalenceConfig, context: Context, *, rewriting: Rewriting | None) -> Fitted:

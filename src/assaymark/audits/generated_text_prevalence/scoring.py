@@ -60,6 +60,8 @@ class _Answers:
 def _answers(member: Member, texts: list[str], rewriting: Rewriting | None) -> npt.NDArray[np.float32]:
     if member.kind == "classifier":
         return np.asarray(member.model.score_texts(texts), np.float32)
+    if member.kind == "words":
+        return np.asarray(member.model.log_ratio(texts), np.float32)[:, None]
     own = np.asarray(member.model.summarise_tokens(texts), np.float64)
     if own.shape[1] == len(member.columns):
         return own.astype(np.float32)

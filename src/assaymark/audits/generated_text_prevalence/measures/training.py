@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from assaymark.audit import Context, ModelRole
 from assaymark.audits.generated_text_prevalence.config import GeneratedTextPrevalenceConfig
+from assaymark.audits.generated_text_prevalence.detectors import TRAINED
 from assaymark.audits.generated_text_prevalence.measures.detector_training import (
     DetectorSettings,
     TrainedDetector,
@@ -20,10 +21,7 @@ from assaymark.audits.generated_text_prevalence.probes.labelled import LabelledT
 from assaymark.errors import InputError
 from assaymark.models.opening import open_role
 
-__all__ = ["TRAINED", "Trained", "train"]
-
-TRAINED = "trained"
-"""Name of the trained detector among the detectors, and of its artifact."""
+__all__ = ["Trained", "train"]
 
 
 class Trained(NamedTuple):

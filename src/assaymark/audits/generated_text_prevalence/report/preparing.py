@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from assaymark.audits.generated_text_prevalence.measures.training import TRAINED, Trained
+from assaymark.audits.generated_text_prevalence.detectors import TRAINED
+from assaymark.audits.generated_text_prevalence.measures.training import Trained
 from assaymark.audits.generated_text_prevalence.measures.twins import FILE, Twins
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Artifact, Column, Figure, Finding, Table, format_interval

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from assaymark.audits.generated_text_prevalence.config import RELEASES
 from assaymark.audits.generated_text_prevalence.measures.series import ALL, NO_POST, PlatformSeries, Series, name_of
+from assaymark.audits.generated_text_prevalence.measures.word_mixture import word_mixtures
 from assaymark.audits.generated_text_prevalence.probes.posts import LAST_UNDATED, REASONS
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number, undefined
@@ -40,7 +41,9 @@ def prevalence_section(study: Study, series: Series) -> Section:
         section.estimates[f"{key}.last.floor_adjusted"] = (
             platform.floor_adjusted[last[0]] if last else undefined(NO_POST, unit="share")
         )
-    section.tables += [_period_table(study, series), _overall_table(study, series)]
+    words = word_mixtures(study)
+    section.estimates |= {f"prevalence.{name_of(name)}.word_mixture": share for name, share in words.items()}
+    section.tables += [_period_table(study, series), _overall_table(study, series, words)]
     section.figures += _figures(study, series)
     section.findings += _findings(study, series, section)
     section.methods.append(_method(study))
@@ -90,14 +93,15 @@ def _detector(study: Study) -> str:
     return study.counter.detector.name if study.counter is not None else "no detector"
 
 
-def _overall_table(study: Study, series: Series) -> Table:
+def _overall_table(study: Study, series: Series, words: Mapping[str, Estimate]) -> Table:
     methods = study.config.methods
-    rows = [(platform, method) for platform in series.platforms for method in methods]
+    rows = [(each.name, TITLES[method], each.overall[method]) for each in series.platforms for method in methods]
+    rows += [(name, "mixture of words", share) for name, share in words.items()]
     values = {
-        "platform": [platform.name for platform, _ in rows],
-        "method": [TITLES[method] for _, method in rows],
-        **interval_values("share", [platform.overall[method] for platform, method in rows]),
-        "reason": [platform.overall[method].reason for platform, method in rows],
+        "platform": [platform for platform, _, _ in rows],
+        "method": [title for _, title, _ in rows],
+        **interval_values("share", [share for _, _, share in rows]),
+        "reason": [share.reason for _, _, share in rows],
     }
     columns = (
         Column("platform", "label"),
