@@ -18,10 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
 
 from assaymark.audits.image_offensiveness.method.tokens import TermCounts
-from assaymark.stats import Limits, benjamini_hochberg
+from assaymark.stats import Limits, benjamini_hochberg, word_contrast
 
 __all__ = [
     "PRIOR_SHARE",
@@ -213,22 +212,18 @@ def log_odds_z(flagged: TermCounts, reference: TermCounts, *, alpha: float = PRI
     if reason:
         none, zero = np.empty(0), np.empty(0, dtype=np.int64)
         return LogOdds((), zero, zero, none, Limits(none, none), none, none, none, reason)
-    pseudo = _pseudo_counts(joined, alpha)
-    f, r = joined.flagged + pseudo, joined.reference + pseudo
-    delta = np.log(f / (f.sum() - f)) - np.log(r / (r.sum() - r))
-    sd = np.sqrt(1 / f + 1 / r)
-    z = delta / sd
-    p = 2.0 * ndtr(-np.abs(z))
+    found = word_contrast(joined.flagged, joined.reference, _pseudo_counts(joined, alpha))
+    delta, p = found.log_odds, found.p_values()
     adjusted = benjamini_hochberg(p)
-    half = _two_sided(confidence) * sd
-    order = np.argsort(-z, kind="stable")
+    half = _two_sided(confidence) * found.sd
+    order = np.argsort(-found.z, kind="stable")
     return LogOdds(
         tuple(joined.terms[i] for i in order),
         joined.flagged[order],
         joined.reference[order],
         delta[order],
         Limits((delta - half)[order], (delta + half)[order]),
-        z[order],
+        found.z[order],
         p[order],
         adjusted[order],
         "",
