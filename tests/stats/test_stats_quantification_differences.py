@@ -88,3 +88,18 @@ def test_a_part_keeps_its_draws() -> None:
     first = found.part(slice(0, 1))
     np.testing.assert_array_equal(first.course("pacc")[1], found.course("pacc")[1][:, :1])
     assert first.estimates["pacc"] == found.estimates["pacc"][:1]
+
+
+def test_a_mean_below_nothing_keeps_its_interval() -> None:
+    """A detector that calls fewer posts than its labelled texts led one to expect: none is machine-written, give or take."""
+    rng = np.random.default_rng(4)
+    sides = [scores(np.full(400, kind), rng) for kind in (False, True)]
+    sides[0][:60] = 0.9  # labelled human texts that are called far more often than those of the stream
+    labelled = LabelledBins(*(bin_counts(side, BINS) for side in sides))
+    cells = np.stack([bin_counts(scores(np.zeros(2_000, bool), rng), BINS) for _ in range(2)])
+    found = quantify(labelled, cells, rng=rng, methods=("pacc",), resamples=200)
+    points, draws = found.course("pacc")
+    assert draws.max() < 0 and points.max() < 0, "the case is about draws that all lie outside"
+    for share in (found.pooled("pacc"), mixed_cells([found, found]).estimates["pacc"][0]):
+        assert share.value == share.low == 0.0
+        assert 0.001 < share.high < 0.1

@@ -39,9 +39,6 @@ ROLES = (
     ModelRole("generator", "writes machine-written twins of the labelled human texts", any_of=("generates-text",), many=True),
 )
 
-GENERATORS = {"machine-a": 0.65, "machine-b": 0.75}
-"""Temperatures of the two machines behind the labelled texts; in the stream both write, 0.7 in the mean."""
-
 
 def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
     """A stream and labelled texts by the same writers, read by the law that people write by.
@@ -58,7 +55,7 @@ def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
         written_texts,
     )
 
-    drawn = planted_posts(seed, 300 if full else 24, null=null)
+    drawn = planted_posts(seed, 300 if full else 50, null=null)
     rng = np.random.default_rng([seed, 0xDA7])
     order = rng.permutation(len(drawn.machine))
     texts = written_texts(drawn.words, drawn.offsets)
@@ -109,7 +106,7 @@ def _names(topic: np.ndarray) -> list[str]:
 
 def _labelled(seed: int, texts: int) -> pa.Table:
     """As many human as machine-written texts, in pairs of one source."""
-    from assaymark.audits.generated_text_prevalence.planted import planted_words, written_texts
+    from assaymark.audits.generated_text_prevalence.planted import GENERATORS, planted_words, written_texts
 
     rng = np.random.default_rng([seed, 0x1AB])
     columns: dict[str, list[object]] = {"text": [], "label": [], "generator": [], "source_id": []}

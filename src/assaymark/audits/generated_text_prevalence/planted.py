@@ -1,8 +1,8 @@
 """Synthetic streams whose answer is known: people and a machine write words drawn from two related distributions.
 
 People draw from a Zipf law over 5,000 words, each text a little more or less freely and with bursts of repetition; the machine
-draws from the same law sharpened (temperature 0.7), with 30 style words five times as probable. Three platforms over 34 months
-from January 2022: on A and B the machine's share rises from 0 to 38 % from month 12 on, on C to 2 %.
+draws from the same law sharpened (temperature 0.65 or 0.75), with 30 style words five times as probable. Three platforms over
+34 months from January 2022: on A and B the machine's share rises from 0 to 38 % from month 12 on, on C to 2 %.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from assaymark.models.token_columns import TOKEN_COLUMNS, TokenScores, summary_r
 
 __all__ = [
     "ENGAGEMENT_RATIO",
+    "GENERATORS",
     "MONTHS",
     "ONSET",
     "PLATEAUS",
@@ -45,6 +46,9 @@ PLATEAUS = {"A": 0.38, "B": 0.38, "C": 0.02}
 
 MIDDLE, SCALE = ONSET + 4.4, 2.0  # the logistic rise is at a tenth of its plateau in month 12
 HUMAN_TEMPERATURE, MACHINE_TEMPERATURE, SPREAD = 1.0, 0.7, 0.1
+GENERATORS = {"machine-a": 0.65, "machine-b": 0.75}
+"""Temperatures of the two machines that write the stream and the labelled texts, half of the machine-written ones each."""
+
 BURST = 0.1  # probability that a person's word repeats an earlier one of the same post
 BOOST = 5.0
 ENGAGEMENT_RATIO = 0.7
@@ -114,17 +118,8 @@ def planted_shares(platform: str, *, null: bool = False) -> Floats:
     return np.where((month >= ONSET) & (not null), PLATEAUS[platform] * rise, 0.0)
 
 
-def planted_posts(
-    seed: int, posts: int, *, null: bool = False, temperature: float = MACHINE_TEMPERATURE, length: tuple[int, int] = (25, 60)
-) -> PlantedPosts:
-    """`posts` posts for each platform and month.
-
-    Parameters
-    ----------
-    temperature : float
-        Of the machine: 0.7, or 0.9 for a later one that the detector was not measured on.
-    length : fewest and most words of a post
-    """
+def planted_posts(seed: int, posts: int, *, null: bool = False) -> PlantedPosts:
+    """`posts` posts for each platform and month; machines take turns at random."""
     rng = np.random.default_rng([seed, 0xA16])
     total = posts * MONTHS * len(PLATEAUS)
     platform = np.repeat(np.array(list(PLATEAUS)), posts * MONTHS)
@@ -136,7 +131,8 @@ def planted_posts(
     followers = np.rint(np.exp(rng.normal(np.where(machine, 6.5, 7.2), 1.5))).astype(np.int64)
     effect = 0.3 * (np.log1p(followers) - 7) + 0.1 * topic + 0.01 * month + np.where(machine, np.log(ENGAGEMENT_RATIO), 0.0)
     likes, comments = (_negative_binomial(base * np.exp(effect), rng) for base in (12.0, 4.0))
-    words, offsets = planted_words(machine, rng, temperature=temperature, length=length)
+    writers = rng.choice(list(GENERATORS.values()), size=total)
+    words, offsets = planted_words(machine, rng, temperature=writers)
     author = rng.integers(max(1, total // 5), size=total)
     return PlantedPosts(machine, platform, month, topic, author, followers, likes, comments, words, offsets)
 
@@ -150,10 +146,10 @@ def planted_words(
     machine: npt.NDArray[np.bool_],
     rng: np.random.Generator,
     *,
-    temperature: float = MACHINE_TEMPERATURE,
+    temperature: float | Floats = MACHINE_TEMPERATURE,
     length: tuple[int, int] = (25, 60),
 ) -> tuple[Ints, Ints]:
-    """Words of texts end to end, and where each text starts and ends."""
+    """Words of texts end to end, and where each text starts and ends; `length` is the fewest and most words of a text."""
     lengths = rng.integers(length[0], length[1] + 1, size=machine.size)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     own = rng.normal(np.where(machine, temperature, HUMAN_TEMPERATURE), SPREAD)

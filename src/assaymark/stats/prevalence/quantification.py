@@ -109,9 +109,17 @@ class Quantification:
                 return undefined(f"cell {cell}: {self.estimates[method][cell].reason}", n=n, method=label, unit=unit)
         points, draws = self.course(method)
         lowest = -1.0 if unit == "percentage points" else 0.0
-        point = float(np.clip(points[used] @ weights[used], lowest, 1.0))
-        draws = np.clip(draws[:, used] @ weights[used], lowest, 1.0)
-        return percentile_estimate(point, draws, n=n, method=label, unit=unit, confidence=self.confidence)
+        point, drawn = _within(np.asarray(points[used] @ weights[used]), draws[:, used] @ weights[used], lowest)
+        return percentile_estimate(float(point), drawn, n=n, method=label, unit=unit, confidence=self.confidence)
+
+
+def _within(points: FloatArray, draws: FloatArray, lowest: float = 0.0) -> tuple[FloatArray, FloatArray]:
+    """Points and draws (resamples first) clipped to [lowest, 1]; draws around a point outside are first moved to the limit.
+
+    All of them may lie outside, and would become one value that looks certain (compare [2]).
+    """
+    held = np.clip(points, lowest, 1.0)
+    return held, np.clip(draws + (held - points), lowest, 1.0)
 
 
 def mixed_cells(parts: Sequence[Quantification]) -> Quantification:
@@ -140,7 +148,7 @@ def mixed_cells(parts: Sequence[Quantification]) -> Quantification:
             np.sum([w * np.where(w > 0, p, 0.0) for w, (p, _) in zip(held, courses, strict=True)], axis=0),
             np.sum([w * np.where(w > 0, d, 0.0) for w, (_, d) in zip(held, courses, strict=True)], axis=0),
         )
-        points[method], draws[method] = (np.clip(found, 0.0, 1.0) for found in free[method])
+        points[method], draws[method] = _within(*free[method])
     found = replace(parts[0], items=items, points=points, draws=draws, free=free, estimates={})
     for method in points:
         found.estimates[method] = [_mixed(found, parts, method, cell) for cell in range(items.size)]

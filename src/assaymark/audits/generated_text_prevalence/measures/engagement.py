@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.generated_text_prevalence.method.membership import memberships
+from assaymark.audits.generated_text_prevalence.measures.stream_memberships import (
+    controls,
+    redrawn_memberships,
+    stream_memberships,
+)
 from assaymark.audits.generated_text_prevalence.probes.rows import SampledPosts
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Estimate, undefined
 from assaymark.stats import cliff_delta, mann_whitney, median_estimate, weighted_cliff_delta
+from assaymark.stats.checks import normal_quantile
 from assaymark.stats.count_regression import MEMBERSHIP, log_linear, negative_binomial
-from assaymark.stats.prevalence import calibrate_bins, score_bins
-from assaymark.stats.regression_columns import dummies
 
-__all__ = ["Engagement", "measure_engagement", "stream_memberships"]
+__all__ = ["Engagement", "measure_engagement"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,6 +63,7 @@ class _Rows(NamedTuple):
     design: Floats
     names: tuple[str, ...]
     membership: Floats | None
+    redrawn: list[Floats]
     clusters: npt.NDArray[np.int64] | None
     lack: str
 
@@ -69,7 +74,8 @@ def measure_engagement(study: Study, rows: SampledPosts, share: Estimate) -> lis
     design, names = controls(rows, chosen)
     lack = _lack(study, share)
     membership = None if lack else stream_memberships(study, rows, chosen)
-    setting = _Rows(rows.probability[chosen], design, names, membership, _clusters(rows, chosen), lack)
+    redrawn = [] if lack else redrawn_memberships(study, rows, rng=study.rng("memberships"))
+    setting = _Rows(rows.probability[chosen], design, names, membership, redrawn, _clusters(rows, chosen), lack)
     return [_engagement(study, setting, name, counts[chosen]) for name, counts in rows.engagement.items()]
 
 
@@ -99,14 +105,14 @@ def _engagement(study: Study, rows: _Rows, name: str, counts: Floats) -> Engagem
         median_estimate(y[~called], confidence=confidence),
         delta,
         mann_whitney(y[called], y[~called]).p_value,
-        *_ratios(study, rows, known, y, called),
+        *_ratios(study, rows, known, counts, called),
     )
 
 
 def _ratios(
-    study: Study, rows: _Rows, known: npt.NDArray[np.bool_], y: Floats, called: npt.NDArray[np.bool_]
+    study: Study, rows: _Rows, known: npt.NDArray[np.bool_], counts: Floats, called: npt.NDArray[np.bool_]
 ) -> tuple[Estimate, Estimate, Estimate]:
-    confidence = study.config.confidence
+    confidence, y = study.config.confidence, counts[known]
     if not len(y):
         lost = undefined("no post has this count", unit="ratio")
         return lost, lost, lost
@@ -120,26 +126,8 @@ def _ratios(
     mixed = negative_binomial(
         y, design, names=rows.names, membership=rows.membership[known], clusters=clusters, confidence=confidence
     )
-    return hard.ratios[CALLED], linear.ratios[CALLED], mixed.ratios[MEMBERSHIP]
-
-
-def controls(rows: SampledPosts, chosen: npt.NDArray[np.int64]) -> tuple[Floats, tuple[str, ...]]:
-    """Platform, period, topic and log followers of some posts, as columns without an intercept."""
-    parts: list[Floats] = []
-    names: list[str] = []
-    for name, codes in (("platform", rows.platform), ("period", rows.period), ("topic", rows.topic)):
-        found = dummies(codes[chosen].astype(str), name=name)
-        parts.append(found.columns)
-        names += found.names
-    followers = rows.followers[chosen]
-    if np.isfinite(followers).any():
-        middle = float(np.nanmedian(np.log1p(np.maximum(followers, 0))))
-        parts.append(np.where(np.isfinite(followers), np.log1p(np.maximum(followers, 0)), middle)[:, None])
-        names.append("log followers")
-        if not np.isfinite(followers).all():
-            parts.append(np.isnan(followers).astype(np.float64)[:, None])
-            names.append("followers not known")
-    return np.concatenate(parts, axis=1), tuple(names)
+    ratio = _with_labelled_error(mixed.ratios[MEMBERSHIP], study, rows, known, counts)
+    return hard.ratios[CALLED], linear.ratios[CALLED], ratio
 
 
 def _clusters(rows: SampledPosts, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
@@ -150,19 +138,26 @@ def _clusters(rows: SampledPosts, chosen: npt.NDArray[np.int64]) -> npt.NDArray[
     return np.where(author > 0, author, -1 - np.arange(len(author)))
 
 
-def stream_memberships(study: Study, rows: SampledPosts, chosen: npt.NDArray[np.int64]) -> Floats:
-    """Probability that each post is machine-written, given its score, platform, period, topic and followers."""
-    ratio = np.empty(len(chosen))
-    for code in np.unique(rows.platform[chosen]):
-        errors = study.errors_of(rows.platforms.get(int(code), ""))
-        assert errors is not None
-        here, bins = rows.platform[chosen] == code, errors.bins
-        posterior = np.clip(calibrate_bins(bins)[score_bins(rows.probability[chosen][here], study.config.bins)], 1e-9, 1 - 1e-9)
-        prior = float(bins.positive.sum() / (bins.positive.sum() + bins.negative.sum()))
-        ratio[here] = posterior / (1 - posterior) * (1 - prior) / prior
-    design, names = controls(rows, chosen)
-    cells = dummies(
-        [f"{p} {t}" for p, t in zip(rows.platform[chosen], rows.period[chosen], strict=True)], name="cell", most=200
-    )
-    rest = [i for i, name in enumerate(names) if not name.startswith(("platform=", "period="))]
-    return memberships(ratio, np.concatenate([cells.columns, design[:, rest]], axis=1)).probability
+def _with_labelled_error(ratio: Estimate, study: Study, rows: _Rows, known: npt.NDArray[np.bool_], counts: Floats) -> Estimate:
+    """The interval of a ratio widened by what other labelled texts would have made of it.
+
+    The regression takes memberships for known. Redraws of the labelled texts give other memberships, on which the ratio is
+    fitted anew; the variance of its logarithm over them is added.
+    """
+    if ratio.value is None or ratio.low is None or ratio.high is None:
+        return ratio
+    logs = []
+    for membership in rows.redrawn:
+        part = known[: len(membership)]
+        found = negative_binomial(
+            counts[: len(membership)][part], rows.design[: len(membership)][part], names=rows.names, membership=membership[part]
+        ).ratios[MEMBERSHIP]
+        if found.value is not None:
+            logs.append(np.log(found.value))
+    if len(logs) < 2:
+        return ratio
+    z = normal_quantile(study.config.confidence)
+    spread = z * float(np.std(logs, ddof=1))
+    low = ratio.value * float(np.exp(-np.hypot(np.log(ratio.value / ratio.low), spread)))
+    high = ratio.value * float(np.exp(np.hypot(np.log(ratio.high / ratio.value), spread)))
+    return replace(ratio, low=low, high=high, method=f"{ratio.method}, {len(logs)} redraws of the labelled texts")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from assaymark.audits.generated_text_prevalence.study import Study
 from assaymark.result import Estimate, undefined
 from assaymark.stats import newcombe, wilson
+from assaymark.stats.checks import normal_quantile
 from assaymark.stats.prevalence import FloorAdjusted, Quantification, Rate, floor_adjusted, mixed_cells, quantify
 
 __all__ = ["ALL", "FEW_POSTS", "NO_POST", "PlatformSeries", "Series", "measure_series", "name_of"]
@@ -23,6 +24,9 @@ ALL = "all platforms"
 
 FEW_POSTS = 20
 """A last period with fewer posts (a file that ends on the second of a month) says nothing of its own."""
+
+RISE_LEVEL = 0.01
+"""Chance of claiming a rise on any platform where there is none: a claim needs more than an interval that leaves out 0."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class PlatformSeries:
         Of all posts together.
     rise : Estimate
         Share of the posts since the release minus that before it, by the main method.
+    risen : bool
+        That rise is above 0 at `RISE_LEVEL` shared among the platforms.
     floor : Estimate
         Share called machine-written before the release: all of them are errors.
     above_floor : list of Estimate
@@ -56,6 +62,7 @@ class PlatformSeries:
     shares: dict[str, list[Estimate]]
     overall: dict[str, Estimate]
     rise: Estimate
+    risen: bool
     floor: Estimate
     above_floor: list[Estimate]
     floor_adjusted: list[Estimate]
@@ -98,7 +105,8 @@ def measure_series(study: Study) -> Series:
     if len(tables) > 1:
         tables[ALL] = periods.counts.sum(axis=0)
     found = _quantified(study, tables)
-    return Series(tuple(_platform(study, name, table, found.get(name)) for name, table in tables.items()), found)
+    single = len(periods.platforms)
+    return Series(tuple(_platform(study, name, table, found.get(name), single) for name, table in tables.items()), found)
 
 
 def _quantified(study: Study, tables: Mapping[str, Ints]) -> dict[str, Quantification]:
@@ -138,7 +146,7 @@ def _corrected(study: Study, name: str, tables: Sequence[Ints]) -> Quantificatio
     )
 
 
-def _platform(study: Study, name: str, table: Ints, found: Quantification | None) -> PlatformSeries:
+def _platform(study: Study, name: str, table: Ints, found: Quantification | None, platforms: int) -> PlatformSeries:
     config, before = study.config, study.before
     posts, called = table.sum(axis=1), table[:, study.threshold_bin :].sum(axis=1)
     stop = len(posts)
@@ -161,6 +169,7 @@ def _platform(study: Study, name: str, table: Ints, found: Quantification | None
         _beside_floor(study, name, int(k), int(n), floor, bool(early))
         for k, n, early in zip(called, posts, before, strict=True)
     ]
+    rise = _rise(study, found, stop, posts)
     return PlatformSeries(
         name,
         posts,
@@ -168,7 +177,8 @@ def _platform(study: Study, name: str, table: Ints, found: Quantification | None
         before,
         shares,
         overall,
-        _rise(study, found, stop, posts),
+        rise,
+        found is not None and _risen(found, study.config.method, rise, stop, platforms),
         _floor(study, floor),
         [item.above_floor for item in beside],
         [item.corrected for item in beside],
@@ -186,6 +196,15 @@ def _rise(study: Study, found: Quantification | None, stop: int, posts: Ints) ->
         if not share.defined:
             return undefined(share.reason, n=n, unit="percentage points")
     return found.difference(study.config.method, stop + 2, stop + 1)
+
+
+def _risen(found: Quantification, method: str, rise: Estimate, stop: int, platforms: int) -> bool:
+    """Resamples are too few for the quantiles of so small a level; the normal law with their spread has them."""
+    if rise.value is None or rise.low is None or rise.low <= 0:
+        return False
+    _, draws = found.course(method)
+    spread = float(np.nanstd(draws[:, stop + 2] - draws[:, stop + 1]))
+    return rise.value > spread * normal_quantile(1.0 - RISE_LEVEL / platforms)
 
 
 def _floor(study: Study, floor: Rate) -> Estimate:

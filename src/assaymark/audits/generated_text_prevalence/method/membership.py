@@ -34,14 +34,20 @@ _STEADY = 10  # rounds after which the curvature changes little and is taken ane
 
 
 class Membership(NamedTuple):
-    """`probability` (n,) of each post given its score, `prior` (n,) before its score is seen; `converged` within 200 rounds."""
+    """`probability` (n,) of each post given its score, `prior` (n,) before its score is seen; `converged` within 200 rounds.
+
+    `weights` (k + 1,) of the prior, intercept first, are a start for the same posts under slightly other ratios.
+    """
 
     probability: Floats
     prior: Floats
     converged: bool
+    weights: Floats
 
 
-def memberships(likelihood_ratio: Floats, design: Floats, *, tolerance: float = 1e-4) -> Membership:
+def memberships(
+    likelihood_ratio: Floats, design: Floats, *, start: Floats | None = None, tolerance: float = 1e-4
+) -> Membership:
     """EM for the mixture with a logistic prior ([2]).
 
     Parameters
@@ -51,6 +57,9 @@ def memberships(likelihood_ratio: Floats, design: Floats, *, tolerance: float = 
         s / (1 - s) * (1 - p0) / p0.
     design : array, shape (n, k)
         What is known of each post, without an intercept. Rows are in random order: the first `MOST_FITTED` fit the prior.
+
+    start : array, shape (k + 1,), optional
+        Weights of an earlier answer.
 
     Notes
     -----
@@ -63,10 +72,9 @@ def memberships(likelihood_ratio: Floats, design: Floats, *, tolerance: float = 
     scaled = (columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     x = np.column_stack([np.ones(len(ratio)), scaled])
     penalty = np.diag(np.append(0.0, np.full(columns.shape[1], RIDGE)))
-    beta = np.zeros(x.shape[1])
-    beta[0] = -2.0
+    beta = np.append(-2.0, np.zeros(columns.shape[1])) if start is None else np.asarray(start, np.float64)
     every, x = x, x[:MOST_FITTED]
-    prior, converged = np.full(len(x), 1.0 / (1.0 + np.exp(2.0))), False
+    prior, converged = _logistic(x @ beta), False
     inverse = np.eye(x.shape[1])
     for number in range(_ROUNDS):
         probability = _posterior(prior, ratio[: len(x)])
@@ -82,7 +90,7 @@ def memberships(likelihood_ratio: Floats, design: Floats, *, tolerance: float = 
             converged = True
             break
     prior = _logistic(every @ beta)
-    return Membership(_posterior(prior, ratio), prior, converged)
+    return Membership(_posterior(prior, ratio), prior, converged, beta)
 
 
 def _logistic(values: Floats) -> Floats:

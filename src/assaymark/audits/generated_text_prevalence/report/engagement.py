@@ -53,7 +53,7 @@ def engagement_section(study: Study, share: Estimate) -> Section:
         f"Engagement is compared in a sample of {max((item.posts for item in found), default=0):,} posts. Ratios of means are "
         "negative binomial regressions with platform, period, topic and log followers as controls and errors robust to "
         "repeated authors; 'machine-written' takes each post by its probability, given score and controls, so that the "
-        "detector's errors do not draw the ratio towards 1. The detector's error rates are taken as known there."
+        "detector's errors do not draw the ratio towards 1; redraws of the labelled texts bring their error into its interval."
     )
     return section
 

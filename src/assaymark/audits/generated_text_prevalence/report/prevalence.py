@@ -174,8 +174,7 @@ def _platform_findings(study: Study, platform: PlatformSeries, section: Section)
             )  # fmt: skip
         return
     period, share = study.labels[last[0]], last[1]
-    rise = platform.rise
-    moved = rise.low is not None and rise.low > 0
+    rise, moved = platform.rise, platform.risen
     doubt = "" if share.low is None or share.low > 0 else ", which is not told from none"
     sentence = f"{platform.name}: {format_interval(share)} of the posts in {period} are machine-written{doubt}"
     if moved:
