@@ -180,7 +180,7 @@ def _platform_findings(study: Study, platform: PlatformSeries, section: Section)
     if moved:
         sentence += f"; {format_interval(rise)} more since {study.config.released} than before."
     elif rise.defined:
-        sentence += f"; since {study.config.released} the share has changed by {format_interval(rise)}."
+        sentence += f"; no rise since {study.config.released} is told from chance (change: {format_interval(rise)})."
     else:
         sentence += "."
     yield Finding(
