@@ -14,7 +14,7 @@ from assaymark.stats import newcombe, wilson
 from assaymark.stats.checks import normal_quantile
 from assaymark.stats.prevalence import FloorAdjusted, Quantification, Rate, floor_adjusted, mixed_cells, quantify
 
-__all__ = ["ALL", "FEW_POSTS", "NO_POST", "PlatformSeries", "Series", "measure_series", "name_of"]
+__all__ = ["ALL", "CLAIM_LEVEL", "FEW_POSTS", "NO_POST", "PlatformSeries", "Series", "measure_series", "name_of"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -25,8 +25,8 @@ ALL = "all platforms"
 FEW_POSTS = 20
 """A last period with fewer posts (a file that ends on the second of a month) says nothing of its own."""
 
-RISE_LEVEL = 0.01
-"""Chance of claiming a rise on any platform where there is none: a claim needs more than an interval that leaves out 0."""
+CLAIM_LEVEL = 0.01
+"""Chance of a warning about any platform where there is nothing to warn of: it takes more than a 95 % interval without 0."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class PlatformSeries:
     rise : Estimate
         Share of the posts since the release minus that before it, by the main method.
     risen : bool
-        That rise is above 0 at `RISE_LEVEL` shared among the platforms.
+        That rise is above 0 at `CLAIM_LEVEL` shared among the platforms.
     floor : Estimate
         Share called machine-written before the release: all of them are errors.
     above_floor : list of Estimate
@@ -204,7 +204,7 @@ def _risen(found: Quantification, method: str, rise: Estimate, stop: int, platfo
         return False
     _, draws = found.course(method)
     spread = float(np.nanstd(draws[:, stop + 2] - draws[:, stop + 1]))
-    return rise.value > spread * normal_quantile(1.0 - RISE_LEVEL / platforms)
+    return rise.value > spread * normal_quantile(1.0 - CLAIM_LEVEL / platforms)
 
 
 def _floor(study: Study, floor: Rate) -> Estimate:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from assaymark.audits.generated_text_prevalence.config import RELEASES
-from assaymark.audits.generated_text_prevalence.measures.series import ALL, NO_POST, PlatformSeries, Series, name_of
+from assaymark.audits.generated_text_prevalence.measures.series import (
+    ALL,
+    CLAIM_LEVEL,
+    NO_POST,
+    PlatformSeries,
+    Series,
+    name_of,
+)
 from assaymark.audits.generated_text_prevalence.measures.word_mixture import word_mixtures
 from assaymark.audits.generated_text_prevalence.probes.posts import LAST_UNDATED, REASONS
 from assaymark.audits.generated_text_prevalence.study import Study
@@ -195,7 +202,7 @@ def _platform_findings(study: Study, platform: PlatformSeries, section: Section)
 def _floor_doubt(study: Study, series: Series) -> Iterator[Finding]:
     """Is the false positive rate on the stream, before the release, that of the labelled texts?"""
     single = [platform for platform in series.platforms if platform.name != ALL]
-    level = 1.0 - (1.0 - study.config.confidence) / max(1, len(single))
+    level = 1.0 - CLAIM_LEVEL / max(1, len(single))
     for platform in single:
         floor, rates = platform.floor_rate, study.rates_of(platform.name)
         if rates is None or not rates[1].trials or floor.trials < study.config.least_labelled:
@@ -229,7 +236,7 @@ def _platform_doubt(study: Study, series: Series) -> Iterator[Finding]:
     platform = rows.platform[fitting.test]
     seen = {each.name for each in series.platforms}
     codes = {name: code for code, name in sorted(rows.platforms.items(), key=lambda item: item[1]) if name in seen}
-    level = 1.0 - (1.0 - study.config.confidence) / max(1, len(codes))
+    level = 1.0 - CLAIM_LEVEL / max(1, len(codes))
     apart: dict[str, str] = {}
     for name, code in codes.items():
         here = platform == code
