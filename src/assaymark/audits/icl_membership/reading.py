@@ -1,0 +1,113 @@
+"""From the input to the texts that games are drawn from: read once, without near-duplicates, in two disjoint halves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from assaymark.audit import Context
+from assaymark.audits.icl_membership.config import ServiceConfig
+from assaymark.audits.icl_membership.method.prompts import label_word
+from assaymark.audits.icl_membership.probes.pool import PoolProbe, PoolTexts
+from assaymark.data.hashing import mixed
+from assaymark.data.near_text import near_duplicate_groups
+from assaymark.data.scan import scan
+from assaymark.errors import InputError
+from assaymark.result import Flow
+
+__all__ = ["Pool", "read_pool"]
+
+NEAR = "nearly repeats another text"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Texts with labels.
+
+    Attributes
+    ----------
+    key : uint64 array, shape (n,)
+        Hash of each text.
+    text : list of str
+    label : int array, shape (n,)
+        Place in `names`.
+    names : tuple of str
+        Label words as they stand in the prompt, most frequent first.
+    target, shadow : int arrays
+        Rows of the two halves: games that count are drawn from the first, games that fit thresholds from the second.
+    """
+
+    key: npt.NDArray[np.uint64]
+    text: list[str]
+    label: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+    target: npt.NDArray[np.int64]
+    shadow: npt.NDArray[np.int64]
+    flow: Flow
+    notes: tuple[str, ...] = ()
+
+
+def read_pool(dataset: Any, config: ServiceConfig, context: Context, *, needed: int, name: str = "pool") -> Pool:
+    """Texts of an input; `needed` is how many each half must have at least.
+
+    Raises
+    ------
+    InputError
+        Fewer texts than that, or fewer than two labels.
+    """
+    dataset.require("text", "label")
+    with context.progress.task("reading", total=dataset.rows, unit="texts") as task:
+        outcome = scan(
+            dataset,
+            [PoolProbe(config.max_pool)],
+            engine=context.engine,
+            checkpoint=None if context.work is None else context.work / name,
+            task=task,
+            log=context.log,
+        )
+    found: PoolTexts = outcome.answers["pool"]
+    single = _single(found.text, config, context)
+    words = [label_word(found.label[row], config.task, config.label_words) for row in single]
+    names = _names(words)
+    if len(names) < 2:
+        has = f"the one label {names[0]!r}" if names else "no labelled text"
+        raise InputError(f"input {name!r}: {dataset.source} has {has}; a service that classifies needs at least two labels")
+    key = found.key[single]
+    shadow = (mixed(key ^ np.uint64(0x5AD0)) & np.uint64(1)).astype(bool)
+    halves = [np.flatnonzero(~shadow), np.flatnonzero(shadow)]
+    for half, what in zip(halves, ("that are attacked", "that fit thresholds"), strict=True):
+        if len(half) < needed:
+            raise InputError(
+                f"input {name!r}: of {len(single):,} different texts {len(half):,} fall to the half {what}, and {needed:,} are "
+                "needed (demonstrations and one outsider); give more texts, or fewer demonstrations"
+            )
+    skipped = {**found.skipped, NEAR: len(found.text) - len(single)}
+    flow = outcome.flow
+    used = flow.used - sum(skipped.values())
+    return Pool(
+        key,
+        [found.text[row] for row in single],
+        np.array([names.index(word) for word in words]),
+        names,
+        *halves,
+        Flow(flow.source, flow.total, used, {**flow.skipped, **{k: n for k, n in skipped.items() if n}}, flow.failed),
+        (*dataset.notes, *outcome.notes),
+    )
+
+
+def _single(texts: Sequence[str], config: ServiceConfig, context: Context) -> npt.NDArray[np.int64]:
+    """Rows without a near-duplicate before them: an outsider that nearly is a member would corrupt the truth."""
+    if not config.near_duplicates:
+        return np.arange(len(texts))
+    groups = near_duplicate_groups(texts, threshold=config.near_duplicates, seed=context.seed)
+    return np.flatnonzero(groups == np.arange(len(texts)))
+
+
+def _names(words: Sequence[str]) -> tuple[str, ...]:
+    counts = Counter(words)
+    return tuple(sorted(counts, key=lambda word: (-counts[word], word)))
