@@ -71,7 +71,7 @@ class ServiceConfig(AuditConfig):
     # -- attacks ----------------------------------------------------------------------------------------------------------
     attacks: tuple[AttackName, ...] = Field(ATTACKS, description="attacks to run; hybrid needs repeat and brainwash")
     inquiries: tuple[str, ...] = Field(
-        (), description="wordings of the question whether a text was seen, with {text}; their mean is the score"
+        (), description="wordings of the question whether a text was seen, with {x}; the mean over several is the score"
     )
     # Three words and J = 10 are those of a re-implementation; the paper's own numbers are not known to us.
     prefix_words: int = Field(3, ge=1, description="words of a text that the repeat attack gives")
@@ -98,7 +98,7 @@ class ServiceConfig(AuditConfig):
     # -- defences ---------------------------------------------------------------------------------------------------------
     subset_size: int = Field(0, ge=0, description="demonstrations kept for a question by `subset`; 0: half of them")
     rare_documents: int = Field(5, ge=1, description="`redact` replaces words of fewer documents of the public texts")
-    ngram: int = Field(0, ge=0, description="words in common that `overlap` blocks; 0: as many as half of a text has, at most 5")
+    ngram: int = Field(0, ge=0, description="words in a row that `overlap` blocks; 0: half of a text, at most 5")
     ensemble_parts: int = Field(3, ge=2, description="prompts with parts of the demonstrations that `ensemble` asks")
     epsilon: float = Field(8.0, gt=0, description="privacy budget of `synthetic`, for all demonstrations of a prompt")
     delta: float = Field(1e-5, gt=0, lt=1, description="delta of that budget")
@@ -113,8 +113,8 @@ class ServiceConfig(AuditConfig):
     @field_validator("inquiries")
     @classmethod
     def _have_text(cls, wordings: tuple[str, ...]) -> tuple[str, ...]:
-        if any("{text}" not in wording for wording in wordings):
-            raise ValueError("must hold {text}, where the text goes")
+        if any("{x}" not in wording for wording in wordings):
+            raise ValueError("must hold {x}, where the text goes")
         return wordings
 
     @field_validator("attacks")

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from assaymark.audit import InputSpec, ModelRole, Planting
+from assaymark.audit import InputSpec, ModelRole
 
 __all__ = ["CURE_INPUTS", "CURE_ROLES", "INPUTS", "ROLES", "planting"]
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from assaymark.audit import Context
 from assaymark.audits.icl_membership.config import ServiceConfig
-from assaymark.audits.icl_membership.method.prompts import label_word
 from assaymark.audits.icl_membership.probes.pool import PoolProbe, PoolTexts
+from assaymark.audits.icl_membership.wording import label_words
 from assaymark.data.hashing import mixed
 from assaymark.data.near_text import near_duplicate_groups
 from assaymark.data.scan import scan
@@ -72,7 +72,7 @@ def read_pool(dataset: Any, config: ServiceConfig, context: Context, *, needed: 
         )
     found: PoolTexts = outcome.answers["pool"]
     single = _single(found.text, config, context)
-    words = [label_word(found.label[row], config.task, config.label_words) for row in single]
+    words = label_words([found.label[row] for row in single], config)
     names = _names(words)
     if len(names) < 2:
         has = f"the one label {names[0]!r}" if names else "no labelled text"

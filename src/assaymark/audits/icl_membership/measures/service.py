@@ -1,4 +1,4 @@
-"""The service under attack: instruction and demonstrations before what a caller says, and what comes back after the defences."""
+"""The service under attack: what stands before the words of a caller, and what comes back after the defences."""
 
 from __future__ import annotations
 
