@@ -76,6 +76,12 @@ if TYPE_CHECKING:
         sensitivity_band,
         stratified_prevalence,
     )
+    from assaymark.stats.privacy_accounting import (
+        gaussian_epsilon,
+        gaussian_noise_multiplier,
+        pure_epsilon,
+        pure_step_epsilon,
+    )
     from assaymark.stats.probabilities import (
         ReliabilityCurve,
         brier_score,
@@ -148,6 +154,7 @@ _HOMES: dict[str, str] = {
         "floor_adjusted hdy labelled_bins mixed_cells mixture_mle mle pacc pcc ppi_mean predictions_of predictions_of_bins "
         "quantify regrouped rogan_gladen score_bins sensitivity_band stratified_prevalence"
     ),
+    "privacy_accounting": "gaussian_epsilon gaussian_noise_multiplier pure_epsilon pure_step_epsilon",
     "probabilities": "ReliabilityCurve brier_score calibration_error expected_calibration_error log_loss reliability_curve",
     "ranking": (
         "OperatingPoint PrecisionRecallCurve RocCurve average_precision fpr_at_tpr operating_point pr_curve roc_auc "
@@ -245,6 +252,8 @@ __all__ = [
     "fisher_exact",
     "floor_adjusted",
     "fpr_at_tpr",
+    "gaussian_epsilon",
+    "gaussian_noise_multiplier",
     "gini",
     "hdy",
     "holm",
@@ -283,6 +292,8 @@ __all__ = [
     "predictions_of",
     "predictions_of_bins",
     "predictive_value",
+    "pure_epsilon",
+    "pure_step_epsilon",
     "quantify",
     "ratio_limits",
     "ratio_points",
