@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from assaymark.audits.icl_membership.config import ServiceConfig
 from assaymark.audits.icl_membership.method.defences.consistency import ensemble
+from assaymark.audits.icl_membership.method.defences.instruction import with_wording
 from assaymark.audits.icl_membership.method.games import Games
 from assaymark.audits.icl_membership.method.labels import LabelParser
 from assaymark.audits.icl_membership.method.prompts import (
@@ -23,7 +24,7 @@ from assaymark.audits.icl_membership.method.prompts import (
 )
 from assaymark.audits.icl_membership.reading import Pool
 
-__all__ = ["Question", "Service", "Shield", "Usage"]
+__all__ = ["Demonstrations", "Question", "Service", "Shield", "Usage"]
 
 Demonstrations = tuple[Demonstration, ...]
 
@@ -58,8 +59,8 @@ class Shield:
     Attributes
     ----------
     name : str
-    instruction : str
-        Added to the operator's instruction.
+    instruction : str or None
+        Name of the wording that is added to the operator's instruction.
     data : callable (game, demonstrations, conversation) -> demonstrations
         Those that a question is answered with.
     heard : callable (conversation) -> conversation
@@ -71,7 +72,7 @@ class Shield:
     """
 
     name: str = "none"
-    instruction: str = ""
+    instruction: str | None = None
     data: Callable[[int, Demonstrations, Conversation], Demonstrations] | None = None
     heard: Callable[[Conversation], Conversation] | None = None
     parts: int = 1
@@ -133,7 +134,9 @@ class Service:
         return tuple((self.pool.text[row], self.pool.names[self.pool.label[row]]) for row in rows)
 
     def _prompt(self, demonstrations: Demonstrations, conversation: Conversation) -> Prompt:
-        instruction = " ".join(part for part in (self.templates.instruction, self.shield.instruction) if part)
+        instruction = self.templates.instruction
+        if self.shield.instruction is not None:
+            instruction = with_wording(instruction, wording=self.shield.instruction, label_names=self.parser.labels)
         heard = conversation if self.shield.heard is None else self.shield.heard(conversation)
         return joined(operator_prompt(self.templates, demonstrations, instruction=instruction), heard)
 
