@@ -21,13 +21,13 @@ class ScriptedRates:
     ----------
     gap : P(the label it says is right)
     inquiry : P(it says that it has seen the text)
-    repeat : P(it continues with the true rest of the text); else with a made-up one, which is never the true one
+    repeat : P(it continues a member with its true rest); all else it continues with a made-up one, which is never the true one
     brainwash_least, brainwash_rate : repetitions are least + Poisson(rate), at most `brainwash_most`
     """
 
     gap: tuple[float, float] = (0.95, 0.70)
     inquiry: tuple[float, float] = (0.60, 0.10)
-    repeat: tuple[float, float] = (0.90, 0.0)
+    repeat: float = 0.90
     brainwash_least: tuple[int, int] = (3, 1)
     brainwash_rate: tuple[float, float] = (1.0, 0.5)
     brainwash_most: int = 10
@@ -38,7 +38,7 @@ class ScriptedRates:
             self,
             gap=(self.gap[1],) * 2,
             inquiry=(self.inquiry[1],) * 2,
-            repeat=(self.repeat[1],) * 2,
+            repeat=0.0,
             brainwash_least=(self.brainwash_least[1],) * 2,
             brainwash_rate=(self.brainwash_rate[1],) * 2,
         )
@@ -80,5 +80,5 @@ def exact_advantages(rates: ScriptedRates | None = None) -> ExactAdvantages:
     """
     given = rates or ScriptedRates()
     tpr, fpr = brainwash_rates(given, np.arange(given.brainwash_most + 2))
-    gap, inquiry, repeat = (pair[0] - pair[1] for pair in (given.gap, given.inquiry, given.repeat))
-    return ExactAdvantages(gap, inquiry, repeat, float((tpr - fpr).max()))
+    gap, inquiry = (pair[0] - pair[1] for pair in (given.gap, given.inquiry))
+    return ExactAdvantages(gap, inquiry, given.repeat, float((tpr - fpr).max()))
