@@ -25,12 +25,12 @@ __all__ = [
 AttackName = Literal["gap", "inquiry", "repeat", "brainwash", "hybrid", "likelihood"]
 ATTACKS: tuple[AttackName, ...] = ("gap", "inquiry", "repeat", "brainwash", "hybrid", "likelihood")
 
-DataRecipe = Literal["none", "synthetic", "paraphrase", "redact", "subset", "public", "labels_only"]
-InstructionRecipe = Literal["none", "confidential", "refuse", "labels"]
-OutputRecipe = Literal["none", "overlap", "label_only", "scrub", "consistent", "ensemble"]
-DATA_RECIPES: tuple[DataRecipe, ...] = ("synthetic", "paraphrase", "redact", "subset", "public", "labels_only")
-INSTRUCTION_RECIPES: tuple[InstructionRecipe, ...] = ("confidential", "refuse", "labels")
-OUTPUT_RECIPES: tuple[OutputRecipe, ...] = ("overlap", "label_only", "scrub", "consistent", "ensemble")
+DataRecipe = Literal["none", "synthetic", "paraphrase", "redact", "subset", "nearest_public", "labels_only"]
+InstructionRecipe = Literal["none", "never_repeat", "no_comment", "one_label"]
+OutputRecipe = Literal["none", "overlap_guard", "label_only", "scrub", "consistent", "ensemble"]
+DATA_RECIPES: tuple[DataRecipe, ...] = ("synthetic", "paraphrase", "redact", "subset", "nearest_public", "labels_only")
+INSTRUCTION_RECIPES: tuple[InstructionRecipe, ...] = ("never_repeat", "no_comment", "one_label")
+OUTPUT_RECIPES: tuple[OutputRecipe, ...] = ("overlap_guard", "label_only", "scrub", "consistent", "ensemble")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -98,7 +98,7 @@ class ServiceConfig(AuditConfig):
     # -- defences ---------------------------------------------------------------------------------------------------------
     subset_size: int = Field(0, ge=0, description="demonstrations kept for a question by `subset`; 0: half of them")
     rare_documents: int = Field(5, ge=1, description="`redact` replaces words of fewer documents of the public texts")
-    ngram: int = Field(0, ge=0, description="words in a row that `overlap` blocks; 0: half of a text, at most 5")
+    ngram: int = Field(0, ge=0, description="words in a row that `overlap_guard` blocks; 0: half of a text, at most 5")
     ensemble_parts: int = Field(3, ge=2, description="prompts with parts of the demonstrations that `ensemble` asks")
     epsilon: float = Field(8.0, gt=0, description="privacy budget of `synthetic`, for all demonstrations of a prompt")
     delta: float = Field(1e-5, gt=0, lt=1, description="delta of that budget")
@@ -155,8 +155,8 @@ class DefenceConfig(ServiceConfig):
     trials: int = Field(200, ge=1, description="games in which every attack is judged, the same for every defence")
     demonstrations: int = Field(6, ge=1, description="demonstrations in a prompt")
     recipes: tuple[str, ...] = Field(
-        ("redact", "subset", "public", "labels_only", "confidential", "refuse", "labels", "overlap", "label_only", "scrub",
-         "consistent", "ensemble"),
+        ("redact", "subset", "nearest_public", "labels_only", "never_repeat", "no_comment", "one_label", "overlap_guard",
+         "label_only", "scrub", "consistent", "ensemble"),
         description="defences tried one by one; synthetic and paraphrase need a model of their own",
     )  # fmt: skip
     # Cheap, without a model of their own, and each strong where the others are weak.

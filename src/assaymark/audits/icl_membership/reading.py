@@ -20,7 +20,7 @@ from assaymark.data.scan import scan
 from assaymark.errors import InputError
 from assaymark.result import Flow
 
-__all__ = ["Pool", "read_pool"]
+__all__ = ["Pool", "read_pool", "read_public"]
 
 NEAR = "nearly repeats another text"
 
@@ -98,6 +98,11 @@ def read_pool(dataset: Any, config: ServiceConfig, context: Context, *, needed: 
         Flow(flow.source, flow.total, used, {**flow.skipped, **{k: n for k, n in skipped.items() if n}}, flow.failed),
         (*dataset.notes, *outcome.notes),
     )
+
+
+def read_public(dataset: Any, config: ServiceConfig, context: Context) -> Pool | None:
+    """Texts that are nobody's secret, where there are any."""
+    return None if dataset is None else read_pool(dataset, config, context, needed=1, name="public")
 
 
 def _single(texts: Sequence[str], config: ServiceConfig, context: Context) -> npt.NDArray[np.int64]:

@@ -78,7 +78,10 @@ class Attacker:
     config: ServiceConfig
     wrong: Ints
     similarity: Similarity
-    attacks: tuple[AttackName, ...]
+
+    @property
+    def attacks(self) -> tuple[AttackName, ...]:
+        return self.config.attacks
 
 
 @dataclass
@@ -101,10 +104,10 @@ class Attacked:
     counts: _Counts = field(default_factory=_Counts)
 
 
-def prepare_attacker(pool: Pool, config: ServiceConfig, context: Context, *, attacks: Sequence[AttackName]) -> Attacker:
+def prepare_attacker(pool: Pool, config: ServiceConfig, context: Context) -> Attacker:
     """Wrong labels are drawn once for each text, so that every defence meets the same attack."""
     wrong = wrong_labels(pool.label, len(pool.names), rng=context.rng("wrong labels"), most=config.wrong_labels)
-    return Attacker(config, wrong, _similarity(pool, config, context), tuple(attacks))
+    return Attacker(config, wrong, _similarity(pool, config, context))
 
 
 def _similarity(pool: Pool, config: ServiceConfig, context: Context) -> Similarity:

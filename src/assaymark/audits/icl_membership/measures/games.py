@@ -84,9 +84,9 @@ class Arena:
         sides = {name: Sides(*_halves(each, trials)) for name, each in answers.items()}
         return Played(games, sides, tuple(found), service.usage)
 
-    def against_neighbours(self, played: Played, games: Games, task: Task) -> Played:
+    def against_neighbours(self, played: Played, games: Games, task: Task, *, shield: Shield) -> Played:
         """The same members against other outsiders, those of `games`, which has the prompts of the games played."""
-        service = self.service(games, Shield(), shadow=False)
+        service = self.service(games, shield, shadow=False)
         targets = Targets(np.arange(played.trials), games.nonmember)
         found = run_attacks(service, targets, self.attacker, task)
         sides = {name: Sides(played.sides[name].member, each) for name, each in found.answers.items()}

@@ -42,6 +42,11 @@ class Defence(NamedTuple):
     instruction: str | None = None
     output: str | None = None
 
+    @classmethod
+    def of(cls, data: str, instruction: str, output: str) -> Defence:
+        """From names of recipes, of which "none" stands for no defence."""
+        return cls(*(None if recipe == "none" else recipe for recipe in (data, instruction, output)))
+
     @property
     def name(self) -> str:
         """Readable and, among the subsets of one choice of recipes, unique."""
