@@ -71,9 +71,8 @@ class QueryPlan:
         count = f"{'at most ' if self.at_most else ''}{counted(self.queries)}"
         cached = f"{self.cached:,} of them" if self.cached else "none of them"
         read, written = self.tokens(self.prompt_tokens), self.tokens(self.completion_tokens)
-        stated = [(read, "in"), (written, "out")]
-        tokens = " and ".join(f"{number:,} {way}" for number, way in stated if number is not None)
-        shown = f"about {tokens} tokens" if tokens else "tokens not known"
+        tokens = [f"{number:,} tokens {way}" for number, way in ((read, "in"), (written, "out")) if number is not None]
+        shown = f"about {' and '.join(tokens)}" if tokens else "tokens not known"
         took = "time not known" if self.seconds is None else f"about {_time(self.seconds)}"
         return f"{self.what or 'models'}: {count}, {cached} answered by the cache; {shown}, {took}"
 
