@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from assaymark.allowance import query_count
 from assaymark.audit import AuditInfo, Progress
 from assaymark.catalog import load_audit, load_mitigation
 from assaymark.errors import AssaymarkError, InputError, RunError
@@ -29,6 +30,7 @@ def audit(
     reveal: bool = False,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    budget: int | str | None = None,
     **settings: Any,
 ) -> Result:
     """Ask one audit about some inputs.
@@ -44,6 +46,9 @@ def audit(
         Keep raw texts, words and URLs in the result; off by default.
     out : path, optional
         Folder for the run (tables, figures, report). It must be new or empty.
+    budget : int or str, optional
+        Queries that the models may compute, as 20000 or "20k". An audit that would need more does not begin. Without one,
+        remote models compute 1,000 at most, and others what they are asked.
     **settings
         The audit's own settings, see `assaymark describe ID`.
 
@@ -57,7 +62,7 @@ def audit(
     >>> result = assaymark.audit("image-text-dataset", "part-*.parquet", seed=1)  # doctest: +SKIP
     >>> result["hate_content_rate.any"]  # doctest: +SKIP
     """
-    return _ask("audit", audit_id, inputs, models, seed, engine, reveal, out, progress, settings)
+    return _ask("audit", audit_id, inputs, models, seed, engine, reveal, out, progress, budget, settings)
 
 
 def mitigate(
@@ -70,10 +75,11 @@ def mitigate(
     reveal: bool = False,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    budget: int | str | None = None,
     **settings: Any,
 ) -> Result:
     """Apply the mitigation of an audit; parameters as for `audit`. Give `out` to keep the files it makes."""
-    return _ask("mitigation", audit_id, inputs, models, seed, engine, reveal, out, progress, settings)
+    return _ask("mitigation", audit_id, inputs, models, seed, engine, reveal, out, progress, budget, settings)
 
 
 def _ask(
@@ -86,13 +92,25 @@ def _ask(
     reveal: bool,
     out: str | Path | None,
     progress: Progress | None,
+    budget: int | str | None,
     settings: Mapping[str, Any],
 ) -> Result:
     cls: Any = load_audit(audit_id) if kind == "audit" else load_mitigation(audit_id)
     named = named_inputs(cls.info, inputs)
+    limit = None if budget is None else query_count(budget)
     if out is not None:
         return run_once(
-            kind, audit_id, named, models or {}, settings, seed=seed, engine=engine, reveal=reveal, out=out, progress=progress
+            kind,
+            audit_id,
+            named,
+            models or {},
+            settings,
+            seed=seed,
+            engine=engine,
+            reveal=reveal,
+            out=out,
+            progress=progress,
+            budget=limit,
         )
     return execute(
         cls,
@@ -105,6 +123,7 @@ def _ask(
         base=Path.cwd(),
         cache=model_cache() if models else None,
         progress=progress,
+        budget=limit,
     )
 
 
@@ -129,6 +148,7 @@ def one_step_plan(
     engine: str = "local",
     reveal: bool = False,
     gates: tuple[str, ...] = (),
+    budget: int | None = None,
 ) -> tuple[Plan, Live]:
     """The checked plan of one command, and what was handed over in memory and cannot be written into it."""
     live = Live(
@@ -143,6 +163,7 @@ def one_step_plan(
         "set": {key: _plain(value) for key, value in settings.items()},
     }
     head = {"name": audit_id, "seed": seed, "engine": engine, "reveal": reveal, "gates": gates, "folder": str(Path.cwd())}
+    head["budget"] = budget
     plan = with_absolute_paths(plan_from_json({**head, "steps": (step,)}, "this command"))
     check_plan(plan, where="")
     return plan, live
@@ -187,9 +208,10 @@ def run_once(
     reveal: bool = False,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    budget: int | None = None,
 ) -> Result:
     """One audit or mitigation as a run of its own; its result."""
-    plan, live = one_step_plan(kind, audit_id, inputs, models, settings, seed=seed, engine=engine, reveal=reveal)
+    plan, live = one_step_plan(kind, audit_id, inputs, models, settings, seed=seed, engine=engine, reveal=reveal, budget=budget)
     folder = prepare(plan, out)
     try:
         record = proceed(folder, progress=progress, live=live, stop_on_mistake=True)

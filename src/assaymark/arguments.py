@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from assaymark.allowance import query_count
 from assaymark.api import named_inputs, one_step_plan
 from assaymark.catalog import load_audit, load_mitigation
 from assaymark.config import parse_overrides
@@ -27,6 +28,7 @@ def checked_command(
     engine: str | None,
     seed: int,
     reveal: bool,
+    budget: str | None,
 ) -> tuple[Plan, Live]:
     """The checked plan of `assaymark audit` or `assaymark mitigate`, and what was handed over in memory (nothing).
 
@@ -56,6 +58,7 @@ def checked_command(
         engine=engine or "local",
         reveal=reveal,
         gates=tuple(gates or ()),
+        budget=None if budget is None else query_count(budget),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from assaymark.budget import Budget
 from assaymark.config import AuditConfig
 from assaymark.errors import ModelError, UnknownName
 from assaymark.result import Estimate, Result
@@ -139,6 +140,13 @@ class Progress:
     def task(self, title: str, total: int | None = None, unit: str = "rows") -> AbstractContextManager[Task]:
         return nullcontext(_Silent())
 
+    def note(self, text: str) -> None:
+        """Tell the user something before it happens."""
+
+    def ask(self, question: str) -> bool | None:
+        """Yes or no from the user; None where nobody is there to answer."""
+        return None
+
 
 def _discard(event: str, **facts: Any) -> None:
     """Log that keeps nothing (use without a run folder)."""
@@ -164,6 +172,8 @@ class Context:
         Folder that relative paths in model specs start from; the working directory by default.
     reveal : bool
         The user asked for raw content; otherwise nothing raw may enter a result.
+    budget : Budget
+        An audit that asks models many questions states them here before the first one: `budget.plan(QueryPlan(...))`.
     """
 
     seed: int = 0
@@ -178,6 +188,7 @@ class Context:
     base: Path | None = None
     cache: ModelCache | None = None
     progress: Progress = field(default_factory=Progress)
+    budget: Budget = field(default_factory=Budget)
     log: Callable[..., None] = _discard
 
     def rng(self, step: str) -> np.random.Generator:

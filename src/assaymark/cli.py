@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assaymark.command_group import FAILED, INTERRUPTED, GuardedGroup, complain
-from assaymark.errors import AssaymarkError
+from assaymark.errors import AssaymarkError, BudgetExceeded
 
 if TYPE_CHECKING:
     from assaymark.plan import Plan
@@ -47,6 +47,10 @@ Gates = Annotated[list[str] | None, typer.Option("--gate", metavar="TEXT", help=
 Engine = Annotated[str | None, typer.Option(help="local, or ray://host:port")]
 Seed = Annotated[int, typer.Option(min=0, help="root of all randomness")]
 Out = Annotated[Path | None, typer.Option("--out", help="folder of the run; by default runs/NAME-TIME")]
+QueryBudget = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="N", help="queries that models may compute, as 20k; an audit with more asks first"),
+]
 Reveal = Annotated[bool, typer.Option("--reveal", help="keep raw texts, words and URLs in the result")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, nothing else")]
@@ -124,6 +128,7 @@ def audit(
     engine: Engine = None,
     seed: Seed = 0,
     out: Out = None,
+    budget: QueryBudget = None,
     reveal: Reveal = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -131,7 +136,7 @@ def audit(
     """Run one audit on some inputs."""
     from assaymark.arguments import checked_command
 
-    plan, live = checked_command("audit", audit_id, inputs, models, settings, columns, gates, engine, seed, reveal)
+    plan, live = checked_command("audit", audit_id, inputs, models, settings, columns, gates, engine, seed, reveal, budget)
     _once(plan, live, out, quiet, as_json)
 
 
@@ -146,6 +151,7 @@ def mitigate(
     engine: Engine = None,
     seed: Seed = 0,
     out: Out = None,
+    budget: QueryBudget = None,
     reveal: Reveal = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -153,7 +159,7 @@ def mitigate(
     """Apply the mitigation of an audit, and measure what it bought and cost."""
     from assaymark.arguments import checked_command
 
-    plan, live = checked_command("mitigation", audit_id, inputs, models, settings, columns, gates, engine, seed, reveal)
+    plan, live = checked_command("mitigation", audit_id, inputs, models, settings, columns, gates, engine, seed, reveal, budget)
     _once(plan, live, out, quiet, as_json)
 
 
@@ -169,8 +175,13 @@ def _once(plan: Plan, live: Live, out: Path | None, quiet: bool, as_json: bool) 
         raise
     except AssaymarkError as error:
         if not folder.discard():
-            error.args = (f"{error}\nwhat was done is kept, continue with: assaymark resume {folder.path}",)
+            error.args = (f"{error}\n{_how_to_go_on(folder, error)}",)
         raise
+
+
+def _how_to_go_on(folder: RunFolder, error: AssaymarkError) -> str:
+    budget = f" --budget {error.needed or 'N'}" if isinstance(error, BudgetExceeded) else ""
+    return f"what was done is kept, continue with: assaymark resume {folder.path}{budget}"
 
 
 @contextmanager
@@ -197,6 +208,10 @@ def _proceed(folder: RunFolder, *, quiet: bool, as_json: bool, **how: Any) -> No
     try:
         with _short_warnings(folder, quiet):
             record = proceed(folder, progress=progress_for(quiet=quiet or as_json), **how)
+    except BudgetExceeded as error:
+        if not how.get("stop_on_mistake"):
+            error.args = (f"{error}\n{_how_to_go_on(folder, error)}",)
+        raise
     except KeyboardInterrupt:
         complain(f"interrupted; finished work is kept, continue with: assaymark resume {folder.path}")
         raise typer.Exit(INTERRUPTED) from None
@@ -218,6 +233,7 @@ def run(
     out: Out = None,
     engine: Engine = None,
     seed: Annotated[int | None, typer.Option(min=0, help="in the place of the plan's seed")] = None,
+    budget: QueryBudget = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -225,17 +241,24 @@ def run(
     from assaymark.plan_loading import load_plan
     from assaymark.runner import prepare
 
-    checked = load_plan(plan, engine=engine, seed=seed)
+    checked = load_plan(plan, engine=engine, seed=seed, budget=_queries(budget))
     _full_disk_is_failure(lambda: _proceed(prepare(checked, out), quiet=quiet, as_json=as_json))
 
 
 @app.command()
-def resume(run: RunPath, quiet: Quiet = False, as_json: AsJson = False) -> None:
+def resume(run: RunPath, budget: QueryBudget = None, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Continue a run that was killed or had failures."""
     from assaymark.store.runs import RunFolder
 
     folder = RunFolder.open(run)
-    _full_disk_is_failure(lambda: _proceed(folder, quiet=quiet, as_json=as_json))
+    limit = _queries(budget)
+    _full_disk_is_failure(lambda: _proceed(folder, quiet=quiet, as_json=as_json, budget=limit))
+
+
+def _queries(budget: str | None) -> int | None:
+    from assaymark.allowance import query_count
+
+    return None if budget is None else query_count(budget)
 
 
 def _full_disk_is_failure(work: Any) -> None:
@@ -303,6 +326,7 @@ def calibrate(
     seeds: Annotated[int, typer.Option(min=1, help="how many plantings")] = 20,
     full: Annotated[bool, typer.Option("--full/--small", help="the published sizes, or small ones")] = True,
     save: Annotated[Path | None, typer.Option("--save", help="write the record to this JSON file")] = None,
+    budget: QueryBudget = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -311,7 +335,8 @@ def calibrate(
     from assaymark.describe import calibration_json, calibration_text
     from assaymark.testing.calibration import calibrate
 
-    found = calibrate(audit_id, seeds=seeds, full=full, progress=progress_for(quiet=quiet or as_json))
+    limit = _queries(budget)
+    found = calibrate(audit_id, seeds=seeds, full=full, progress=progress_for(quiet=quiet or as_json), budget=limit)
     if save is not None:
         found.save(save)
     if as_json:

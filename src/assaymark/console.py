@@ -131,6 +131,10 @@ class Lines(Progress):
         self._stream.write(f"{count.sentence()}\n")
         self._stream.flush()
 
+    def note(self, text: str) -> None:
+        self._stream.write(f"{printable(text)}\n")
+        self._stream.flush()
+
     def due(self, last: float) -> bool:
         return time.monotonic() - last >= self._every
 
@@ -171,6 +175,25 @@ class Bars(Progress):
         finally:
             timer.cancel()
             self._close(count)
+
+    def note(self, text: str) -> None:
+        with self._lock:
+            self._console.print(printable(text), markup=False, soft_wrap=True)
+
+    def ask(self, question: str) -> bool | None:
+        """Yes or no from the keyboard; None where standard input is no terminal. Bars wait meanwhile, out of the way."""
+        if sys.stdin is None or not sys.stdin.isatty():
+            return None
+        with self._lock:
+            if self._bars is not None:
+                self._bars.stop()
+            try:
+                self._console.file.write(printable(question))
+                self._console.file.flush()
+                return sys.stdin.readline().strip().lower() in ("y", "yes")
+            finally:
+                if self._bars is not None:
+                    self._bars.start()
 
     def _show(self, count: _BarCount) -> None:
         with self._lock:

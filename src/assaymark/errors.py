@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "AssaymarkError",
+    "BudgetExceeded",
     "ConfigError",
     "EndpointError",
     "EngineError",
@@ -90,6 +91,17 @@ class EndpointError(ModelError):
     def __init__(self, message: str, finished: Mapping[int, Any] | None = None) -> None:
         super().__init__(message)
         self.finished: Mapping[int, Any] = finished or {}
+
+
+class BudgetExceeded(AssaymarkError):
+    """More queries than the budget allows; what was answered is in the cache.
+
+    `needed` is the budget with which the plan of the audit would have had leave, 0 where nobody knows it.
+    """
+
+    def __init__(self, message: str, needed: int = 0) -> None:
+        super().__init__(message)
+        self.needed = needed
 
 
 class UnknownName(AssaymarkError):

@@ -18,7 +18,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from assaymark.allowance import Allowance
 from assaymark.audit import Audit, AuditInfo, Context, Mitigation, Progress
+from assaymark.budget import Budget
 from assaymark.errors import InputError
 from assaymark.preconditions import check_engine, check_extras, check_inputs, check_roles
 from assaymark.result import Provenance, Result
@@ -114,6 +116,7 @@ def execute(
     batch_size: int = 256,
     progress: Progress | None = None,
     log: Callable[..., None] | None = None,
+    budget: Allowance | int | None = None,
 ) -> Result:
     """Open inputs and models, run, redact, add provenance.
 
@@ -128,6 +131,8 @@ def execute(
         Name of the step's folders; the audit id by default.
     base : Path, optional
         Folder that relative paths in model specs start from.
+    budget : Allowance or int, optional
+        Queries that the models may compute; an `Allowance` is shared with other audits. See `assaymark.budget`.
 
     Raises
     ------
@@ -145,7 +150,11 @@ def execute(
     started, clock = datetime.now(UTC), time.monotonic()
     step = step or info.id
     opened = _open_inputs(info, inputs)
-    adapters = _open_models(info, models, cache, base, batch_size)
+    allowance = budget if isinstance(budget, Allowance) else Allowance(budget)
+    adapters = _open_models(info, models, cache, base, batch_size, allowance)
+    progress = progress or Progress()
+    remote = any(getattr(adapter, "remote", False) for adapter in adapters.values())
+    asking = Budget(allowance, remote=remote, say=progress.note, ask=progress.ask, log=log)
     context = Context(
         seed=seed,
         models=adapters,
@@ -157,7 +166,8 @@ def execute(
         base=base,
         cache=cache,
         batch_size=batch_size,
-        progress=progress or Progress(),
+        progress=progress,
+        budget=asking,
         log=log,
     )
     result = audit_cls(config).run(opened, context)
@@ -176,6 +186,7 @@ def execute(
             settings=_portable(_shown_settings(config, context), *homes),
             inputs={name: _portable(_describe_input(value), *homes) for name, value in opened.items()},
             models={role: _portable(_describe_model(adapter), *homes) for role, adapter in adapters.items()},
+            queries=asking.record(),
             libraries=_libraries(),
             engine=_CREDENTIALS.sub("", engine),
             started=started.isoformat(timespec="seconds"),
@@ -197,13 +208,16 @@ def _open_inputs(info: AuditInfo, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return opened
 
 
-def _open_models(info: AuditInfo, models: Mapping[str, Any], cache: Any, base: Path | None, batch_size: int) -> dict[str, Any]:
+def _open_models(
+    info: AuditInfo, models: Mapping[str, Any], cache: Any, base: Path | None, batch_size: int, allowance: Allowance
+) -> dict[str, Any]:
     if not models:
         return {}
     from assaymark.models import open_role
 
     return {
-        role: open_role(info.role(role), spec, cache=cache, base=base, batch_size=batch_size) for role, spec in models.items()
+        role: open_role(info.role(role), spec, cache=cache, base=base, batch_size=batch_size, allowance=allowance)
+        for role, spec in models.items()
     }
 
 

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from assaymark.errors import PlanError
+from assaymark.allowance import query_count
+from assaymark.errors import ConfigError, PlanError
 
 __all__ = ["Plan", "PlanInput", "Reference", "Step", "dependencies", "plan_from_json", "references", "resolve"]
 
@@ -41,6 +42,14 @@ class PlanInput(_Strict):
     columns: str | dict[str, str] = Field("auto", alias="schema")
 
 
+def _query_count(value: Any) -> Any:
+    try:
+        return None if value is None else query_count(value)
+    except ConfigError:
+        raise ValueError("must be a number of queries, as 20000, 20k or 1.5M") from None
+
+
+QueryCount = Annotated[int | None, BeforeValidator(_query_count)]
 InputValue = Annotated[PlanInput, BeforeValidator(_path_alone)]
 
 
@@ -86,12 +95,17 @@ class Plan(_Strict):
     steps: tuple[Step, ...] = Field(min_length=1)
     gates: tuple[str, ...] = ()
     reveal: bool = False
+    budget: QueryCount = None
     folder: str = ""
     """Folder of the plan file, which relative paths start from; not a key of the file."""
 
     def to_json(self) -> dict[str, Any]:
         """What `run.json` keeps: enough to run the rest of the plan from anywhere."""
         return self.model_dump(mode="json", by_alias=True)
+
+    def is_work_of(self, content: Mapping[str, Any]) -> bool:
+        """Whether what a `run.json` keeps is this plan, whatever the budget."""
+        return {**content, "budget": self.budget} == self.to_json()
 
     def step_models(self, step: Step) -> dict[str, str]:
         """The step's own models and the plan's for every role it has."""

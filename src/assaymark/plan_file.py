@@ -17,7 +17,7 @@ __all__ = ["Document", "explain", "read_yaml"]
 KeyPath = tuple[str | int, ...]
 
 _KEYS: dict[str, tuple[str, ...]] = {
-    "plan": ("name", "engine", "seed", "inputs", "models", "steps", "gates", "reveal"),
+    "plan": ("name", "engine", "seed", "inputs", "models", "steps", "gates", "reveal", "budget"),
     "step": ("id", "audit", "mitigate", "inputs", "models", "set"),
     "input": ("path", "schema"),
 }

@@ -14,8 +14,8 @@ from assaymark.plan_file import explain, read_yaml
 __all__ = ["load_plan"]
 
 
-def load_plan(path: str | Path, *, engine: str | None = None, seed: int | None = None) -> Plan:
-    """Read and check a plan file.
+def load_plan(path: str | Path, *, engine: str | None = None, seed: int | None = None, budget: int | None = None) -> Plan:
+    """Read and check a plan file; what is given here stands in the place of what the file says.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def load_plan(path: str | Path, *, engine: str | None = None, seed: int | None =
         raise PlanError(f"{path}: a plan is a mapping with at least 'name' and 'steps'")
     if "folder" in document.content:
         raise PlanError(f"{path}: unknown key 'folder'")
-    changes = {"engine": engine, "seed": seed}
+    changes = {"engine": engine, "seed": seed, "budget": budget}
     content = {**document.content, **{key: value for key, value in changes.items() if value is not None}}
     try:
         plan = Plan.model_validate({**content, "folder": str(path.resolve().parent)})

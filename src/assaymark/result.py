@@ -205,7 +205,10 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a reader needs to repeat the measurement. `started` and `seconds` do not enter the fingerprint."""
+    """What a reader needs to repeat the measurement. `started` and `seconds` do not enter the fingerprint.
+
+    `queries` compares what the audit said it would ask of models with what they computed; empty where it said nothing.
+    """
 
     audit: str
     version: str
@@ -217,6 +220,7 @@ class Provenance:
     engine: str = "local"
     started: str = ""
     seconds: float = 0.0
+    queries: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from assaymark.allowance import Allowance, query_count
 from assaymark.audit import Progress, Task
-from assaymark.errors import AssaymarkError, PlanError, RunError, nearest
+from assaymark.errors import AssaymarkError, BudgetExceeded, PlanError, RunError, nearest
 from assaymark.execution import execute, model_cache, version
 from assaymark.gates import evaluate, parse_gate
 from assaymark.plan import MEMORY, Plan, PlanInput, Reference, Step, dependencies, plan_from_json, resolve
@@ -48,22 +49,41 @@ class _Named(Progress):
     def task(self, title: str, total: int | None = None, unit: str = "rows") -> AbstractContextManager[Task]:
         return self._inner.task(f"{self._step}: {title}", total, unit)
 
+    def note(self, text: str) -> None:
+        self._inner.note(f"{self._step}: {text}")
 
-def run(plan: str | Path | Plan, *, out: str | Path | None = None, progress: Progress | None = None) -> RunRecord:
+    def ask(self, question: str) -> bool | None:
+        return self._inner.ask(f"{self._step}: {question}")
+
+
+def run(
+    plan: str | Path | Plan,
+    *,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    budget: int | str | None = None,
+) -> RunRecord:
     """Run a plan (a file, or one already loaded) and return its record; the folder is `out` or `runs/NAME-TIME`.
+
+    `budget` is the number of queries that its models may compute, as 20000 or "20k", in the place of the plan's own.
 
     Raises
     ------
     AssaymarkError
-        When the plan is wrong or the folder cannot be used. A failing step does not raise: see `RunRecord.exit_code`.
+        When the plan is wrong, the folder cannot be used, or the budget is too small. A failing step does not raise: see
+        `RunRecord.exit_code`.
     """
     plan = plan if isinstance(plan, Plan) else load_plan(plan)
+    plan = plan if budget is None else plan.model_copy(update={"budget": query_count(budget)})
     return proceed(prepare(plan, out), progress=progress)
 
 
-def resume(folder: str | Path, *, progress: Progress | None = None) -> RunRecord:
-    """Continue the steps of a run that are not done; with nothing left, judge the gates and write the report again."""
-    return proceed(RunFolder.open(folder), progress=progress)
+def resume(folder: str | Path, *, progress: Progress | None = None, budget: int | str | None = None) -> RunRecord:
+    """Continue the steps of a run that are not done; with nothing left, judge the gates and write the report again.
+
+    What was computed before does not count against the budget: `budget`, else that of the run, is for what is left.
+    """
+    return proceed(RunFolder.open(folder), progress=progress, budget=None if budget is None else query_count(budget))
 
 
 def load_run(folder: str | Path) -> RunRecord:
@@ -76,7 +96,9 @@ def prepare(plan: Plan, out: str | Path | None = None) -> RunFolder:
     if out is not None and (Path(out) / "run.json").is_file():
         folder = RunFolder.open(out)
         found = folder.load()
-        if found.plan == plan.to_json() and any(step.status != "done" for step in found.steps):
+        if plan.is_work_of(found.plan) and any(step.status != "done" for step in found.steps):
+            with folder.lock(), _naming_unwritable(folder.path):
+                folder.save(replace(found, plan=plan.to_json()))
             return folder
     folder = RunFolder.create(plan.name, out)
     record = RunRecord(
@@ -95,14 +117,22 @@ def prepare(plan: Plan, out: str | Path | None = None) -> RunFolder:
 
 
 def proceed(
-    folder: RunFolder, *, progress: Progress | None = None, live: Live | None = None, stop_on_mistake: bool = False
+    folder: RunFolder,
+    *,
+    progress: Progress | None = None,
+    live: Live | None = None,
+    stop_on_mistake: bool = False,
+    budget: int | None = None,
 ) -> RunRecord:
     """Run what is left of a run, then its gates and report.
 
     With `stop_on_mistake` a user's mistake in a step is raised after it was recorded (a single audit has nothing else to do).
+    `budget` takes the place of the plan's own.
 
     Raises
     ------
+    BudgetExceeded
+        A step would ask models more than the budget allows; the steps after it are left for `resume`.
     RunError
         When another process writes the run, it cannot be read, or the disk is full.
     """
@@ -110,19 +140,23 @@ def proceed(
         folder.clean()
         record = folder.load()
         plan = plan_from_json(record.plan, folder.path)
+        if budget is not None:
+            plan = plan.model_copy(update={"budget": budget})
+            record = replace(record, plan=plan.to_json())
+        allowance = Allowance(plan.budget)
         record = _renewed(folder, record)
         folder.log("run", version=version(), plan=plan.name, left=[s.id for s in record.steps if s.status != "done"])
         clock, before = time.monotonic(), record.seconds
         for index, step in enumerate(plan.steps):
             if record.steps[index].status == "done":
                 continue
-            outcome, mistake = _attempt(folder, plan, step, record, progress or Progress(), live or Live())
+            outcome, mistake = _attempt(folder, plan, step, record, progress or Progress(), live or Live(), allowance)
             steps = (*record.steps[:index], outcome, *record.steps[index + 1 :])
             record = replace(record, steps=steps, seconds=round(before + time.monotonic() - clock, 3))
             folder.save(record)
             if outcome.status == "done":
                 folder.finish_step(step.id)
-            if mistake is not None and stop_on_mistake:
+            if mistake is not None and (stop_on_mistake or isinstance(mistake, BudgetExceeded)):
                 raise mistake
         record = replace(record, gates=tuple(evaluate(parse_gate(text), record.steps) for text in plan.gates))
         folder.save(record)
@@ -145,7 +179,7 @@ def _renewed(folder: RunFolder, record: RunRecord) -> RunRecord:
 
 
 def _attempt(
-    folder: RunFolder, plan: Plan, step: Step, record: RunRecord, progress: Progress, live: Live
+    folder: RunFolder, plan: Plan, step: Step, record: RunRecord, progress: Progress, live: Live, allowance: Allowance
 ) -> tuple[StepRecord, AssaymarkError | None]:
     """One step: its record, and the user's mistake that made it fail, if that is what it was."""
     blank = StepRecord(step.id, step.audit_id, step.kind)
@@ -156,7 +190,7 @@ def _attempt(
         return replace(blank, status="skipped", error=f"needs step {blocked.id}, which {blocked.status}"), None
     folder.log("step", step=step.id, audit=step.audit_id)
     try:
-        result = _execute_step(folder, plan, step, record, progress, live)
+        result = _execute_step(folder, plan, step, record, progress, live, allowance)
         folder.save_tables(step.id, result)
         _save_figures(folder, step.id, result)
     except Exception as error:  # a defect in one audit must not lose the others; the traceback is kept
@@ -179,7 +213,9 @@ def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}{place}; the traceback is in log.jsonl"
 
 
-def _execute_step(folder: RunFolder, plan: Plan, step: Step, record: RunRecord, progress: Progress, live: Live) -> Result:
+def _execute_step(
+    folder: RunFolder, plan: Plan, step: Step, record: RunRecord, progress: Progress, live: Live, allowance: Allowance
+) -> Result:
     models: dict[str, Any] = resolve(plan.step_models(step), lambda ref: _as_path(_look_up(ref, folder, plan, record)))
     models = {role: _from_memory(spec, live.models) for role, spec in models.items()}
     result = execute(
@@ -196,6 +232,7 @@ def _execute_step(folder: RunFolder, plan: Plan, step: Step, record: RunRecord, 
         cache=model_cache() if models else None,
         progress=progress if len(plan.steps) == 1 else _Named(progress, step.id),
         log=lambda event, **facts: folder.log(event, **{"step": step.id, **facts}),
+        budget=allowance,
     )
     _check_unchanged(result, record)
     return result

@@ -208,7 +208,7 @@ def test_calibrate_and_demo(command, monkeypatch) -> None:
         null_alarms: tuple[str, ...]
 
     module = ModuleType("assaymark.testing.calibration")
-    module.calibrate = lambda audit_id, *, seeds, full, progress: Found(
+    module.calibrate = lambda audit_id, *, seeds, full, progress, budget: Found(
         audit_id, seeds, (Row("rate", "cover the truth", 0.25, 0.26, 0, Estimate(0.9, 0.8, 1.0, seeds, "Wilson 95 %")),), 1, ()
     )
     monkeypatch.setitem(sys.modules, "assaymark.testing.calibration", module)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from assaymark.allowance import Allowance
 from assaymark.errors import EndpointError, ModelError
 from assaymark.models.content import KEYS
 from assaymark.models.protocols import CAPABILITIES, Decision
@@ -120,6 +121,13 @@ class _Asked(NamedTuple):
         return cls(list(first), list(first.values()), np.array([rank[key] for key in keys], dtype=np.intp))
 
 
+class _Found(NamedTuple):
+    """Answers of some items, and which of them were there."""
+
+    answers: Array
+    found: npt.NDArray[np.bool_]
+
+
 class GuardedModel:
     """A model as an audit sees it.
 
@@ -127,23 +135,33 @@ class GuardedModel:
     `notes` (what the reader of a report should know about the model, as it stands when asked), `decision` (its threshold and
     measured error, or None), `usage` (what a model that is paid for has used, or None), and two counters of this process:
     `calls`, the items that the model computed, and `cached`, the items that were answered without it (from the cache, or as a
-    duplicate in a batch). What a model calls `cheap` is asked directly.
+    duplicate in a batch). `remote` says whether items leave this machine. What a model calls `cheap` is asked directly.
 
     Notes
     -----
     Missing items are computed in batches of `batch_size`, texts of similar length together, and every finished batch is cached
     at once: a killed run loses at most one batch. Of a batch that fails half-way the finished answers are kept too, where the
-    model says which they are (`EndpointError.finished`).
+    model says which they are (`EndpointError.finished`). A batch is computed only if `allowance` has room for all of it;
+    `cheap` and `DIRECT` methods are not counted there either.
     """
 
     def __init__(
-        self, role: str, model: Any, capabilities: tuple[str, ...], *, cache: AnswerCache | None = None, batch_size: int = 64
+        self,
+        role: str,
+        model: Any,
+        capabilities: tuple[str, ...],
+        *,
+        cache: AnswerCache | None = None,
+        batch_size: int = 64,
+        allowance: Allowance | None = None,
     ) -> None:
         self.role, self.capabilities = role, capabilities
         self.spec, self.fingerprint = model.spec, model.fingerprint
         self.decision: Decision | None = getattr(model, "decision", None)
+        self.remote = bool(getattr(model, "remote", False))
         self.calls = 0
         self.cached = 0
+        self._allowance = allowance
         self._model, self._cache, self._batch_size = model, cache, batch_size
         self._at_once: int | None = getattr(model, "at_once", None)
         self._cheap: tuple[str, ...] = tuple(getattr(model, "cheap", ()))
@@ -171,7 +189,7 @@ class GuardedModel:
         return (*DIRECT.get(capability, ()), *cheap)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _guarded, (self.role, self._model, self.capabilities, self._cache, self._batch_size)
+        return _guarded, (self.role, self._model, self.capabilities, self._cache, self._batch_size, self._allowance)
 
     def __getattr__(self, name: str) -> Any:
         declared = " and ".join(self.__dict__.get("capabilities", ())) or "no capability"
@@ -179,6 +197,24 @@ class GuardedModel:
 
     def __repr__(self) -> str:
         return f"GuardedModel({self.role!r}, {self.spec!r}, {', '.join(self.capabilities)})"
+
+    def known(self, capability: str, items: Any, **parameters: Any) -> int:
+        """Of some items those that need no computing: their answers are cached, or they repeat another one.
+
+        `calls` would grow by the others, if the method of the capability were called with the items and these parameters.
+        """
+        if capability not in self.capabilities or capability not in METHODS:
+            raise ValueError(f"role {self.role!r} answers no questions of capability {capability!r}")
+        if capability in self._cheap:
+            return len(items)
+        if METHODS[capability].content == "embedding":
+            items = np.ascontiguousarray(items, dtype=np.float32)
+        asked = _Asked.about(items, METHODS[capability].content)
+        if METHODS[capability].in_words:
+            missing = sum(answer is None for answer in self._known_texts(_space(capability, parameters), asked.unique))
+        else:
+            missing = int((~self._from_cache(capability, asked.unique).found).sum())
+        return len(items) - missing
 
     def _answer(self, capability: str, items: Any) -> Array:
         content = METHODS[capability].content
@@ -198,9 +234,8 @@ class GuardedModel:
     def _answer_in_words(self, capability: str, items: Any, **parameters: Any) -> list[list[str]]:
         """As `_answer`, for lists of texts; the parameters of the call are part of the key."""
         asked = _Asked.about(items, METHODS[capability].content)
-        space = f"{capability} {json.dumps(parameters, sort_keys=True)}"
-        known = self._cache.get_texts(self.fingerprint, space, asked.unique) if self._cache is not None else None
-        answers: list[list[str] | None] = known or [None] * len(asked.unique)
+        space = _space(capability, parameters)
+        answers = self._known_texts(space, asked.unique)
         missing = [row for row, answer in enumerate(answers) if answer is None]
         for rows in _batches(missing, min(self._batch_size, self._at_once or _WORDS_PER_BATCH)):
             keep = partial(self._keep_texts, space, [asked.unique[row] for row in rows])
@@ -210,13 +245,29 @@ class GuardedModel:
         self._count(cached=len(asked.rows) - len(missing))
         return [list(answers[row] or ()) for row in asked.rows]
 
+    def _known_texts(self, space: str, keys: list[bytes]) -> list[list[str] | None]:
+        known = self._cache.get_texts(self.fingerprint, space, keys) if self._cache is not None else None
+        return known or [None] * len(keys)
+
+    def _ask(self, method: str, batch: Any, **parameters: Any) -> Any:
+        """What the model says to one batch, if the allowance has room for it."""
+        if self._allowance is None:
+            return getattr(self._model, method)(batch, **parameters)
+        self._allowance.take(len(batch), remote=self.remote, model=f"model {self.spec} ({self.role})")
+        try:
+            return getattr(self._model, method)(batch, **parameters)
+        except BaseException as error:
+            finished = error.finished if isinstance(error, EndpointError) else ()
+            self._allowance.give_back(len(batch) - len(finished), remote=self.remote)
+            raise
+
     def _say(
         self, capability: str, batch: list[Any], parameters: dict[str, Any], keep: Callable[[Mapping[int, list[str]]], None]
     ) -> list[list[str]]:
         """Answers of the model for one batch, kept before they are returned."""
         method = METHODS[capability].name
         try:
-            texts = [list(said) for said in getattr(self._model, method)(batch, **parameters)]
+            texts = [list(said) for said in self._ask(method, batch, **parameters)]
         except EndpointError as error:
             keep(error.finished)
             raise
@@ -236,20 +287,20 @@ class GuardedModel:
             self.calls += calls
             self.cached += cached
 
-    def _from_cache(self, capability: str, keys: list[bytes]) -> tuple[Array, npt.NDArray[np.bool_]]:
+    def _from_cache(self, capability: str, keys: list[bytes]) -> _Found:
         shape = (len(keys), self._width(capability))
         if self._cache is not None and keys:
             values, found = self._cache.get_many(self.fingerprint, capability, keys)
             if values.shape == shape:
-                return values, found
-        return np.empty(shape, dtype=np.float32), np.zeros(len(keys), dtype=bool)
+                return _Found(values, found)
+        return _Found(np.empty(shape, dtype=np.float32), np.zeros(len(keys), dtype=bool))
 
     def _compute(self, capability: str, items: Any, positions: list[int], keys: list[bytes]) -> Array:
         """Answers of the model for one batch, cached before they are returned."""
         method = METHODS[capability].name
         batch = items[positions] if isinstance(items, np.ndarray) else [items[position] for position in positions]
         try:
-            values = np.asarray(getattr(self._model, method)(batch), dtype=np.float32)
+            values = np.asarray(self._ask(method, batch), dtype=np.float32)
         except EndpointError as error:
             kept = np.array(list(error.finished.values()), dtype=np.float32).reshape(-1, self._width(capability))
             self._keep(capability, [keys[row] for row in error.finished], kept)
@@ -272,10 +323,22 @@ class GuardedModel:
         return int(self._model.dimension) if capability.startswith("embeds-") else len(self._model.labels)
 
 
+def _space(capability: str, parameters: Mapping[str, Any]) -> str:
+    """Where the cache files answers that depend on the parameters of the call."""
+    return f"{capability} {json.dumps(parameters, sort_keys=True)}"
+
+
 def _batches(rows: list[int], size: int) -> Iterator[list[int]]:
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 
 
-def _guarded(role: str, model: Any, capabilities: tuple[str, ...], cache: AnswerCache | None, batch_size: int) -> GuardedModel:
-    return GuardedModel(role, model, capabilities, cache=cache, batch_size=batch_size)
+def _guarded(
+    role: str,
+    model: Any,
+    capabilities: tuple[str, ...],
+    cache: AnswerCache | None,
+    batch_size: int,
+    allowance: Allowance | None,
+) -> GuardedModel:
+    return GuardedModel(role, model, capabilities, cache=cache, batch_size=batch_size, allowance=allowance)

@@ -70,6 +70,8 @@ class OpenAIEndpoint:
     that depend on nothing else. A reply that a content filter withheld is the empty text.
     """
 
+    remote = True
+
     def __init__(self, spec: ModelSpec, loading: Loading | None = None) -> None:
         match = _TARGET.fullmatch(spec.target)
         assert match is not None

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from assaymark.allowance import Allowance
 from assaymark.errors import ConfigError, ModelError
 from assaymark.models.guard import AnswerCache, GuardedModel, Role, declared_capabilities
 from assaymark.models.protocols import capabilities_of
@@ -67,6 +68,7 @@ def open_role(
     device: str = "cpu",
     batch_size: int = 64,
     base: Path | None = None,
+    allowance: Allowance | None = None,
 ) -> GuardedModel:
     """Open a model for a role of an audit: checked, restricted to what the role declares, cached and counted.
 
@@ -76,6 +78,8 @@ def open_role(
     spec : str or adapter
         A spec string, or an object that already is a model (as tests and notebooks have).
     cache : ModelCache, optional
+    allowance : Allowance, optional
+        How much the models of this command may compute; without one there is no limit.
 
     Raises
     ------
@@ -89,7 +93,7 @@ def open_role(
     fits = not wanted or bool(set(role.any_of) & set(offered)) or (bool(role.all_of) and set(role.all_of) <= set(offered))
     if not fits:
         raise ModelError(_misfit(role, spec, offered))
-    return GuardedModel(role.name, model, exposed, cache=cache, batch_size=batch_size)
+    return GuardedModel(role.name, model, exposed, cache=cache, batch_size=batch_size, allowance=allowance)
 
 
 def _misfit(role: Role, spec: Any, offered: tuple[str, ...]) -> str:

@@ -65,7 +65,7 @@ class Model(Protocol):
     Optional: `notes`, what the reader of a report should know; `decision`, a `Decision`; `cheap`, capabilities whose answers
     cost less to compute than to look up (one dot product), so that they are neither cached nor counted; `at_once`, how many
     items are worth asking about between two writes to the cache, where that is not for the batch size to say; `usage`, what
-    its answers cost.
+    its answers cost; `remote`, true where items leave this machine and may cost money, so that a budget is asked for.
     """
 
     spec: str

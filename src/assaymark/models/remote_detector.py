@@ -96,6 +96,7 @@ class RemoteDetector:
     """
 
     multi_label = True
+    remote = True
 
     def __init__(self, spec: ModelSpec, loading: Loading | None = None) -> None:
         options = _with_preset(spec)

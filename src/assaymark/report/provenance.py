@@ -37,6 +37,7 @@ def view_provenance(made: Provenance) -> list[tuple[str, list[Fact]]]:
         ("Settings", _facts(made.settings)),
         ("Inputs", _facts(made.inputs)),
         ("Models", _facts(made.models)),
+        ("Queries", _facts(made.queries)),
         ("Libraries", _facts(made.libraries)),
     ]
     return [(title, facts) for title, facts in sections if facts]

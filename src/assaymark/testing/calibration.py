@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from assaymark.audit import Audit, Progress, Trial
+from assaymark.allowance import Allowance
+from assaymark.audit import Audit, Planting, Progress, Trial
 from assaymark.calibrated import calibration_table
 from assaymark.catalog import load_audit
 from assaymark.errors import InputError
 from assaymark.execution import execute
-from assaymark.result import Estimate, Table
+from assaymark.result import Estimate, Result, Table
 from assaymark.stats import wilson
 
 __all__ = ["Calibration", "Row", "calibrate"]
@@ -90,6 +91,7 @@ def calibrate(
     full: bool = False,
     progress: Progress | None = None,
     folder: Path | None = None,
+    budget: int | None = None,
 ) -> Calibration:
     """Run the planted and null plantings of an audit with `seeds` different seeds.
 
@@ -97,39 +99,42 @@ def calibrate(
     ----------
     full : the published sizes instead of the small ones.
     folder : where plantings are written, one folder a seed, each removed when done; a temporary one by default.
+    budget : queries that the models of all plantings together may compute.
     """
     cls = load_audit(audit) if isinstance(audit, str) else audit
     trials: dict[str, list[Trial]] = {}
     alarms: list[str] = []
+    allowance = Allowance(budget)
     nulls = max(1, seeds // 5)
     with (progress or Progress()).task(f"calibrating {cls.info.id}", total=seeds + nulls, unit="seeds") as task:
         for seed in range(seeds):
-            for trial in _planted_trials(cls, seed, full=full, folder=folder):
+            for trial in _planted_trials(cls, seed, full=full, folder=folder, allowance=allowance):
                 trials.setdefault(trial.name, []).append(trial)
             task.advance()
         for seed in range(nulls):
-            alarms.extend(_null_alarms(cls, seed, full=full, folder=folder))
+            alarms.extend(_null_alarms(cls, seed, full=full, folder=folder, allowance=allowance))
             task.advance()
     rows = tuple(_row(name, found) for name, found in trials.items())
     return Calibration(cls.info.id, seeds, rows, nulls, tuple(alarms), full)
 
 
-def _planted_trials(cls: type[Audit], seed: int, *, full: bool, folder: Path | None) -> Sequence[Trial]:
+def _executed(cls: type[Audit], planting: Planting, seed: int, allowance: Allowance) -> Result:
+    inputs, models, settings = dict(planting.inputs), dict(planting.models), dict(planting.settings)
+    return execute(cls, inputs=inputs, models=models, settings=settings, seed=seed, budget=allowance)
+
+
+def _planted_trials(cls: type[Audit], seed: int, *, full: bool, folder: Path | None, allowance: Allowance) -> Sequence[Trial]:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         planting = cls.planted(seed, Path(scratch), full=full)
-        result = execute(
-            cls, inputs=dict(planting.inputs), models=dict(planting.models), settings=dict(planting.settings), seed=seed
-        )
+        result = _executed(cls, planting, seed, allowance)
     measured = [Trial(name, truth, result[name]) for name, truth in planting.truth.items()]
     return [*measured, *cls.experiments(seed, full=full)]
 
 
-def _null_alarms(cls: type[Audit], seed: int, *, full: bool, folder: Path | None) -> list[str]:
+def _null_alarms(cls: type[Audit], seed: int, *, full: bool, folder: Path | None, allowance: Allowance) -> list[str]:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         planting = cls.planted(seed, Path(scratch), null=True, full=full)
-        result = execute(
-            cls, inputs=dict(planting.inputs), models=dict(planting.models), settings=dict(planting.settings), seed=seed
-        )
+        result = _executed(cls, planting, seed, allowance)
     return [f"seed {seed}: {f.sentence}" for f in result.findings if f.severity in ("critical", "warning")]
 
 

@@ -69,5 +69,12 @@ def train(
     except InputError as error:
         return str(error)
     role = ModelRole(f"detector.{TRAINED}", "the detector trained here", any_of=("scores-texts",))
-    scorer = open_role(role, f"hf:{found.folder}", cache=context.cache, device=context.device, batch_size=context.batch_size)
+    scorer = open_role(
+        role,
+        f"hf:{found.folder}",
+        cache=context.cache,
+        device=context.device,
+        batch_size=context.batch_size,
+        allowance=context.budget.allowance,
+    )
     return Trained(scorer, found, kept)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import assaymark
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+
+@pytest.fixture
+def asking(monkeypatch, tmp_path):
+    """A folder that holds `rows.parquet` with 20 rows, with the audit that asks about them in the catalog, and an own cache."""
+    import asking_audit
+
+    asking_audit.install(monkeypatch.setattr)
+    source = Path(assaymark.__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(source), str(HERE))))
+    monkeypatch.setenv("ASSAYMARK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    asking_audit.write_rows(folder, 20)
+    return folder
