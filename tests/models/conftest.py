@@ -112,6 +112,34 @@ def dual_encoder(tmp_path: Path, torch: Any) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def sentence_encoder(tmp_path: Path, torch: Any) -> Callable[..., Path]:
+    """Save a tiny text encoder of a family, without a head; further settings go to its config."""
+
+    def save(family: str = "bert", name: str = "encoder", *, longest: int = 16, seed: int = 0, **settings: Any) -> Path:
+        import transformers
+
+        wide = {"vocab_size": 40, "pad_token_id": 0, "initializer_range": 0.5}
+        size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+        model_class, shape = {
+            "bert": (transformers.BertModel, {**size, "max_position_embeddings": 16}),
+            "distilbert": (
+                transformers.DistilBertModel,
+                {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": 16},
+            ),
+            "mpnet": (transformers.MPNetModel, {**size, "max_position_embeddings": 18}),
+            "xlm-roberta": (transformers.XLMRobertaModel, {**size, "max_position_embeddings": 17}),
+            "t5": (transformers.T5EncoderModel, {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}),
+        }[family]
+        torch.manual_seed(seed)
+        folder = tmp_path / name
+        model_class(model_class.config_class(**{**wide, **shape, **settings})).save_pretrained(folder)
+        save_tokenizer(folder, longest=longest)
+        return folder
+
+    return save
+
+
+@pytest.fixture
 def vision_model(tmp_path: Path, torch: Any) -> Callable[..., Path]:
     """Save a tiny vision model by the name of its class, with its image processor; further settings go to its config."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib import import_module
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from assaymark.errors import MissingExtra, ModelError, UnsafeFile, is_fetch_failure
+from assaymark.models.sentence_modules import states_pooling
 from assaymark.models.spec import ModelSpec, UnknownOption
 
 if TYPE_CHECKING:
@@ -42,9 +43,11 @@ _BY_ARCHITECTURE = {
 _BY_TASK = {"generate": "text_generator:TextGenerator", "train": "trainable_text:TrainableText"}
 """Option `task` of a spec to the adapter; without it config.json decides."""
 _SUPPORTED = (
-    "...ForSequenceClassification, ...ForImageClassification, vision models without a head, clip and siglip; for captions "
-    "BLIP, GIT and VisionEncoderDecoder; causal language models (...ForCausalLM, ...LMHeadModel) and T5"
+    "...ForSequenceClassification, ...ForImageClassification, vision models and sentence encoders without a head (...Model, or "
+    "what sentence-transformers saved), clip and siglip; for captions BLIP, GIT and VisionEncoderDecoder; causal language "
+    "models (...ForCausalLM, ...LMHeadModel) and T5"
 )
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "*.model")
 _HEADER_LIMIT = 100_000_000  # bytes; the limit of the format
 _HUB_SECONDS = 15.0
 _EDGE = 4096  # bytes hashed at either end of a tensor
@@ -82,24 +85,30 @@ class Checkpoint:
             raise ModelError(f"model {self.spec.text}: folder {self.folder} is not on this machine; put it on shared storage")
         return _fetch(self.spec, self.commit)
 
-    def fingerprint(self, adapter: str) -> str:
+    def fingerprint(self, adapter: str, *, parts: Sequence[str] = ()) -> str:
         """Hash of what decides the answers, 32 hex digits.
 
         All of config.json, tokenizer and processor files; of the weights the names, the headers (every tensor's name, type
         and shape) and the first and last 4 KiB of every tensor, which any training step changes. `adapter` carries the
-        adapter's name, version and options. Reads a few MB of a model of any size.
+        adapter's name, version and options; `parts` names further files of the folder that it reads. Reads a few MB of a model
+        of any size.
         """
         state = blake2b(adapter.encode(), digest_size=16)
         preprocessing = {path for pattern in _PREPROCESSING for path in self.folder.glob(pattern)}
-        for path in [self.folder / "config.json", *sorted(preprocessing)]:
+        further = [self.folder / part for part in parts]
+        whole = [path for path in further if path.suffix != ".safetensors"]
+        for path in [self.folder / "config.json", *sorted(preprocessing), *whole]:
             content = path.read_bytes()
-            state.update(f"\0{path.name} {len(content)}\0".encode() + content)
-        for path in self.weights:
-            state.update(f"\0{path.name} {path.stat().st_size}\0".encode())
+            state.update(f"\0{self._name(path)} {len(content)}\0".encode() + content)
+        for path in [*self.weights, *(path for path in further if path not in whole)]:
+            state.update(f"\0{self._name(path)} {path.stat().st_size}\0".encode())
             with path.open("rb") as file:
                 for part in _telling_parts(file, path):
                     state.update(part)
         return state.hexdigest()
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
 
     def scalar(self, name: str) -> float:
         """A one-element tensor, without loading the others."""
@@ -117,9 +126,7 @@ def open_checkpoint(spec: ModelSpec, loading: Loading) -> Any:
     checkpoint = find_checkpoint(spec)
     kind = str(checkpoint.config.get("model_type", ""))
     architectures = [str(name) for name in checkpoint.config.get("architectures") or ()]
-    found = _by_task(spec, architectures) or _adapter_of(
-        kind, architectures, has_pictures=(checkpoint.folder / "preprocessor_config.json").is_file()
-    )
+    found = _by_task(spec, architectures) or _adapter_of(checkpoint.folder, kind, architectures)
     if found is None:
         says = f"{kind or 'no model_type'} ({', '.join(architectures) or 'no architectures'})"
         mend = f"; a timm model is written timm:{spec.target}" if "architecture" in checkpoint.config else ""
@@ -141,16 +148,26 @@ def _by_task(spec: ModelSpec, architectures: list[str]) -> str | None:
     return _BY_TASK[task]
 
 
-def _adapter_of(kind: str, architectures: list[str], *, has_pictures: bool) -> str | None:
-    """Module and factory for a model type and its architectures, which come first: CLIP has classifiers too."""
+def _adapter_of(folder: Path, kind: str, architectures: list[str]) -> str | None:
+    """Module and factory for a model type and its architectures, which come first: CLIP has classifiers too.
+
+    Before them comes a pooling beside the model: many sentence encoders keep the architecture that they were trained from.
+    """
+    has_pictures = (folder / "preprocessor_config.json").is_file()
+    if states_pooling(folder) and not has_pictures:
+        return "sentence_encoder:SentenceEncoder"
     for ending, adapter in _BY_ARCHITECTURE.items():
         if any(name.endswith(ending) for name in architectures):
             return adapter
     if kind in ("clip", "siglip"):
         return "dual_encoder:DualEncoder"
-    if has_pictures and any(name.endswith("Model") for name in architectures):
+    if not any(name.endswith("Model") for name in architectures):
+        return None
+    if has_pictures:
         return "image_encoder:ImageEncoder"
-    return None
+    # The text tower of a pair of encoders reads another token than a mean would, and needs its projection.
+    has_words = any(file.is_file() for name in _TOKENIZERS for file in folder.glob(name))
+    return "sentence_encoder:SentenceEncoder" if has_words and not kind.endswith("_text_model") else None
 
 
 def find_checkpoint(spec: ModelSpec) -> Checkpoint:

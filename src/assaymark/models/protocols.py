@@ -123,7 +123,7 @@ class EmbedsTexts(Model, Protocol):
     logit_scale: float
 
     def embed_texts(self, texts: Sequence[str]) -> Array:
-        """Shape (n, dimension), unit norm."""
+        """Shape (n, dimension), unit norm; a row is NaN where a text holds nothing to embed."""
         ...
 
 

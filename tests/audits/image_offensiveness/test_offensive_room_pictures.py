@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from PIL import Image
 
 from assaymark.audits.image_offensiveness.audit import ImageOffensiveness
+from assaymark.audits.image_offensiveness.mitigate import PromptTuning
 from assaymark.errors import ConfigError, InputError, ModelError, SchemaError
 from assaymark.execution import execute
+from assaymark.models.opening import open_model
 from assaymark.models.prompt_files import PromptSet
 from assaymark.result import Result
 
@@ -198,6 +201,26 @@ def test_prompts_of_another_encoder_or_width_are_refused(tmp_path: Path) -> None
     vectors = pa.table({"embedding": [[0.0] * 16]})
     with pytest.raises(InputError, match="16 numbers, but the prompts have 8"):
         execute(ImageOffensiveness, inputs={"images": vectors}, settings={"prompts": str(tmp_path / "narrow.safetensors")})
+
+
+class Texts:
+    """An encoder of texts alone: the words of the fake dual encoder, and no pictures."""
+
+    spec, fingerprint, dimension, logit_scale = "texts-alone", "0" * 16, 32, 100.0
+
+    def embed_texts(self, texts: Sequence[str]) -> Any:
+        return open_model(ENCODER).embed_texts(texts)
+
+
+def test_an_encoder_of_texts_alone_is_refused_for_pictures_and_suits_stored_embeddings(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="texts-alone does not embed images, which the pictures of input 'images' need"):
+        audit(tmp_path, models={"encoder": Texts()})
+    with pytest.raises(ModelError, match="texts-alone does not embed images, which the pictures of input 'ratings' need"):
+        execute(PromptTuning, inputs={"ratings": ratings()}, models={"encoder": Texts()}, settings={"epochs": 2})
+    dual = open_model(ENCODER)
+    vectors = dual.embed_images([Image.new("RGB", (8, 8), colour) for colour in (RED, BLUE)])
+    result = audit(tmp_path, inputs={"images": pa.table({"embedding": list(vectors)})}, models={"encoder": Texts()})
+    assert result["flagged.share"].value == 0.5
 
 
 @pytest.mark.parametrize("n", [1, 255, 256, 257])

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from assaymark.data.dataset import Dataset
-from assaymark.errors import InputError, SchemaError, nearest
+from assaymark.errors import InputError, ModelError, SchemaError, nearest
 
 __all__ = ["content_of", "embedding_width", "with_texts"]
 
@@ -37,6 +37,8 @@ def content_of(dataset: Dataset, encoder: Any, *, name: str) -> str:
     ------
     SchemaError, InputError
         Neither of the two, or pictures and no encoder.
+    ModelError
+        Pictures, and an encoder of texts alone.
     """
     if "embedding" in dataset:
         return "embedding"
@@ -47,6 +49,8 @@ def content_of(dataset: Dataset, encoder: Any, *, name: str) -> str:
             f"input {name!r} holds pictures: give the encoder that the prompts belong to, --model encoder=SPEC, or give stored "
             "embeddings (a list column 'embedding', .npy or .npz)"
         )
+    if not hasattr(encoder, "embed_images"):
+        raise ModelError(f"model {encoder.spec} does not embed images, which the pictures of input {name!r} need")
     return "image"
 
 

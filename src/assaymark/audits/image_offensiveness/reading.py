@@ -66,10 +66,12 @@ def read_images(dataset: Dataset, prompts: PromptSet, config: ImageOffensiveness
     ------
     SchemaError, InputError
         Neither embeddings nor pictures; pictures without an encoder; embeddings of another width than the prompts.
+    ModelError
+        Pictures, and an encoder of texts alone.
     """
     encoder = context.model("encoder")
     content = content_of(dataset, encoder, name="images")
-    _check_width(dataset, content, prompts, encoder)
+    _check_width(dataset, content, prompts)
     detector = _detector(context.model("nsfw"), content, config)
     texts = {f"{_SLICE}{name}": name for name in config.slices}
     texts |= {f"{_PROMPT}{config.prompt_column}": config.prompt_column} if config.prompt_column else {}
@@ -100,7 +102,7 @@ def read_images(dataset: Dataset, prompts: PromptSet, config: ImageOffensiveness
     return _reading(outcome, read, detector, threshold, rule, edges)
 
 
-def _check_width(dataset: Dataset, content: str, prompts: PromptSet, encoder: Any) -> None:
+def _check_width(dataset: Dataset, content: str, prompts: PromptSet) -> None:
     if content == "embedding":
         width = embedding_width(dataset)
         if width is not None and width != prompts.dimension:
@@ -110,8 +112,6 @@ def _check_width(dataset: Dataset, content: str, prompts: PromptSet, encoder: An
                 f"input 'images': embeddings of {width} numbers, but the prompts have {prompts.dimension}{tuned}; give "
                 f"embeddings of the encoder that the prompts were made for{made_for}"
             )
-    elif not hasattr(encoder, "embed_images"):
-        raise ModelError(f"model {encoder.spec} does not embed images, which the pictures of input 'images' need")
 
 
 def _detector(model: Any, content: str, config: ImageOffensivenessConfig) -> _Detector | None:
