@@ -15,7 +15,7 @@ from assaymark.audits.icl_membership.measures.shields import Armoury
 from assaymark.audits.icl_membership.method.defences.combinations import Defence
 from assaymark.audits.icl_membership.planning import announce
 from assaymark.audits.icl_membership.reading import read_pool, read_public
-from assaymark.audits.icl_membership.report import sections
+from assaymark.audits.icl_membership.sections import sections
 from assaymark.audits.icl_membership.study import play_all, targets_of
 from assaymark.audits.icl_membership.trials import method_trials
 from assaymark.audits.icl_membership.wording import wording

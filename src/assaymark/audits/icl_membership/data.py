@@ -33,3 +33,28 @@ ROLES = (
 )  # fmt: skip
 
 CURE_INPUTS, CURE_ROLES = INPUTS, ROLES
+
+TRIALS, FULL_TRIALS, SHADOWS = 150, 500, 100
+
+
+def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
+    """Made-up sentences, and a service that leaks them by fixed probabilities (not at all, as the null).
+
+    Truth: the advantage of every attack at its best threshold, by the closed forms of `method.exact`.
+    """
+    from assaymark.audits.icl_membership.method.exact import ScriptedRates, exact_advantages
+    from assaymark.audits.icl_membership.planted import NullService, ScriptedService, planted_pool
+
+    drawn = planted_pool(seed, 2_000 if full else 800)
+    path = folder / "pool.parquet"
+    pq.write_table(pa.table({"text": drawn.texts, "label": drawn.labels}), path)
+    truth = exact_advantages(ScriptedRates().null() if null else ScriptedRates())
+    known = {f"advantage.{name}": getattr(truth, name) for name in ("gap", "inquiry", "repeat", "brainwash")}
+    settings = {
+        "trials": FULL_TRIALS if full else TRIALS,
+        "shadow_trials": SHADOWS,
+        "resamples": 400,
+        "demonstrations": [6],
+    }
+    service = NullService if null else ScriptedService
+    return Planting({"pool": str(path)}, known, settings, {"service": f"py:{service.__module__}:{service.__name__}"}, null)

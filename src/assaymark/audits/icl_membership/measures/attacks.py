@@ -214,9 +214,7 @@ def _inquiry(service: Service, part: Targets, attacker: Attacker, found: Attacke
     outcomes, refused = [], np.zeros(len(group), np.bool_)
     for wording in zip(*wordings, strict=True):
         for seed in _seeds(attacker.config):
-            said = service.reply(
-                _questions(part, wording), max_tokens=YES_NO_TOKENS, stop=_label_stop(service), seed=seed
-            )
+            said = service.reply(_questions(part, wording), max_tokens=YES_NO_TOKENS, stop=_label_stop(service), seed=seed)
             outcomes.append(inquiry_outcomes(said, extended=True))
             refused |= [is_refusal(text) for text in said]
     table = np.column_stack(outcomes)

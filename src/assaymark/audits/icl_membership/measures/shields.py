@@ -84,7 +84,9 @@ class Armoury:
             "synthetic": self._generated,
         }
         if recipe in ("redact", "nearest_public") and self.public is None:
-            raise InputError(f"the recipe {recipe} works with texts that are no secret: give them with public=FILE (text, label)")
+            raise InputError(
+                f"the recipe {recipe} works with texts that are no secret: give them with public=FILE (text, label)"
+            )
         if recipe == "paraphrase":
             self.context.require("paraphraser")
         if recipe == "synthetic":
@@ -152,9 +154,7 @@ class Armoury:
         noise = noise_multiplier_for(self.config.epsilon, settings=free, examples_per_label=1)
         settings = Generation(noise, groups=free.groups, longest=longest, delta=self.config.delta)
         rng = np.random.default_rng([self.context.seed, game, 0xD9])
-        return synthetic(
-            shown, wanted=self.wording.parser.labels, next_token=model.next_tokens, settings=settings, rng=rng
-        )
+        return synthetic(shown, wanted=self.wording.parser.labels, next_token=model.next_tokens, settings=settings, rng=rng)
 
     def _heard(self, conversation: Conversation) -> Conversation:
         templates = self.wording.templates
@@ -166,9 +166,7 @@ class Armoury:
     def _said(self) -> dict[str, Any]:
         return {"overlap_guard": self._guarded, "label_only": self._projected, "scrub": self._scrubbed}
 
-    def _guarded(
-        self, replies: list[str], shown: Sequence[Demonstrations], conversations: Sequence[Conversation]
-    ) -> list[str]:
+    def _guarded(self, replies: list[str], shown: Sequence[Demonstrations], conversations: Sequence[Conversation]) -> list[str]:
         """Replies to questions about the same demonstrations are compared with them together."""
         released = list(replies)
         places: dict[Demonstrations, list[int]] = {}

@@ -1,0 +1,210 @@
+"""What each attack achieves: the verdict, a table, the curve of true against false positives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assaymark.audits.icl_membership.measures.evaluation import FPRS, Judged
+from assaymark.audits.icl_membership.study import Condition, Study
+from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number
+from assaymark.section import Section, interval_columns, interval_values
+from assaymark.stats import (
+    AttackScores,
+    WorstAdvantage,
+    advantage_difference,
+    detectable_advantage,
+    holm,
+    log_roc,
+    worst_advantage,
+)
+
+__all__ = ["TITLES", "attack_section", "worst_of"]
+
+TITLES = {
+    "gap": "GAP: is the label right?",
+    "inquiry": "Inquiry: have you seen it?",
+    "repeat": "Repeat: go on after the first words",
+    "brainwash": "Brainwash: how many wrong statements?",
+    "hybrid": "hybrid",
+    "likelihood": "log-probability of the label (reference)",
+    "repeat, encoded": "Repeat, reply encoded",
+}
+
+TEXT_ONLY = ("gap", "inquiry", "repeat", "brainwash", "hybrid", "repeat, encoded")
+"""Attacks of an outsider, who sees no probabilities: the verdict is about them."""
+
+
+def worst_of(judged: dict[str, Judged], study_rng: object, *, confidence: float) -> WorstAdvantage:
+    """The strongest attack that needs text alone."""
+    scores = {
+        name: AttackScores(found.member, found.nonmember, found.threshold)
+        for name, found in judged.items()
+        if name in TEXT_ONLY and found.advantage.defined
+    }
+    return worst_advantage(scores, rng=study_rng, confidence=confidence)  # type: ignore[arg-type]
+
+
+def attack_section(study: Study) -> Section:
+    section = Section()
+    condition, config = study.main, study.config
+    for name in study.attacks:
+        found = condition.judged[name]
+        section.estimates |= {f"advantage.{name}": found.advantage, f"auc.{name}": found.auc}
+        section.estimates |= {f"tpr_at_{round(100 * fpr)}.{name}": found.tpr_at[fpr] for fpr in FPRS}
+    least = detectable_advantage(config.trials, confidence=config.confidence)
+    section.estimates["detectable_advantage"] = least
+    if any(condition.judged[name].advantage.defined for name in study.attacks if name in TEXT_ONLY):
+        worst = worst_of(condition.judged, study.rng("worst"), confidence=config.confidence)
+        section.estimates["advantage.worst"] = worst.advantage
+        section.findings.append(_verdict(study, worst, least))
+    section.tables += [_table(study, condition), _roc(study, condition)]
+    section.figures += [
+        Figure(
+            "advantages", "Advantage of each attack", "intervals", table="attacks", x="attack", y="advantage",
+            low="advantage_low", high="advantage_high", y_title="true minus false positives",
+            reference=((config.leak, "leak"),),
+        ),
+        Figure(
+            "roc", "True against false positives", "lines", table="roc", x="fpr", y="tpr", group="attack", log_x=True,
+            log_y=True, x_title="outsiders called members", y_title="members found",
+            caption="Both axes are logarithmic: what counts is who is found while hardly anybody is accused.",
+        ),
+    ]  # fmt: skip
+    section.methods.append(_method(study))
+    section.notes += list(_notes(condition))
+    return section
+
+
+def _verdict(study: Study, worst: WorstAdvantage, least: Estimate) -> Finding:
+    """Leaks, weak, or not detected: by the lower limit of the strongest attack, whatever attack that is."""
+    k, found, config = study.main.demonstrations, worst.advantage, study.config
+    low = found.low if found.low is not None else 0.0
+    title = TITLES[worst.attack].partition(":")[0]
+    tells = f"{title} tells the {k} demonstrations of a prompt from other texts with an advantage of {format_interval(found)}"
+    if low > config.leak:
+        return Finding(
+            "warning", f"The prompt leaks its examples: {tells}.", ("advantage.worst", f"advantage.{worst.attack}"),
+            ("attacks",), "Try defences: assaymark mitigate icl-membership. Of those here only differential privacy is a "
+            "guarantee; leave out what nobody may know.",
+        )  # fmt: skip
+    if low > 0:
+        return Finding("note", f"The prompt leaks a little: {tells}.", ("advantage.worst",), ("attacks",))
+    shown = format_number(least.value, "percentage points") if least.value is not None else "any advantage"
+    return Finding(
+        "note",
+        f"No attack tells the {k} demonstrations of a prompt from other texts; the strongest has {format_interval(found)}, and "
+        f"{shown} would have been seen.",
+        ("advantage.worst", "detectable_advantage"),
+        ("attacks",),
+    )
+
+
+def _table(study: Study, condition: Condition) -> Table:
+    names = list(study.attacks)
+    judged = [condition.judged[name] for name in names]
+    values = {
+        "attack": [TITLES[name] for name in names],
+        **interval_values("advantage", [each.advantage for each in judged]),
+        **interval_values("auc", [each.auc for each in judged]),
+        **{
+            key: column
+            for fpr in FPRS
+            for key, column in interval_values(f"tpr_at_{round(100 * fpr)}", [each.tpr_at[fpr] for each in judged]).items()
+        },
+        **interval_values("tpr", [each.tpr for each in judged]),
+        **interval_values("fpr", [each.fpr for each in judged]),
+        "threshold": [each.threshold if each.advantage.defined else None for each in judged],
+        "p_value": _p_values(study, condition, names),
+        "questions": [each.questions for each in judged],
+        "missing": [each.missing for each in judged],
+        "refused": [each.refused for each in judged],
+        "reason": [each.advantage.reason for each in judged],
+    }
+    columns = (
+        Column("attack", "label"),
+        *interval_columns("advantage", "number", "advantage"),
+        *interval_columns("auc", "number", "AUC"),
+        *(
+            column
+            for fpr in FPRS
+            for column in interval_columns(f"tpr_at_{round(100 * fpr)}", "share", f"found at {100 * fpr:g} % false")
+        ),
+        *interval_columns("tpr", "share", "members found"),
+        *interval_columns("fpr", "share", "outsiders accused"),
+        Column("threshold", "number", "threshold from shadow games"),
+        Column("p_value", "p_value", "p against GAP (Holm)"),
+        Column("questions", "number", "questions a text"),
+        Column("missing", "count", "without a score"),
+        Column("refused", "count", "refused"),
+        Column("reason", "text", "why undefined"),
+    )
+    return Table.of(
+        "attacks", f"Attacks on prompts of {condition.title}", values, columns,
+        description=f"{condition.played.trials:,} games, a member and an outsider each; thresholds and the hybrid attack were "
+        f"fitted on {study.config.shadow_trials:,} shadow games with other texts.",
+    )  # fmt: skip
+
+
+def _p_values(study: Study, condition: Condition, names: list[str]) -> list[float | None]:
+    """Against the baseline, adjusted over the attacks; None for the baseline and where there is nothing to compare."""
+    found: dict[str, float] = {}
+    base = condition.judged.get("gap")
+    if base is not None and base.advantage.defined:
+        for name in names:
+            other = condition.judged[name]
+            if name == "gap" or not other.advantage.defined:
+                continue
+            test = advantage_difference(_scores(base), _scores(other), confidence=study.config.confidence).test
+            if not test.reason:
+                found[name] = test.p_value
+    adjusted = dict(zip(found, holm(list(found.values())).tolist(), strict=True)) if found else {}
+    return [adjusted.get(name) for name in names]
+
+
+def _scores(judged: Judged) -> AttackScores:
+    return AttackScores(judged.member, judged.nonmember, judged.threshold)
+
+
+def _roc(study: Study, condition: Condition) -> Table:
+    attack: list[str] = []
+    fpr: list[float] = []
+    tpr: list[float] = []
+    for name in study.attacks:
+        found = condition.judged[name]
+        if not found.advantage.defined:
+            continue
+        curve = log_roc(found.member, found.nonmember, confidence=study.config.confidence)
+        attack += [TITLES[name].partition(":")[0]] * len(curve.fpr)
+        fpr += curve.fpr.tolist()
+        tpr += curve.tpr.tolist()
+    columns = (Column("attack", "label"), Column("fpr", "share", "false positives"), Column("tpr", "share", "true positives"))
+    return Table.of("roc", "True and false positives at every threshold", {"attack": attack, "fpr": fpr, "tpr": tpr}, columns)
+
+
+def _method(study: Study) -> str:
+    config = study.config
+    turns = "earlier turns of the assistant" if config.assistant_turns else "one message"
+    return (
+        f"Each game draws {study.main.demonstrations} demonstrations for a prompt, attacks one of them and one text that is not "
+        f"in the prompt, in a fresh conversation for every question. Advantage is the share of members found minus the share of "
+        f"outsiders accused. Repeat gives the first {config.prefix_words} words; Brainwash states up to "
+        f"{min(config.wrong_labels, len(study.pool.names) - 1)} wrong labels up to {config.repetitions} times, in {turns}, and "
+        f"counts until the service agrees ({config.search}). The service is asked at temperature {config.temperature:g}."
+        + (f" It has the defence: {study.shield.name}." if study.shield.name != "none" else "")
+    )
+
+
+def _notes(condition: Condition) -> Iterator[str]:
+    for attacked in condition.played.attacked:
+        counts = attacked.counts
+        if counts.undecided:
+            yield (
+                f"{counts.undecided:,} of {counts.inquiries:,} replies to the inquiry are neither yes nor no; they count as one half"
+            )
+        if counts.unparsed:
+            yield f"{counts.unparsed:,} of {counts.labels:,} replies to plain queries name no label, or several"
+        if counts.non_monotone:
+            yield (
+                f"{counts.non_monotone:,} of {counts.pairs:,} searches for the number of wrong statements were not monotone and "
+                "went on step by step"
+            )
