@@ -14,6 +14,7 @@ __all__ = ["AUDITS", "MITIGATIONS", "load_audit", "load_mitigation"]
 
 AUDITS: dict[str, str] = {
     "generated-text-prevalence": "assaymark.audits.generated_text_prevalence.audit:GeneratedTextPrevalence",
+    "icl-membership": "assaymark.audits.icl_membership.audit:IclMembership",
     "image-offensiveness": "assaymark.audits.image_offensiveness.audit:ImageOffensiveness",
     "image-text-dataset": "assaymark.audits.image_text_dataset.audit:ImageTextDataset",
     "scorer-mixture": "assaymark.audits.scorer_mixture.audit:ScorerMixture",

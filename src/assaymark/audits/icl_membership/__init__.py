@@ -8,3 +8,15 @@ R. Wen, Z. Li, M. Backes, Y. Zhang. Membership Inference Attacks Against In-Cont
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["IclMembership"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "IclMembership":
+        from assaymark.audits.icl_membership.audit import IclMembership
+
+        return IclMembership
+    raise AttributeError(name)

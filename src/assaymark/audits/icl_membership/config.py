@@ -26,10 +26,10 @@ AttackName = Literal["gap", "inquiry", "repeat", "brainwash", "hybrid", "likelih
 ATTACKS: tuple[AttackName, ...] = ("gap", "inquiry", "repeat", "brainwash", "hybrid", "likelihood")
 
 DataRecipe = Literal["none", "synthetic", "paraphrase", "redact", "subset", "nearest_public", "labels_only"]
-InstructionRecipe = Literal["none", "never_repeat", "no_comment", "one_label"]
+InstructionRecipe = Literal["none", "never_repeat", "neither_confirm_nor_deny", "only_a_label"]
 OutputRecipe = Literal["none", "overlap_guard", "label_only", "scrub", "consistent", "ensemble"]
 DATA_RECIPES: tuple[DataRecipe, ...] = ("synthetic", "paraphrase", "redact", "subset", "nearest_public", "labels_only")
-INSTRUCTION_RECIPES: tuple[InstructionRecipe, ...] = ("never_repeat", "no_comment", "one_label")
+INSTRUCTION_RECIPES: tuple[InstructionRecipe, ...] = ("never_repeat", "neither_confirm_nor_deny", "only_a_label")
 OUTPUT_RECIPES: tuple[OutputRecipe, ...] = ("overlap_guard", "label_only", "scrub", "consistent", "ensemble")
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -155,8 +155,8 @@ class DefenceConfig(ServiceConfig):
     trials: int = Field(200, ge=1, description="games in which every attack is judged, the same for every defence")
     demonstrations: int = Field(6, ge=1, description="demonstrations in a prompt")
     recipes: tuple[str, ...] = Field(
-        ("redact", "subset", "nearest_public", "labels_only", "never_repeat", "no_comment", "one_label", "overlap_guard",
-         "label_only", "scrub", "consistent", "ensemble"),
+        ("redact", "subset", "nearest_public", "labels_only", "never_repeat", "neither_confirm_nor_deny", "only_a_label",
+         "overlap_guard", "label_only", "scrub", "consistent", "ensemble"),
         description="defences tried one by one; synthetic and paraphrase need a model of their own",
     )  # fmt: skip
     # Cheap, without a model of their own, and each strong where the others are weak.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from assaymark.audit import InputSpec, ModelRole
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assaymark.audit import InputSpec, ModelRole, Planting
 
 __all__ = ["CURE_INPUTS", "CURE_ROLES", "INPUTS", "ROLES", "planting"]
 
@@ -34,7 +39,7 @@ ROLES = (
 
 CURE_INPUTS, CURE_ROLES = INPUTS, ROLES
 
-TRIALS, FULL_TRIALS, SHADOWS = 150, 500, 100
+TRIALS, FULL_TRIALS, SHADOWS = 150, 500, 250
 
 
 def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:

@@ -49,7 +49,7 @@ class Pool:
     target: npt.NDArray[np.int64]
     shadow: npt.NDArray[np.int64]
     flow: Flow
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
 
 
 def read_pool(dataset: Any, config: ServiceConfig, context: Context, *, needed: int, name: str = "pool") -> Pool:
@@ -94,7 +94,8 @@ def read_pool(dataset: Any, config: ServiceConfig, context: Context, *, needed: 
         [found.text[row] for row in single],
         np.array([names.index(word) for word in words]),
         names,
-        *halves,
+        halves[0],
+        halves[1],
         Flow(flow.source, flow.total, used, {**flow.skipped, **{k: n for k, n in skipped.items() if n}}, flow.failed),
         (*dataset.notes, *outcome.notes),
     )

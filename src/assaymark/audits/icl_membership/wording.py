@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from assaymark.audits.icl_membership.config import ServiceConfig
 from assaymark.audits.icl_membership.method.labels import SYNONYMS, LabelParser
@@ -59,7 +59,7 @@ def wording(names: Sequence[str], config: ServiceConfig) -> Wording:
         Synonyms that fit no label, or that mean two.
     """
     templates = TASKS.get(config.task) or generic_templates(names)
-    changes = {
+    changes: dict[str, Any] = {
         "instruction": config.instruction,
         "field": config.field,
         "answer_field": config.answer_field,

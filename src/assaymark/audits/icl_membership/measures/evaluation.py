@@ -14,7 +14,6 @@ from assaymark.audits.icl_membership.measures.games import Played, Sides
 from assaymark.audits.icl_membership.method.hybrid import fit_hybrid
 from assaymark.result import Estimate, undefined
 from assaymark.stats import (
-    advantage,
     attack_auc,
     decision_rates,
     fit_threshold,
@@ -141,19 +140,19 @@ def _judged(name: str, told: _Told, config: ServiceConfig, rng: np.random.Genera
             told.refused,
         )  # fmt: skip
     cut = fit_threshold(*told.shadow).value
-    how = {"resamples": config.resamples, "confidence": config.confidence}
-    rates = decision_rates(member, nonmember, cut, confidence=config.confidence)
+    confidence = config.confidence
+    rates = decision_rates(member, nonmember, cut, confidence=confidence)
     return Judged(
         name,
         member,
         nonmember,
         cut,
-        advantage(member, nonmember, cut, rng=rng, **how),
-        attack_auc(member, nonmember, rng=rng, **how),
+        rates.advantage,
+        attack_auc(member, nonmember, confidence=confidence),
         rates.tpr,
         rates.fpr,
         rates.accuracy,
-        dict(zip(FPRS, tpr_at_fprs(member, nonmember, FPRS, rng=rng, **how), strict=True)),
+        tpr_at_fprs(member, nonmember, FPRS, confidence=confidence),
         told.questions,
         missing,
         told.refused,

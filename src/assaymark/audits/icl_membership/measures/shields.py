@@ -84,9 +84,7 @@ class Armoury:
             "synthetic": self._generated,
         }
         if recipe in ("redact", "nearest_public") and self.public is None:
-            raise InputError(
-                f"the recipe {recipe} works with texts that are no secret: give them with public=FILE (text, label)"
-            )
+            raise InputError(f"the recipe {recipe} works with texts that are no secret: give them with public=FILE")
         if recipe == "paraphrase":
             self.context.require("paraphraser")
         if recipe == "synthetic":

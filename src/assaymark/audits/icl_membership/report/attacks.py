@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from assaymark.audits.icl_membership.measures.evaluation import FPRS, Judged
 from assaymark.audits.icl_membership.study import Condition, Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number
@@ -65,8 +67,8 @@ def attack_section(study: Study) -> Section:
             reference=((config.leak, "leak"),),
         ),
         Figure(
-            "roc", "True against false positives", "lines", table="roc", x="fpr", y="tpr", group="attack", log_x=True,
-            log_y=True, x_title="outsiders called members", y_title="members found",
+            "roc", "True against false positives", "lines", table="roc", x="fpr", y="tpr", low="tpr_low", high="tpr_high",
+            group="attack", log_x=True, log_y=True, x_title="outsiders called members", y_title="members found",
             caption="Both axes are logarithmic: what counts is who is found while hardly anybody is accused.",
         ),
     ]  # fmt: skip
@@ -169,6 +171,8 @@ def _roc(study: Study, condition: Condition) -> Table:
     attack: list[str] = []
     fpr: list[float] = []
     tpr: list[float] = []
+    low: list[float] = []
+    high: list[float] = []
     for name in study.attacks:
         found = condition.judged[name]
         if not found.advantage.defined:
@@ -176,17 +180,25 @@ def _roc(study: Study, condition: Condition) -> Table:
         curve = log_roc(found.member, found.nonmember, confidence=study.config.confidence)
         attack += [TITLES[name].partition(":")[0]] * len(curve.fpr)
         fpr += curve.fpr.tolist()
-        tpr += curve.tpr.tolist()
-    columns = (Column("attack", "label"), Column("fpr", "share", "false positives"), Column("tpr", "share", "true positives"))
-    return Table.of("roc", "True and false positives at every threshold", {"attack": attack, "fpr": fpr, "tpr": tpr}, columns)
+        for kept, share in ((tpr, curve.tpr), (low, curve.tpr_low), (high, curve.tpr_high)):
+            kept += np.maximum(share, curve.floor).tolist()  # a logarithmic axis has no 0
+    columns = (
+        Column("attack", "label"),
+        Column("fpr", "share", "outsiders accused"),
+        Column("tpr", "share", "members found"),
+        Column("tpr_low", "low", of="tpr"),
+        Column("tpr_high", "high", of="tpr"),
+    )
+    values = {"attack": attack, "fpr": fpr, "tpr": tpr, "tpr_low": low, "tpr_high": high}
+    return Table.of("roc", "Members found at every share of outsiders accused", values, columns)
 
 
 def _method(study: Study) -> str:
     config = study.config
     turns = "earlier turns of the assistant" if config.assistant_turns else "one message"
     return (
-        f"Each game draws {study.main.demonstrations} demonstrations for a prompt, attacks one of them and one text that is not "
-        f"in the prompt, in a fresh conversation for every question. Advantage is the share of members found minus the share of "
+        f"Each game draws {study.main.demonstrations} demonstrations for a prompt, and attacks one of them and one text that "
+        "is not in the prompt, in a fresh conversation for every question. Advantage is the share of members found minus that of "
         f"outsiders accused. Repeat gives the first {config.prefix_words} words; Brainwash states up to "
         f"{min(config.wrong_labels, len(study.pool.names) - 1)} wrong labels up to {config.repetitions} times, in {turns}, and "
         f"counts until the service agrees ({config.search}). The service is asked at temperature {config.temperature:g}."
@@ -199,12 +211,12 @@ def _notes(condition: Condition) -> Iterator[str]:
         counts = attacked.counts
         if counts.undecided:
             yield (
-                f"{counts.undecided:,} of {counts.inquiries:,} replies to the inquiry are neither yes nor no; they count as one half"
+                f"{counts.undecided:,} of {counts.inquiries:,} replies to the inquiry are neither yes nor no, and count as 1/2"
             )
         if counts.unparsed:
             yield f"{counts.unparsed:,} of {counts.labels:,} replies to plain queries name no label, or several"
         if counts.non_monotone:
             yield (
-                f"{counts.non_monotone:,} of {counts.pairs:,} searches for the number of wrong statements were not monotone and "
-                "went on step by step"
+                f"{counts.non_monotone:,} of {counts.pairs:,} searches for the number of wrong statements were not monotone; "
+                "they went on step by step"
             )

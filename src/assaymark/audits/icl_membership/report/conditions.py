@@ -1,4 +1,4 @@
-"""How the leak depends on what was varied: demonstrations in the prompt, their place, outsiders like members, no prompt at all."""
+"""How the leak depends on what was varied: demonstrations, their place, outsiders like members, no prompt at all."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def position_section(study: Study) -> Section:
             group="attack",
             x_title="place in the prompt",
             y_title="members found",
-        )  # fmt: skip
-    )
+        )
+    )  # fmt: skip
     return section
 
 
@@ -133,10 +133,10 @@ def control_section(study: Study) -> Section:
             "The same texts before a service without demonstrations",
             values,
             columns,
-            description=f"{control.played.trials:,} games. Nobody is a member here: what is called one, the model had learnt before, "
-            "or it resembles what it says anyway.",
-        )  # fmt: skip
-    )
+            description=f"{control.played.trials:,} games. Nobody is a member here: what is called one the model had learnt "
+            "before, or it resembles what it says anyway.",
+        )
+    )  # fmt: skip
     section.findings += _known_before(study)
     return section
 
@@ -157,8 +157,8 @@ def _known_before(study: Study) -> Iterator[Finding]:
     if share.low is not None and share.low > study.config.leak:
         yield Finding(
             "note",
-            f"The model goes on with {format_interval(share)} of the texts as if they stood in the prompt, though none does: it "
-            "knows them from its training, or they are predictable.",
+            f"The model goes on with {format_interval(share)} of the texts as if they stood in the prompt, though none does: "
+            "it knows them from its training, or they are predictable.",
             ("control.advantage.repeat",),
             ("control",),
             "Use texts that are not public where the advantage of Repeat is to be read as a leak of the prompt.",
