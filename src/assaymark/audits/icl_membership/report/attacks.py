@@ -198,8 +198,8 @@ def _method(study: Study) -> str:
     turns = "earlier turns of the assistant" if config.assistant_turns else "one message"
     return (
         f"Each game draws {study.main.demonstrations} demonstrations for a prompt, and attacks one of them and one text that "
-        "is not in the prompt, in a fresh conversation for every question. Advantage is the share of members found minus that of "
-        f"outsiders accused. Repeat gives the first {config.prefix_words} words; Brainwash states up to "
+        "is not in the prompt, in a fresh conversation for each question. Advantage is the share of members found minus that "
+        f"of outsiders accused. Repeat gives the first {config.prefix_words} words; Brainwash states up to "
         f"{min(config.wrong_labels, len(study.pool.names) - 1)} wrong labels up to {config.repetitions} times, in {turns}, and "
         f"counts until the service agrees ({config.search}). The service is asked at temperature {config.temperature:g}."
         + (f" It has the defence: {study.shield.name}." if study.shield.name != "none" else "")
