@@ -205,6 +205,12 @@ def test_from_python(asking, capfd) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_mitigation_is_held_to_it(command) -> None:
+    cure = ("mitigate", "toy-asking", "rows.parquet", *LOCAL)
+    assert "exceed the budget of 19" in command(*cure, "--budget", "19").err
+    assert command(*cure, "--budget", "20").code == 0
+
+
 def test_a_command_says_what_is_no_budget(command) -> None:
     for arguments in (("audit", "toy-asking", "rows.parquet", *LOCAL), ("calibrate", "toy-asking"), ("run", write_plan())):
         done = command(*arguments, "--budget", "2 k")
