@@ -226,9 +226,12 @@ class Budget:
         computed = model.calls - before
         return (time.monotonic() - started) / computed if computed else None
 
-    def record(self) -> dict[str, int]:
-        """Queries as planned, answered by the cache before, and computed, for the provenance; empty without a plan."""
+    def record(self, *, one_process: bool = True) -> dict[str, int]:
+        """Queries as planned, answered by the cache before, and computed, for the provenance; empty without a plan.
+
+        What the workers of a cluster computed is not known here, so without `one_process` that is left out.
+        """
         if self._planned is None:
             return {}
-        computed = self.allowance.computed() - self._before
-        return {"planned": self._planned.queries, "cached before": self._planned.cached, "computed": computed}
+        stated = {"planned": self._planned.queries, "cached before": self._planned.cached}
+        return {**stated, "computed": self.allowance.computed() - self._before} if one_process else stated

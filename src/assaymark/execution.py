@@ -186,7 +186,7 @@ def execute(
             settings=_portable(_shown_settings(config, context), *homes),
             inputs={name: _portable(_describe_input(value), *homes) for name, value in opened.items()},
             models={role: _portable(_describe_model(adapter), *homes) for role, adapter in adapters.items()},
-            queries=asking.record(),
+            queries=asking.record(one_process=engine == "local"),
             libraries=_libraries(),
             engine=_CREDENTIALS.sub("", engine),
             started=started.isoformat(timespec="seconds"),

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -10,6 +12,12 @@ import assaymark
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
 
 
 @pytest.fixture
@@ -27,3 +35,21 @@ def asking(monkeypatch, tmp_path):
     monkeypatch.chdir(folder)
     asking_audit.write_rows(folder, 20)
     return folder
+
+
+@pytest.fixture
+def command(asking, monkeypatch, capfd) -> Callable[..., Outcome]:
+    """Call the command line in this process."""
+    from assaymark import cli
+
+    def call(*arguments: str) -> Outcome:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["assaymark", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = int(left.code or 0)
+        return Outcome(code, *capfd.readouterr())
+
+    return call

@@ -93,6 +93,13 @@ def test_remote_models_have_a_limit_of_their_own_without_a_budget() -> None:
     assert (shared.left(remote=True), shared.left(remote=False)) == (1, 1)
 
 
+@pytest.mark.parametrize("spec", ["openai:m@http://localhost:9/v1", "api:http://localhost:9/?score=p"])
+def test_models_behind_a_url_are_remote_wherever_it_leads(spec: str) -> None:
+    role = ModelRole("any", "", any_of=("scores-texts", "generates-text"))
+    assert open_role(role, spec).remote
+    assert not open_role(role, "fake:generator").remote
+
+
 def test_threads_do_not_exceed_it_together() -> None:
     allowance, slow = Allowance(100), Slow()
     model, start = open_role(TEXTS, slow, batch_size=1, allowance=allowance), threading.Barrier(8)

@@ -38,6 +38,7 @@ class _MixtureScorer:
     def __init__(self, spec: ModelSpec, mixture: Mixture, members: Sequence[Any] = ()) -> None:
         self.spec, self.mixture, self.members = spec.text, mixture, tuple(members)
         self.decision = mixture.decision()
+        self.remote = any(getattr(member, "remote", False) for member in self.members)
         self.fingerprint = "-".join([mixture.fingerprint, *(member.fingerprint for member in self.members)])
         self.notes = tuple(dict.fromkeys(note for member in self.members for note in getattr(member, "notes", ())))
 

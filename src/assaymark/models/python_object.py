@@ -43,6 +43,7 @@ class PythonObject:
         self.notes = tuple(getattr(model, "notes", ()))
         self.decision = getattr(model, "decision", None)
         self.cheap = tuple(getattr(model, "cheap", ()))
+        self.remote = bool(getattr(model, "remote", False))
         self._parsed = spec
         if not self._adopt(model):
             known = "; ".join(_needs(capability) for capability in CAPABILITIES if capability_methods(capability))
