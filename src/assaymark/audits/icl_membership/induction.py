@@ -45,8 +45,8 @@ class InductionModel:
 
     Label: argmax over labels of 0.8 for what it believed before, plus, for each demonstration with that label, the square of
     its overlap with the text: shared tokens over all tokens of both, weighted by log((1 + N) / (1 + n)) + 1 for a token in n of
-    the N texts of the prompt. It believes the truth with probability 0.6, else a label at random. Of equal votes the label that the
-    prompt shows first wins. What the user states about a text counts like a demonstration.
+    the N texts of the prompt. It believes the truth with probability 0.6, else a label at random. Of equal votes the label that
+    the prompt shows first wins. What the user states about a text counts like a demonstration.
 
     Parameters
     ----------
