@@ -46,7 +46,8 @@ _SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "
 
 
 def _word(number: int) -> str:
-    first, rest = divmod(number, len(_SYLLABLES) ** 2)
+    """A made-up word for each number below 70^3; neighbours are unlike."""
+    first, rest = divmod(number * 99_991 % len(_SYLLABLES) ** 3, len(_SYLLABLES) ** 2)  # coprime to 70: no word twice
     second, third = divmod(rest, len(_SYLLABLES))
     return _SYLLABLES[first] + _SYLLABLES[second] + _SYLLABLES[third]
 

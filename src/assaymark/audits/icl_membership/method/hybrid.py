@@ -18,8 +18,10 @@ __all__ = ["HIDDEN", "Hybrid", "fit_hybrid"]
 Floats = npt.NDArray[np.float64]
 
 HIDDEN = 10
-_DECAY = 1e-2
-"""Weight decay of the network: separable shadow trials would else drive its weights, and all scores to 0 or 1."""
+_DECAY = 1.0
+"""Weight decay of the network (scikit-learn's alpha). On 100 shadow trials of two scores: at 0.01 the advantage on targets is
+0.02 lower, and a change of the features by rounding alone moves scores by up to 0.5; at 1 by 0.01.
+"""
 _ITERATIONS = 500
 
 
