@@ -13,7 +13,7 @@ from assaymark.errors import ConfigError, EndpointError, ModelError
 from assaymark.models import capabilities_of, open_model, open_role
 from assaymark.models.chat_prompts import cut_at_stop
 from assaymark.models.content import prompt_keys, text_keys
-from assaymark.models.text_generator import NucleusNoise
+from assaymark.models.decoding import NucleusNoise
 from assaymark.store.cache import ModelCache
 from tests.models.conftest import save_tokenizer
 
@@ -70,7 +70,7 @@ def test_temperature_zero_is_the_greedy_continuation(language_model: Saver) -> N
 
     folder = language_model()
     model = written(folder)
-    assert capabilities_of(model) == ("generates-text",)
+    assert capabilities_of(model) == ("generates-text", "scores-continuations")
     said = model.generate_text(PROMPTS, temperature=0, max_tokens=8, samples=2)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     for prompt, texts in zip(PROMPTS, said, strict=True):
@@ -134,13 +134,13 @@ def test_a_stop_text_ends_the_work_too(language_model: Saver, monkeypatch: pytes
     text = model.generate_text(["the red cat"], temperature=0, max_tokens=20)[0][0]
     word = text.split()[2]
     steps: list[int] = []
-    forward = model._loaded().model.forward
+    forward = model._loaded().model._model.forward
 
     def counted(*args: Any, **given: Any) -> Any:
         steps.append(1)
         return forward(*args, **given)
 
-    monkeypatch.setattr(model._loaded().model, "forward", counted)
+    monkeypatch.setattr(model._loaded().model._model, "forward", counted)
     model.generate_text(["the red cat"], temperature=0, max_tokens=20, stop=[word])
     assert len(steps) <= 3
 
@@ -257,7 +257,7 @@ def test_what_a_failed_block_finished_is_kept(tmp_path: Path) -> None:
 
 def test_the_scripted_generator_follows_its_rules() -> None:
     model = open_model("fake:generator?vocabulary=zorp,blick,plim&words=12")
-    assert capabilities_of(model) == ("generates-text",)
+    assert capabilities_of(model) == ("generates-text", "scores-continuations")
     said = model.generate_text([*PROMPTS, CHAT], samples=3)
     assert {word for texts in said for text in texts for word in text.split()} == {"zorp", "blick", "plim"}
     assert {len(text.split()) for texts in said for text in texts} == {12}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ from assaymark.errors import ModelError
 from assaymark.models.checkpoint import Checkpoint
 from assaymark.models.torch_adapter import load_weights
 
-__all__ = ["CausalLM", "load_causal_lm"]
+__all__ = ["TOLERANCE", "CausalLM", "load_causal_lm", "padded"]
 
 _PROBED = 16  # tokens of the text by which the parts of a model are tested
-_TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2, "float16": 5e-2}  # of the SD of the logits
+TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2, "float16": 5e-2}  # of the SD of the logits
 
 
 class CausalLM:
@@ -25,10 +26,10 @@ class CausalLM:
 
     def __init__(self, spec: str, model: Any, *, dtype: str, longest: int) -> None:
         self._model = model
-        model.config.use_cache = False  # nothing is generated
+        model.config.use_cache = False  # a pass over whole texts needs none
         self._body: Any = None
         self._head: Any = None
-        self.vocabulary = self._probe(spec, _TOLERANCE[dtype], min(_PROBED, longest))
+        self.vocabulary = self._probe(spec, TOLERANCE[dtype], min(_PROBED, longest))
 
     @property
     def has_head(self) -> bool:
@@ -39,11 +40,36 @@ class CausalLM:
     def device(self) -> Any:
         return self._model.device
 
-    def states(self, ids: Any, mask: Any) -> Any:
-        """Shape (batch, length, width), from token ids and the mask of what is no padding, each of shape (batch, length)."""
+    @property
+    def config(self) -> Any:
+        return self._model.config
+
+    def states(self, ids: Any, mask: Any, *, past: Any = None) -> Any:
+        """Shape (batch, length, width), from token ids and the mask of what is no padding, each of shape (batch, length).
+
+        `past`, a cache of transformers, holds what stands before the ids, and takes them up; the mask then tells of it too.
+        """
+        given = {"input_ids": ids, "attention_mask": mask}
+        if past is not None:
+            given |= {"past_key_values": past, "use_cache": True}
         if self._body is None:
-            return self._model(input_ids=ids, attention_mask=mask).logits
-        return self._body(input_ids=ids, attention_mask=mask).last_hidden_state
+            return self._model(**given).logits
+        return self._body(**given).last_hidden_state
+
+    def write(self, ids: Any, mask: Any, *, past: Any = None, **settings: Any) -> Any:
+        """What `generate` of transformers returns; the most probable token each time, unless a logits processor says otherwise.
+
+        `ids` hold the tokens of `past` too, padding may stand behind these.
+        """
+        given = {} if past is None else {"past_key_values": past}
+        return self._model.generate(ids, attention_mask=mask, do_sample=False, num_beams=1, **given, **settings)
+
+    def own_cache(self) -> Any:
+        """The cache that the model makes by itself, after one token."""
+        import torch
+
+        ids = torch.zeros((1, 1), dtype=torch.long, device=self.device)
+        return self._model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True).past_key_values
 
     def logits(self, states: Any) -> Any:
         """Float32 logits of the next token, shape (positions, vocabulary), from states of shape (positions, width)."""
@@ -73,6 +99,21 @@ class CausalLM:
                     if made.shape == whole.shape and float((made - whole).abs().max()) <= limit:
                         self._body, self._head = body, head
         return int(whole.shape[-1])
+
+
+def padded(
+    texts: Sequence[Sequence[int]], padding: int, *, device: Any, left: bool = False, before: int = 0
+) -> tuple[Any, Any]:
+    """Token ids, shape (texts, longest), and the mask, shape (texts, before + longest): `before` tokens are in a cache."""
+    import torch
+
+    width = max(map(len, texts))
+    gaps = [[padding] * (width - len(text)) for text in texts]
+    pairs = list(zip(gaps, texts, strict=True))
+    ids = [[*gap, *text] if left else [*text, *gap] for gap, text in pairs]
+    mask = [[0] * len(gap) + [1] * len(text) if left else [1] * len(text) + [0] * len(gap) for gap, text in pairs]
+    seen = torch.tensor([[1] * before + row for row in mask], device=device)
+    return torch.tensor(ids, dtype=torch.long, device=device), seen
 
 
 def load_causal_lm(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from assaymark.models.protocols import Prompt
+from assaymark.models.protocols import Continued, Prompt
 
-__all__ = ["cut_at_stop", "draw_seed", "flat_text", "messages_of", "validate_request"]
+__all__ = ["cut_at_stop", "draw_seed", "flat_text", "messages_of", "validate_continuations", "validate_request"]
 
 
 def messages_of(prompt: Prompt) -> list[dict[str, str]]:
@@ -52,6 +52,24 @@ def validate_request(
         raise ValueError("stop must be a list of texts that are not empty")
     if isinstance(prompts, str):
         raise ValueError("prompts must be a list of prompts, not a single text")
+    _check_prompts(prompts)
+
+
+def validate_continuations(items: Sequence[Continued]) -> None:
+    """Refuse items that are not pairs of a prompt and a text.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(items, str) or not all(isinstance(item, tuple | list) and len(item) == 2 for item in items):
+        raise ValueError("items must be a list of pairs of a prompt and its continuation")
+    if not all(isinstance(continuation, str) for _, continuation in items):
+        raise ValueError("a continuation is a text")
+    _check_prompts([prompt for prompt, _ in items])
+
+
+def _check_prompts(prompts: Sequence[Prompt]) -> None:
     for prompt in prompts:
         if not isinstance(prompt, str) and not (prompt and all(map(_is_message, prompt))):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Content keys: what the cache files a text, an image or an embedding under.
+"""Content keys: what the cache files a text, an image, an embedding or a question to a language model under.
 
 A key depends on what the model is shown and on nothing else (not on the path, the row or the file's compression), so that
 a moved or re-encoded data set is not computed again. 128 bits of BLAKE2b: 10^10 items collide with probability 10^-19.
@@ -17,7 +17,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["KEYS", "embedding_keys", "image_keys", "prompt_keys", "text_keys"]
+__all__ = ["KEYS", "continuation_keys", "embedding_keys", "image_keys", "prompt_keys", "text_keys"]
 
 _BYTES = 16
 
@@ -56,10 +56,19 @@ def _messages_key(messages: Sequence[Mapping[str, str]]) -> bytes:
     return blake2b(canonical.encode(), digest_size=_BYTES, person=b"messages").digest()
 
 
+def continuation_keys(items: Sequence[tuple[str | Sequence[Mapping[str, str]], str]]) -> list[bytes]:
+    """Hash of the prompt's key and the continuation's: where the border lies counts."""
+    prompts = prompt_keys([prompt for prompt, _ in items])
+    said = text_keys([continuation for _, continuation in items])
+    pairs = (before + after for before, after in zip(prompts, said, strict=True))
+    return [blake2b(pair, digest_size=_BYTES, person=b"continuation").digest() for pair in pairs]
+
+
 KEYS: dict[str, Callable[[Any], list[bytes]]] = {
     "text": text_keys,
     "image": image_keys,
     "embedding": embedding_keys,
     "prompt": prompt_keys,
+    "continuation": continuation_keys,
 }
 """Kind of content to its key function."""

@@ -1,16 +1,18 @@
-"""`fake:generator?...` - a scripted text generator, for tests, calibration and demonstrations."""
+"""`fake:generator?...` - a scripted language model that writes and scores, for tests, calibration and demonstrations."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
+import numpy.typing as npt
 
 from assaymark.errors import ConfigError
-from assaymark.models.chat_prompts import cut_at_stop, draw_seed, messages_of, validate_request
+from assaymark.models.chat_prompts import cut_at_stop, draw_seed, messages_of, validate_continuations, validate_request
 from assaymark.models.content import prompt_keys
-from assaymark.models.protocols import Prompt
+from assaymark.models.protocols import Continued, Prompt
 from assaymark.models.spec import ModelSpec
 
 __all__ = ["FakeGenerator"]
@@ -26,10 +28,14 @@ class FakeGenerator:
     is the share of prompts' samples to which it says nothing. Answers depend on the content of the prompt, the parameters,
     the number of the sample and the seeds (option `seed` and that of the call); at temperature 0 all samples are equal. A word
     counts as a token.
+
+    How probable it finds a continuation is a rule of its own, whatever it says: a word that stands in the prompt has the
+    probability `seen` (0.5), any other one `unseen` (0.05), without regard to case; a label that stands among the
+    demonstrations of a prompt is thus more probable by a known amount. The role names of messages are not part of the prompt.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
-        spec.check_options(("reply", "echo", "vocabulary", "words", "empty", "seed"))
+        spec.check_options(("reply", "echo", "vocabulary", "words", "empty", "seed", "seen", "unseen"))
         rules = [name for name in ("reply", "echo", "vocabulary") if name in spec.options]
         identity = repr(("fake", VERSION, spec.target, sorted(spec.options.items())))
         self.spec, self.fingerprint = spec.text, blake2b(identity.encode(), digest_size=16).hexdigest()
@@ -38,6 +44,9 @@ class FakeGenerator:
             raise ConfigError(
                 f"model {spec.text}: give one of reply, echo and vocabulary, empty in [0, 1] and words of at least 1"
             )
+        self._seen, self._unseen = spec.number("seen", 0.5), spec.number("unseen", 0.05)
+        if not (0 < self._seen <= 1 and 0 < self._unseen <= 1):
+            raise ConfigError(f"model {spec.text}: seen and unseen are probabilities above 0 and at most 1")
         self._echo = spec.flag("echo", False)
         self._replies = spec.options.get("reply", "").split("|") if "reply" in spec.options else []
         self._vocabulary = spec.options.get("vocabulary", _VOCABULARY).split(",")
@@ -62,6 +71,17 @@ class FakeGenerator:
             said.append([cut_at_stop(_cut_words(text, max_tokens), stop) for text in texts])
         return said
 
+    def score_continuations(self, items: Sequence[Continued]) -> npt.NDArray[np.float32]:
+        validate_continuations(items)
+        rows = np.full((len(items), 2), np.nan, dtype=np.float32)
+        for row, (prompt, continuation) in enumerate(items):
+            text = prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)
+            known, words = set(_words(text)), _words(continuation)
+            if words:
+                seen = sum(word in known for word in words)
+                rows[row] = seen * np.log(self._seen) + (len(words) - seen) * np.log(self._unseen), len(words)
+        return rows
+
     def _say(self, prompt: Prompt, rng: np.random.Generator) -> str:
         if rng.random() < self._empty:
             return ""
@@ -70,6 +90,10 @@ class FakeGenerator:
         if self._replies:
             return self._replies[int(rng.integers(len(self._replies)))]
         return " ".join(self._vocabulary[word] for word in rng.integers(len(self._vocabulary), size=self._words))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
 
 
 def _cut_words(text: str, most: int) -> str:

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from assaymark.allowance import Allowance
 from assaymark.errors import EndpointError, ModelError
+from assaymark.models.chat_prompts import flat_text
 from assaymark.models.content import KEYS
-from assaymark.models.protocols import CAPABILITIES, Decision
+from assaymark.models.protocols import CAPABILITIES, CONTINUATION_COLUMNS, Decision
 
 __all__ = [
     "DIRECT",
@@ -47,6 +48,7 @@ METHODS: dict[str, CapabilityMethod] = {
     "embeds-texts": CapabilityMethod("embed_texts", "text"),
     "captions-images": CapabilityMethod("caption_images", "image", in_words=True),
     "generates-text": CapabilityMethod("generate_text", "prompt", in_words=True),
+    "scores-continuations": CapabilityMethod("score_continuations", "continuation"),
     "scores-tokens": CapabilityMethod("summarise_tokens", "text"),
     "fills-spans": CapabilityMethod("fill_spans", "text", in_words=True),
 }
@@ -139,7 +141,8 @@ class GuardedModel:
 
     Notes
     -----
-    Missing items are computed in batches of `batch_size`, texts of similar length together, and every finished batch is cached
+    Missing items are computed in batches of `batch_size`, texts of similar length and prompts with the same beginning together
+    (what a batch shares is worked out once by models that can), and every finished batch is cached
     at once: a killed run loses at most one batch. Of a batch that fails half-way the finished answers are kept too, where the
     model says which they are (`EndpointError.finished`). A batch is computed only if `allowance` has room for all of it;
     `cheap` and `DIRECT` methods are not counted there either.
@@ -222,9 +225,7 @@ class GuardedModel:
             items = np.ascontiguousarray(items, dtype=np.float32)
         asked = _Asked.about(items, content)
         answers, found = self._from_cache(capability, asked.unique)
-        missing = np.flatnonzero(~found).tolist()
-        if content == "text":
-            missing.sort(key=lambda row: len(items[asked.positions[row]] or ""))
+        missing = _arranged(np.flatnonzero(~found).tolist(), lambda row: items[asked.positions[row]], content)
         for rows in _batches(missing, min(self._batch_size, self._at_once or self._batch_size)):
             positions = [asked.positions[row] for row in rows]
             answers[rows] = self._compute(capability, items, positions, [asked.unique[row] for row in rows])
@@ -233,10 +234,12 @@ class GuardedModel:
 
     def _answer_in_words(self, capability: str, items: Any, **parameters: Any) -> list[list[str]]:
         """As `_answer`, for lists of texts; the parameters of the call are part of the key."""
-        asked = _Asked.about(items, METHODS[capability].content)
+        content = METHODS[capability].content
+        asked = _Asked.about(items, content)
         space = _space(capability, parameters)
         answers = self._known_texts(space, asked.unique)
-        missing = [row for row, answer in enumerate(answers) if answer is None]
+        unknown = [row for row, answer in enumerate(answers) if answer is None]
+        missing = _arranged(unknown, lambda row: items[asked.positions[row]], content)
         for rows in _batches(missing, min(self._batch_size, self._at_once or _WORDS_PER_BATCH)):
             keep = partial(self._keep_texts, space, [asked.unique[row] for row in rows])
             texts = self._say(capability, [items[asked.positions[row]] for row in rows], parameters, keep)
@@ -318,6 +321,8 @@ class GuardedModel:
             self._cache.put_many(self.fingerprint, capability, keys, values)
 
     def _width(self, capability: str) -> int:
+        if capability == "scores-continuations":
+            return len(CONTINUATION_COLUMNS)
         if capability == "scores-tokens":
             return len(self._model.token_columns)
         return int(self._model.dimension) if capability.startswith("embeds-") else len(self._model.labels)
@@ -326,6 +331,20 @@ class GuardedModel:
 def _space(capability: str, parameters: Mapping[str, Any]) -> str:
     """Where the cache files answers that depend on the parameters of the call."""
     return f"{capability} {json.dumps(parameters, sort_keys=True)}"
+
+
+_ORDERS: dict[str, Callable[[Any], Any]] = {
+    "text": lambda text: len(text or ""),
+    "prompt": flat_text,
+    "continuation": lambda item: (flat_text(item[0]), item[1]),
+}
+"""What items of a kind are sorted by before they are cut into batches."""
+
+
+def _arranged(rows: list[int], item: Callable[[int], Any], content: str) -> list[int]:
+    """Rows in the order in which they are cheapest to ask about."""
+    order = _ORDERS.get(content)
+    return rows if order is None else sorted(rows, key=lambda row: order(item(row)))
 
 
 def _batches(rows: list[int], size: int) -> Iterator[list[int]]:

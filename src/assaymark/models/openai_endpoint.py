@@ -25,17 +25,21 @@ from assaymark.models.spec import ModelSpec
 if TYPE_CHECKING:
     from assaymark.models.opening import Loading
 
-__all__ = ["OPENAI_URL", "OpenAIEndpoint", "Usage"]
+__all__ = ["OPENAI_URL", "OpenAIEndpoint", "Usage", "Withheld"]
 
 VERSION = 1  # part of the fingerprint: grows when the same request would be made otherwise
 OPENAI_URL = "https://api.openai.com/v1"
 
 _TARGET = re.compile(r"(?P<model>.+?)(?:@(?P<url>[a-z]+://.*))?", re.DOTALL)
-_OPTIONS = ("chat", "n", "seed", "limit", "version")
+_OPTIONS = ("chat", "n", "seed", "limit", "version", "scores")
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _NO_KEY = "none"  # servers without keys still want the header
 _EXCERPT = 200
 _ACCOUNT = ("OpenAI-Organization", "OpenAI-Project")
+
+
+class Withheld(Exception):
+    """A content filter of the service kept back the answer."""
 
 
 class Usage(NamedTuple):
@@ -55,8 +59,9 @@ class OpenAIEndpoint:
 
     Options: `chat=false` asks the older completions endpoint, which continues a text; `n=false` asks for one sample at a
     time; `seed=false` sends no seed; `limit=max_completion_tokens` names the limit as newer models want it (the default at
-    OpenAI, elsewhere `max_tokens`); `version=...` is any word, and a new one makes cached answers void. For `concurrency`,
-    `retries`, `timeout` and `rpm` see `assaymark.models.endpoint_settings`.
+    OpenAI, elsewhere `max_tokens`); `version=...` is any word, and a new one makes cached answers void; `scores=echo` adds
+    scores-continuations, see `assaymark.models.echoing_endpoint`. For `concurrency`, `retries`, `timeout` and `rpm` see
+    `assaymark.models.endpoint_settings`.
 
     Attributes
     ----------
@@ -102,7 +107,7 @@ class OpenAIEndpoint:
         self._connection: tuple[int, Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OpenAIEndpoint, (self._parsed,)
+        return type(self), (self._parsed,)
 
     @property
     def _where(self) -> str:
@@ -155,10 +160,24 @@ class OpenAIEndpoint:
 
     def _request(self, request: dict[str, Any]) -> list[str]:
         """The texts of one reply."""
+        try:
+            return self._texts(self._answer(request, chat=self._chat))
+        except Withheld:
+            return [""] * request.get("n", 1)
+
+    def _answer(self, request: dict[str, Any], *, chat: bool, mend: str = "") -> Any:
+        """What the service says to one request, as the JSON that it is.
+
+        Raises
+        ------
+        Transient, EndpointError
+            `mend` is what to do where it refuses this kind of request.
+        Withheld
+        """
         import openai
 
         client = self._client()
-        create = (client.chat.completions if self._chat else client.completions).with_raw_response.create
+        create = (client.chat.completions if chat else client.completions).with_raw_response.create
         try:
             reply = create(**request).content
         except openai.APITimeoutError:
@@ -167,15 +186,14 @@ class OpenAIEndpoint:
             raise Transient(f"the connection failed ({type(error.__cause__ or error).__name__})") from None
         except openai.APIStatusError as error:
             if error.code == "content_filter":
-                return [""] * request.get("n", 1)
-            self._refused(error)
-        return self._texts(reply)
-
-    def _texts(self, reply: bytes) -> list[str]:
+                raise Withheld from None
+            self._refused(error, mend)
         try:
-            answer = json.loads(reply)
+            return json.loads(reply)
         except ValueError:
             raise Transient(f"{len(reply):,} bytes came that are not whole JSON") from None
+
+    def _texts(self, answer: Any) -> list[str]:
         choices = answer.get("choices") if isinstance(answer, dict) else None
         texts = [_text_of(choice, chat=self._chat) for choice in choices] if isinstance(choices, list) else []
         said = [text for text in texts if text is not None]
@@ -192,7 +210,7 @@ class OpenAIEndpoint:
             known = self.usage
             self.usage = Usage(known.replies + 1, known.prompt_tokens + prompt, known.completion_tokens + completion)
 
-    def _refused(self, error: Any) -> NoReturn:
+    def _refused(self, error: Any, mend: str) -> NoReturn:
         """What a status other than 200 means: another try, or a mend."""
         status = int(error.status_code)
         says = self._excerpt(error.body)
@@ -207,8 +225,10 @@ class OpenAIEndpoint:
             mend = f"check the key in {variable}" if variable else "name the environment variable with its key: key_env=NAME"
             raise EndpointError(f"{self._where} refuses access (status {status}); {mend}") from None
         if status == 404:
-            raise EndpointError(f"{self._where} is not there (status 404{says}); check the model and the base URL") from None
-        mend = "; if it knows no n, write n=false" if "'n'" in says or " n " in says else ""
+            raise EndpointError(
+                f"{self._where} is not there (status 404{says}); check the model and the base URL{mend}"
+            ) from None
+        mend = "; if it knows no n, write n=false" if "'n'" in says or " n " in says else mend
         raise EndpointError(f"{self._where} refuses the request (status {status}{says}){mend}") from None
 
     def _excerpt(self, body: Any) -> str:

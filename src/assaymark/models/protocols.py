@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CAPABILITIES",
+    "CONTINUATION_COLUMNS",
     "CaptionsImages",
     "CombinesColumns",
+    "Continued",
     "Decision",
     "EmbedsImages",
     "EmbedsTexts",
@@ -27,6 +29,7 @@ __all__ = [
     "Model",
     "Prompt",
     "ReadsColumns",
+    "ScoresContinuations",
     "ScoresEmbeddings",
     "ScoresImages",
     "ScoresTexts",
@@ -40,6 +43,12 @@ Array = npt.NDArray[np.float32]
 
 Prompt = str | Sequence[Mapping[str, str]]
 """What a text generator is asked: a text that it continues (flat), or messages with "role" and "content" (chat)."""
+
+Continued = tuple[Prompt, str]
+"""A prompt and a text that may follow it: of messages, the start of the answer."""
+
+CONTINUATION_COLUMNS = ("log_likelihood", "tokens")
+"""What is said of a continuation: the sum of log p of its tokens (natural logarithm), and how many these are."""
 
 
 class Decision(NamedTuple):
@@ -213,6 +222,19 @@ class GeneratesText(Model, Protocol):
 
 
 @runtime_checkable
+class ScoresContinuations(Model, Protocol):
+    """How probable a language model finds a text after a prompt."""
+
+    def score_continuations(self, items: Sequence[Continued]) -> npt.NDArray[np.floating[Any]]:
+        """Shape (n, 2), columns `CONTINUATION_COLUMNS`; a row is NaN where a continuation has no token, so nothing to score.
+
+        The tokens of a continuation are what follows the longest common prefix of the tokens of the prompt and those of the
+        prompt with the continuation: where the first letters merge with the end of the prompt, the merged token is among them.
+        """
+        ...
+
+
+@runtime_checkable
 class ScoresTokens(Model, Protocol):
     """How probable a language model finds the tokens of a text. `token_columns` names what the summary of a text holds."""
 
@@ -281,6 +303,7 @@ CAPABILITIES: dict[str, type] = {
     "trains-texts": TrainsTexts,
     "captions-images": CaptionsImages,
     "generates-text": GeneratesText,
+    "scores-continuations": ScoresContinuations,
     "scores-tokens": ScoresTokens,
     "fills-spans": FillsSpans,
     "reads-columns": ReadsColumns,

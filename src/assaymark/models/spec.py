@@ -11,7 +11,7 @@
 `column:score`, `column:a,b`         precomputed scores in columns of the input
 `prompt:prompts.safetensors`         tuned prompts as a head on embeddings; with `?encoder=SPEC` also on pictures
 `mixture:folder`                     a fitted mixture of scorers, with its members
-`openai:MODEL@BASE_URL`              a text generator behind any server that speaks OpenAI's protocol
+`openai:MODEL@BASE_URL`              a language model behind any server that speaks OpenAI's protocol
 `api:https://host/path?field=text`   a remote detector of texts that answers in JSON
 `py:module:name`                     an object, or a factory without arguments, of an importable module
 `fake:kind?key=value`                a scripted stand-in with planted behaviour
@@ -47,7 +47,7 @@ ADAPTERS: dict[str, str] = {
     "column": "assaymark.models.columns:ColumnScores",
     "mixture": "assaymark.models.mixture:open_mixture",
     "prompt": "assaymark.models.prompt_head:open_prompt_head",
-    "openai": "assaymark.models.openai_endpoint:OpenAIEndpoint",
+    "openai": "assaymark.models.echoing_endpoint:open_openai",
     "api": "assaymark.models.remote_detector:RemoteDetector",
     "py": "assaymark.models.python_object:PythonObject",
     "fake": "assaymark.models.fake:open_fake",

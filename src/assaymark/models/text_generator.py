@@ -1,36 +1,42 @@
-"""Texts written by causal language models in the transformers layout (`hf:org/name?task=generate`)."""
+"""Texts written and continuations scored by causal language models in the transformers layout (`hf:name?task=generate`)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from assaymark.errors import ModelError
-from assaymark.models.chat_prompts import cut_at_stop, draw_seed, flat_text, messages_of, validate_request
+from assaymark.models.causal_lm import TOLERANCE, CausalLM, padded
+from assaymark.models.chat_prompts import cut_at_stop, draw_seed, validate_continuations, validate_request
 from assaymark.models.checkpoint import Checkpoint
 from assaymark.models.content import prompt_keys
-from assaymark.models.protocols import Prompt
-from assaymark.models.torch_adapter import TorchAdapter, clean_text, import_transformers, load_tokenizer, load_weights
+from assaymark.models.decoding import NucleusNoise, StopTexts
+from assaymark.models.prefix_states import PrefixStates, prefix_states
+from assaymark.models.prompt_tokens import PromptTokens, context_length, has_template, stated_ends
+from assaymark.models.protocols import CONTINUATION_COLUMNS, Continued, Prompt
+from assaymark.models.shared_prefixes import WORTH_SHARING, SharedPrefix, shared_prefixes
+from assaymark.models.token_statistics import chunk_length
+from assaymark.models.torch_adapter import TorchAdapter, import_transformers, load_tokenizer, load_weights, number_format
 
 if TYPE_CHECKING:
     from assaymark.models.opening import Loading
 
-__all__ = ["NucleusNoise", "TextGenerator"]
+__all__ = ["TextGenerator"]
 
-VERSION = 1  # part of the fingerprint: grows when the same checkpoint would answer differently
+VERSION = 2  # part of the fingerprint: grows when the same checkpoint would answer differently
 
-_NO_LIMIT = 10**6  # tokenizers without a limit state 10^30
-_SPARE = 4  # tokens around a stop text that may hold parts of it
+_TYPICAL = 256  # tokens of a text to be scored: a batch holds batch_size times as many, padding included
 
 
 class _Parts(NamedTuple):
-    tokenizer: Any
-    model: Any
+    prompts: PromptTokens
+    model: CausalLM
+    states: PrefixStates | None
     context: int
 
 
@@ -43,10 +49,22 @@ class _Job(NamedTuple):
     rng: np.random.Generator
 
 
-class TextGenerator(TorchAdapter):
-    """What a causal language model says after a prompt (capability generates-text).
+class _Scored(NamedTuple):
+    """One continuation to score: its row in the call, all tokens, and how many of them are given."""
 
-    Messages go through the chat template of the model. Without one they are joined into a flat text, which `notes` says.
+    row: int
+    tokens: list[int]
+    given: int
+
+
+class TextGenerator(TorchAdapter):
+    """What a causal language model says after a prompt, and how probable it finds a given text there.
+
+    Capabilities generates-text and scores-continuations. Messages go through the chat template of the model; a continuation is
+    then the start of its answer. Without a template they are joined into a flat text, which `notes` says.
+
+    Options of the spec: `dtype=bfloat16` or `float16` is the format of the weights (logarithms and sums are in float32 always);
+    `prefix_cache=false` works every prompt out from its first token.
 
     Notes
     -----
@@ -57,18 +75,23 @@ class TextGenerator(TorchAdapter):
     end tokens: the parameters of the call are all there are.
 
     A text is shorter than `max_tokens` where the context of the model ends. One forward pass a token, with its cache.
+
+    Prompts of a call that begin with the same tokens share the keys and values of these, which are kept for the next calls (see
+    `assaymark.models.prefix_states`, and `shared_prefixes` for what is grouped). That changes no answer beyond rounding, and a
+    model for which it would is found out when it is loaded and goes without.
     """
 
     def __init__(self, checkpoint: Checkpoint, loading: Loading) -> None:
         super().__init__(checkpoint, loading)
-        checkpoint.spec.check_options(("task",))
+        checkpoint.spec.check_options(("task", "dtype", "prefix_cache"))
         import_transformers("language", f"text generator {self.spec}")
-        self._ends = _stated_ends(checkpoint)
-        if not _has_template(checkpoint.folder):
+        self._ends = stated_ends(checkpoint)
+        self._dtype, self._shares = number_format(checkpoint.spec), checkpoint.spec.flag("prefix_cache", True)
+        if not has_template(checkpoint.folder):
             self.notes = (f"{self.spec} has no chat template; messages are joined into one text, which it continues",)
         if loading.device != "cpu":
             self.at_once = loading.batch_size  # a GPU is quickest in full batches
-        self.fingerprint = checkpoint.fingerprint(f"text-generator {VERSION} ends={self._ends}")
+        self.fingerprint = checkpoint.fingerprint(f"text-generator {VERSION} ends={self._ends} dtype={self._dtype}")
 
     def generate_text(
         self,
@@ -93,165 +116,164 @@ class TextGenerator(TorchAdapter):
         distinct = samples if temperature > 0 else 1
         jobs = self._jobs(prompts, distinct, max_tokens, seed) if prompts else []
         texts: dict[int, str] = {}
-        for batch in self._batches_of_jobs(jobs):
-            written = self._write([jobs[place] for place in batch], temperature, top_p, tuple(stop))
+        for prefix, batch in self._batches_of_jobs(jobs):
+            written = self._write([jobs[place] for place in batch], prefix, temperature, top_p, tuple(stop))
             texts |= dict(zip(batch, written, strict=True))
         for place, job in enumerate(jobs):
             said[job.prompt] += [texts[place]] * (samples // distinct)
         return said
 
+    def score_continuations(self, items: Sequence[Continued]) -> npt.NDArray[np.float32]:
+        """Log-likelihood and number of tokens of each continuation; see `assaymark.models.protocols.ScoresContinuations`.
+
+        Raises
+        ------
+        ModelError
+            A prompt and its continuation are longer than the context of the model.
+
+        Notes
+        -----
+        One forward pass a batch. Neither order nor batch changes a log-likelihood beyond 1e-4 (in float32).
+        """
+        validate_continuations(items)
+        rows = np.full((len(items), len(CONTINUATION_COLUMNS)), np.nan, dtype=np.float32)
+        jobs = self._to_score(items) if items else []
+        for prefix, batch in self._batches_to_score(jobs):
+            rows[[job.row for job in batch]] = self._score(batch, prefix)
+        return rows
+
     def _jobs(self, prompts: Sequence[Prompt], samples: int, max_tokens: int, seed: int) -> list[_Job]:
         """The texts to write, in the order of prompts and samples."""
-        _, _, context = self._loaded()
+        parts = self._loaded()
         jobs: list[_Job] = []
         for row, (prompt, key) in enumerate(zip(prompts, prompt_keys(prompts), strict=True)):
-            tokens = self._tokens(prompt)
-            if len(tokens) >= context:
+            tokens = parts.prompts.of(prompt)
+            if len(tokens) >= parts.context:
                 raise ModelError(
                     f"model {self.spec}: prompt {row + 1} of {len(prompts)} has {len(tokens):,} tokens, and the model sees "
-                    f"{context:,} with its answer; shorten it"
+                    f"{parts.context:,} with its answer; shorten it"
                 )
-            room = min(max_tokens, context - len(tokens))
+            room = min(max_tokens, parts.context - len(tokens))
             generators = [np.random.default_rng(draw_seed(key, sample, seed)) for sample in range(samples)]
             jobs += [_Job(row, tokens, room, rng) for rng in generators]
         return jobs
 
-    def _batches_of_jobs(self, jobs: list[_Job]) -> Iterator[list[int]]:
-        """Places of jobs with the same room, prompts of similar length together."""
-        order = sorted(range(len(jobs)), key=lambda place: (jobs[place].room, len(jobs[place].tokens)))
+    def _to_score(self, items: Sequence[Continued]) -> list[_Scored]:
+        """The continuations that have tokens, all of which the model must see."""
+        parts = self._loaded()
+        jobs: list[_Scored] = []
+        for row, (prompt, continuation) in enumerate(items):
+            tokens, given = parts.prompts.followed(prompt, continuation)
+            if len(tokens) > parts.context:
+                raise ModelError(
+                    f"model {self.spec}: prompt {row + 1} of {len(items)} has {len(tokens):,} tokens with its continuation, "
+                    f"and the model sees {parts.context:,}; shorten it"
+                )
+            if continuation and len(tokens) > given:
+                jobs.append(_Scored(row, tokens, given))
+        return jobs
+
+    def _groups(self, sequences: Sequence[list[int]], limits: Sequence[int]) -> list[SharedPrefix]:
+        """Rows of token sequences by the prefix that they share, at most as many tokens of each as `limits` says."""
+        states = self._loaded().states
+        if states is None:
+            return [SharedPrefix(0, list(range(len(sequences))))]
+        groups: list[SharedPrefix] = []
+        alone: list[int] = []
+        for length, rows in shared_prefixes(sequences, limits):
+            if length:
+                groups.append(SharedPrefix(length, rows))
+                continue
+            for row in rows:
+                known = states.known(sequences[row][: limits[row]])
+                if known >= max(WORTH_SHARING, limits[row] // 2):
+                    groups.append(SharedPrefix(known, [row]))
+                elif len(sequences) == 1 and limits[row] >= WORTH_SHARING:
+                    groups.append(SharedPrefix(limits[row], [row]))  # who asks one at a time may go on with the same prompt
+                else:
+                    alone.append(row)
+        return [*groups, SharedPrefix(0, alone)]
+
+    def _batches_of_jobs(self, jobs: list[_Job]) -> Iterator[tuple[int, list[int]]]:
+        """Shared tokens, and places of jobs with these and the same room; prompts of similar length together."""
         size = self._loading.batch_size
-        for _, group in groupby(order, key=lambda place: jobs[place].room):
-            places = list(group)
-            yield from (places[start : start + size] for start in range(0, len(places), size))
+        for prefix, rows in self._groups([job.tokens for job in jobs], [len(job.tokens) - 1 for job in jobs]) if jobs else ():
+            order = sorted(rows, key=lambda place: (jobs[place].room, len(jobs[place].tokens)))
+            for _, group in groupby(order, key=lambda place: jobs[place].room):
+                places = list(group)
+                yield from ((prefix, places[start : start + size]) for start in range(0, len(places), size))
 
-    def _tokens(self, prompt: Prompt) -> list[int]:
-        tokenizer, model, _ = self._loaded()
-        if not isinstance(prompt, str) and tokenizer.chat_template:
-            messages = [{name: clean_text(value) for name, value in message.items()} for message in messages_of(prompt)]
-            # The template writes the special tokens itself; a second start token would change the answer.
-            text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-            return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        tokens = list(tokenizer(clean_text(flat_text(prompt)))["input_ids"])
-        ends = _end_tokens(self._ends, tokenizer)
-        while len(tokens) > 1 and tokens[-1] in ends:  # tokenizers of classifiers close a text, which is to be continued
-            tokens.pop()
-        starts = (tokenizer.bos_token_id, model.config.bos_token_id, *ends)
-        return tokens or [next(token for token in (*starts, 0) if token is not None)]
+    def _batches_to_score(self, jobs: list[_Scored]) -> Iterator[tuple[int, list[_Scored]]]:
+        """Shared tokens, and continuations with these, of similar length and of bounded size with padding."""
+        if not jobs:
+            return
+        size, model = self._loading.batch_size, self._loaded().model
+        most = size * _TYPICAL if model.has_head else chunk_length(model.vocabulary)
+        for prefix, rows in self._groups([job.tokens for job in jobs], [job.given - 1 for job in jobs]):
+            batch: list[_Scored] = []
+            for job in sorted((jobs[row] for row in rows), key=lambda job: len(job.tokens)):
+                if batch and (len(batch) == size or (len(batch) + 1) * (len(job.tokens) - prefix) > most):
+                    yield prefix, batch
+                    batch = []
+                batch.append(job)
+            if batch:
+                yield prefix, batch
 
-    def _write(self, jobs: list[_Job], temperature: float, top_p: float, stop: tuple[str, ...]) -> list[str]:
-        """The texts of jobs with the same room, in one batch, padded on the left."""
+    def _write(self, jobs: list[_Job], prefix: int, temperature: float, top_p: float, stop: tuple[str, ...]) -> list[str]:
+        """The texts of jobs with the same room, in one batch: the tokens they share, padding, then the rest of each."""
         import torch
 
-        tokenizer, model, _ = self._loaded()
-        width = max(len(job.tokens) for job in jobs)
-        ends = _end_tokens(self._ends, tokenizer)
-        padding = ends[0] if ends else 0  # masked before the prompt; behind the end of a text it is cut off
-        given = torch.tensor([[padding] * (width - len(job.tokens)) + job.tokens for job in jobs], device=model.device)
-        seen = torch.tensor([[0] * (width - len(job.tokens)) + [1] * len(job.tokens) for job in jobs], device=model.device)
-        settings: dict[str, Any] = {"max_new_tokens": jobs[0].room, "pad_token_id": padding}
-        settings |= {"eos_token_id": list(ends)} if ends else {}
+        prompts, model, _, _ = self._loaded()
+        own, mask = padded(
+            [job.tokens[prefix:] for job in jobs], prompts.padding, device=model.device, left=True, before=prefix
+        )
+        shared = torch.tensor([jobs[0].tokens[:prefix]] * len(jobs), dtype=torch.long, device=model.device)
+        given = torch.cat([shared, own], dim=1)
+        width = given.shape[1]
+        settings: dict[str, Any] = {"max_new_tokens": jobs[0].room, "pad_token_id": prompts.padding}
+        settings |= {"eos_token_id": list(prompts.ends)} if prompts.ends else {}
         if temperature > 0:
             settings["logits_processor"] = [NucleusNoise([job.rng for job in jobs], temperature, top_p)]
         if stop:
-            settings["stopping_criteria"] = [_StopTexts(tokenizer, stop, width)]
+            settings["stopping_criteria"] = [StopTexts(prompts.tokenizer, stop, width)]
         with torch.inference_mode():
-            tokens = model.generate(given, attention_mask=seen, do_sample=False, num_beams=1, **settings)
-        after = [_before_end(row, ends) for row in tokens[:, width:].tolist()]
-        return [cut_at_stop(_continuation(tokenizer, job.tokens, new), stop) for job, new in zip(jobs, after, strict=True)]
+            tokens = model.write(given, mask, past=self._past(jobs[0].tokens, prefix, len(jobs)), **settings)
+        after = [prompts.before_end(row) for row in tokens[:, width:].tolist()]
+        return [cut_at_stop(prompts.said(job.tokens, new), stop) for job, new in zip(jobs, after, strict=True)]
+
+    def _score(self, jobs: list[_Scored], prefix: int) -> npt.NDArray[np.float64]:
+        """Log-likelihood and tokens of each continuation, shape (jobs, 2), in one batch padded behind."""
+        import torch
+
+        prompts, model, _, _ = self._loaded()
+        # The last token of a text predicts nothing that is asked for.
+        texts = [job.tokens[prefix:-1] for job in jobs]
+        ids, mask = padded(texts, prompts.padding, device=model.device, before=prefix)
+        counts = np.array([len(job.tokens) - job.given for job in jobs])
+        row = np.repeat(np.arange(len(jobs)), counts)
+        place = np.concatenate([np.arange(job.given - 1 - prefix, len(job.tokens) - 1 - prefix) for job in jobs])
+        targets = torch.tensor([token for job in jobs for token in job.tokens[job.given :]], device=model.device)
+        with torch.inference_mode():
+            states = model.states(ids, mask, past=self._past(jobs[0].tokens, prefix, len(jobs)))
+            before = states[torch.from_numpy(row).to(model.device), torch.from_numpy(place).to(model.device)]
+            log_p = []
+            for rows, wanted in zip(*(each.split(chunk_length(model.vocabulary)) for each in (before, targets)), strict=True):
+                found = torch.log_softmax(model.logits(rows), dim=-1)  # of float32 logits
+                log_p.append(found.gather(-1, wanted[:, None])[:, 0].double().cpu().numpy())
+        return np.column_stack([np.bincount(row, np.concatenate(log_p), minlength=len(jobs)), counts])
+
+    def _past(self, tokens: list[int], prefix: int, copies: int) -> Any:
+        """The cache of a shared prefix; None for no tokens."""
+        states = self._loaded().states
+        return None if states is None or not prefix else states.past(tokens[:prefix], copies=copies)
 
     def _load(self, folder: Path, device: str) -> _Parts:
         transformers = import_transformers("language", f"text generator {self.spec}")
         tokenizer = load_tokenizer(transformers, self._checkpoint, folder)
-        model = load_weights(transformers.AutoModelForCausalLM, self._checkpoint, folder, device)
-        model.generation_config = transformers.GenerationConfig()  # sampling and penalties are for the call to say
-        return _Parts(tokenizer, model, _context(tokenizer, model.config))
-
-
-class NucleusNoise:
-    """Logits / temperature within the nucleus, plus Gumbel noise: the largest is a draw from what is left of the softmax.
-
-    The nucleus is the smallest set of most probable words whose probabilities reach `top_p` (Holtzman et al., "The curious case
-    of neural text degeneration", ICLR 2020, eq. 3).
-
-    Parameters
-    ----------
-    generators : sequence of numpy Generators
-        One a row of the batch; each step draws one number a word from each.
-    """
-
-    def __init__(self, generators: Sequence[np.random.Generator], temperature: float, top_p: float) -> None:
-        self._generators, self._temperature, self._top_p = generators, temperature, top_p
-
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Noisy scores, shape (batch, words), minus infinity outside the nucleus; O(words log words) a row."""
-        import torch
-
-        scaled = scores.float() / self._temperature
-        if self._top_p < 1:
-            ordered, words = torch.softmax(scaled, dim=-1).sort(dim=-1, descending=True, stable=True)
-            outside = ordered.cumsum(dim=-1) - ordered >= self._top_p  # the first word stays: nothing comes before it
-            scaled = scaled.masked_fill(torch.zeros_like(outside).scatter(-1, words, outside), -torch.inf)
-        # -log of an exponential variable is a Gumbel variable.
-        drawn = np.stack([rng.standard_exponential(scores.shape[-1], dtype=np.float32) for rng in self._generators])
-        return scaled - torch.tensor(drawn, device=scores.device).log()
-
-
-class _StopTexts:
-    """Tells `generate` which rows have said a stop text. Only the last tokens are read, so that each step costs the same.
-
-    It may overlook one that is spread over very many tokens, which costs time only: the finished text is cut in any case.
-    """
-
-    def __init__(self, tokenizer: Any, stop: tuple[str, ...], width: int) -> None:
-        self._tokenizer, self._stop, self._width = tokenizer, stop, width
-        self._tail = max(len(text.encode()) for text in stop) + _SPARE
-
-    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        import torch
-
-        tails = input_ids[:, self._width :][:, -self._tail :].tolist()
-        texts = self._tokenizer.batch_decode(tails, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        said = [any(ending in text for ending in self._stop) for text in texts]
-        return torch.tensor(said, dtype=torch.bool, device=input_ids.device)
-
-
-def _continuation(tokenizer: Any, before: list[int], after: list[int]) -> str:
-    """The text of the new tokens as it follows the prompt: decoded alone they may lose the space they begin with."""
-    settings = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-    head, whole = (tokenizer.decode(tokens, **settings) for tokens in (before, before + after))
-    return str(whole[len(head) :] if whole.startswith(head) else tokenizer.decode(after, **settings))
-
-
-def _before_end(tokens: list[int], ends: tuple[int, ...]) -> list[int]:
-    end = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
-    return tokens[:end]
-
-
-def _stated_ends(checkpoint: Checkpoint) -> tuple[int, ...]:
-    """End tokens of generation_config.json and config.json: chat models have several."""
-    try:
-        stated = json.loads((checkpoint.folder / "generation_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stated = {}
-    found = [config.get("eos_token_id") for config in (stated, checkpoint.config) if isinstance(config, dict)]
-    tokens = [token for entry in found for token in (entry if isinstance(entry, list) else [entry])]
-    return tuple(sorted({token for token in tokens if isinstance(token, int)}))
-
-
-def _end_tokens(stated: tuple[int, ...], tokenizer: Any) -> tuple[int, ...]:
-    own = tokenizer.eos_token_id
-    return tuple(sorted({*stated, *([own] if own is not None else [])}))
-
-
-def _has_template(folder: Path) -> bool:
-    try:
-        stated = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stated = {}
-    return bool(stated.get("chat_template")) or (folder / "chat_template.jinja").is_file()
-
-
-def _context(tokenizer: Any, config: Any) -> int:
-    """Tokens that the model sees: what its positions allow, else what its tokenizer states."""
-    positions = getattr(config, "max_position_embeddings", None)
-    return int(positions or min(tokenizer.model_max_length, _NO_LIMIT))
+        weights = load_weights(transformers.AutoModelForCausalLM, self._checkpoint, folder, device, dtype=self._dtype)
+        weights.generation_config = transformers.GenerationConfig()  # sampling and penalties are for the call to say
+        context = context_length(tokenizer, weights.config)
+        model = CausalLM(self.spec, weights, dtype=self._dtype, longest=context)
+        states = prefix_states(model, tolerance=TOLERANCE[self._dtype], longest=context) if self._shares else None
+        prompts = PromptTokens(tokenizer, ends=self._ends, start=weights.config.bos_token_id)
+        return _Parts(prompts, model, states, context)
