@@ -20,8 +20,8 @@ from assaymark.errors import ConfigError, MissingExtra
 
 __all__ = ["gaussian_epsilon", "gaussian_noise_multiplier", "pure_epsilon", "pure_step_epsilon"]
 
-_TOLERANCE = 1e-4
-_WIDEST = 1e6
+_TOLERANCE = 1e-5
+_LARGEST_LOG = 14.0
 
 
 def gaussian_epsilon(noise_multiplier: float, *, steps: int, delta: float, sampling_rate: float = 1.0) -> float:
@@ -70,7 +70,7 @@ def gaussian_epsilon(noise_multiplier: float, *, steps: int, delta: float, sampl
 
 
 def gaussian_noise_multiplier(epsilon: float, *, steps: int, delta: float, sampling_rate: float = 1.0) -> float:
-    """Least noise multiplier for which `gaussian_epsilon` is at most `epsilon`, to 1e-4 above it.
+    """Least noise multiplier for which `gaussian_epsilon` is at most `epsilon`, to some 1e-5 of it above it.
 
     Raises
     ------
@@ -83,16 +83,22 @@ def gaussian_noise_multiplier(epsilon: float, *, steps: int, delta: float, sampl
         raise ConfigError(f"epsilon {epsilon!r}: a finite number above 0 is needed to find the noise")
     if steps < 1:
         raise ConfigError(f"steps {steps}: without a release no noise is needed")
-    low, high = 0.0, 1.0
-    while gaussian_epsilon(high, steps=steps, delta=delta, sampling_rate=sampling_rate) > epsilon:
-        low, high = high, 2.0 * high
-        if high > _WIDEST:
+    from scipy.optimize import brentq
+
+    def excess(log_multiplier: float) -> float:
+        spent = gaussian_epsilon(math.exp(log_multiplier), steps=steps, delta=delta, sampling_rate=sampling_rate)
+        # finite where the accountant says 0 or infinity, so that the root is bracketed by numbers
+        return math.log(min(max(spent, 1e-300), 1e300)) - math.log(epsilon)
+
+    low = high = 0.0
+    while excess(high) > 0.0:
+        high += 1.0
+        if high > _LARGEST_LOG:
             raise ConfigError(f"epsilon {epsilon:g} at delta {delta:g} cannot be had: raise delta, or allow a larger epsilon")
-    while high - low > _TOLERANCE * min(high, 1.0):
-        middle = 0.5 * (low + high)
-        enough = gaussian_epsilon(middle, steps=steps, delta=delta, sampling_rate=sampling_rate) <= epsilon
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+    while excess(low) <= 0.0:
+        low -= 1.0
+    # the root is found to the tolerance on either side of it; one more makes the guarantee hold
+    return math.exp(float(brentq(excess, low, high, xtol=_TOLERANCE)) + _TOLERANCE)
 
 
 def pure_epsilon(step_epsilon: float, *, steps: int, sampling_rate: float = 1.0) -> float:

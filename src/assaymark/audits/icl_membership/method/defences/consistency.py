@@ -24,33 +24,33 @@ _ANSWER_FIELDS = ("answer", "label", "type", "topic", "category", "class")
 
 
 class Consistent(NamedTuple):
-    """A conversation without the user's statements of labels.
+    """Conversations without the users' statements of labels.
 
     Attributes
     ----------
-    conversation : tuple of messages
-    removed : int
-        Statements taken out.
+    conversations : tuple of conversations
+    removed : array of int, shape (n,)
+        Statements taken out of each.
     """
 
-    conversation: Conversation
-    removed: int
+    conversations: tuple[Conversation, ...]
+    removed: npt.NDArray[np.int64]
 
     @property
-    def acted(self) -> bool:
-        """Whether anything was taken out."""
-        return self.removed > 0
+    def acted(self) -> npt.NDArray[np.bool_]:
+        """Where anything was taken out, shape (n,)."""
+        return np.asarray(self.removed > 0)
 
 
 def consistent(
-    conversation: Conversation, *, label_names: Sequence[str], field: str = "Question", answer_field: str = "Type"
+    conversations: Sequence[Conversation], *, label_names: Sequence[str], field: str = "Question", answer_field: str = "Type"
 ) -> Consistent:
-    """The conversation as the model shall see it: without labels that the user claims.
+    """Conversations as the model shall see them: without labels that the user claims.
 
     Parameters
     ----------
-    conversation : tuple of {"role", "content"}
-        All of it comes from the user, assistant turns too: a service without memory of its own cannot tell a forged turn.
+    conversations : sequence of tuples of {"role", "content"}
+        All of one comes from the user, assistant turns too: a service without memory of its own cannot tell a forged turn.
     label_names : sequence of str
         Names and synonyms.
     field, answer_field : str
@@ -70,7 +70,16 @@ def consistent(
     ("we both know that it is ..."), and labels in encodings or in other languages. A user who rightly gives examples of his
     own loses them.
     """
-    labels = _alternatives(label_names)
+    if not label_names:
+        raise ValueError("label_names is empty: without names of labels no statement of one can be recognised")
+    # the longest first, so that a name within another does not hide it
+    labels = "|".join(re.escape(name) for name in sorted(label_names, key=len, reverse=True))
+    done = [_without_claims(conversation, labels, field, answer_field) for conversation in conversations]
+    return Consistent(tuple(kept for kept, _ in done), np.array([removed for _, removed in done], dtype=np.int64))
+
+
+def _without_claims(conversation: Conversation, labels: str, field: str, answer_field: str) -> tuple[Conversation, int]:
+    """One conversation without statements of labels, and how many there were."""
     kept: list[dict[str, str]] = []
     removed = 0
     for message in conversation:
@@ -90,13 +99,7 @@ def consistent(
             removed += found
             message = {**message, "content": content}
         cleaned.append(message)
-    return Consistent(tuple(cleaned), removed)
-
-
-def _alternatives(names: Sequence[str]) -> str:
-    if not names:
-        raise ValueError("label_names is empty: without names of labels no statement of one can be recognised")
-    return "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return tuple(cleaned), removed
 
 
 def _without_statements(content: str, labels: str, field: str, answer_field: str) -> tuple[str, int]:

@@ -42,8 +42,8 @@ def gram_length(words: int, *, prefix_words: int = PREFIX_WORDS, longest: int = 
 
     Notes
     -----
-    With n fixed at 5 a reply that is the whole suffix of a question of TREC shares no 5-gram with it where the suffix has fewer
-    than five words: the guard then triggers on only 66-71 % of the replies that repeat a member.
+    The trap of n fixed at 5: a reply that is the whole suffix of a demonstration shares no 5-gram with it where the suffix has
+    fewer than five words. Of the questions of TREC 36 % are such; the guard lets them all through.
 
     Examples
     --------
@@ -86,6 +86,7 @@ def overlap_guard(
     prefix_words: int = PREFIX_WORDS,
     similarity: Callable[[Sequence[str], Sequence[str]], Any] | None = None,
     tau: float = 0.8,
+    label_names: Sequence[str] = (),
     blocked: str = BLOCKED,
 ) -> OutputDefence:
     """Blocks replies that share an n-gram of words with a demonstration, or are too similar to one.
@@ -103,6 +104,8 @@ def overlap_guard(
         Of the adaptive n.
     similarity : callable, optional
         (replies, texts) -> array (replies, texts); a reply is also blocked where any similarity is at least `tau`.
+    label_names : sequence of str
+        A reply that is just a label passes: "Person" repeats nothing of the short question "What is a person?".
     blocked : str
         What is released instead; always the same, so that it tells only that something was blocked.
 
@@ -130,10 +133,16 @@ def overlap_guard(
     near = np.zeros(len(replies), dtype=np.bool_)
     if similarity is not None and replies and demonstrations:
         near = _near(similarity(replies, demonstrations), tau, (len(replies), len(demonstrations)))
+    labels = _label_words(label_names)
     reasons = [
-        "overlap" if shared else "similarity" if close else "" for shared, close in zip(held, near.tolist(), strict=True)
+        "" if tuple(words_of(reply)) in labels else "overlap" if shared else "similarity" if close else ""
+        for reply, shared, close in zip(replies, held, near.tolist(), strict=True)
     ]
     return released(list(replies), [blocked if reason else None for reason in reasons], reasons)
+
+
+def _label_words(label_names: Sequence[str]) -> set[tuple[str, ...]]:
+    return {tuple(words_of(name)) for name in label_names}
 
 
 def _holds(words: Sequence[str], forbidden: dict[int, set[tuple[str, ...]]]) -> bool:
@@ -181,7 +190,7 @@ _EXAMPLES = r"(?:examples?|demonstrations?|samples?|prompt|context|instructions?
 _META_QUESTION = re.compile(
     r"\b(?:have|had|has|did|do|were|was|are|is|could|can)\b[^.?!\n]{0,40}?"
     r"\b(?:seen?|encounter(?:ed)?|read|come across|know|recogni[sz]e|familiar|shown|given|told|remember)\b"
-    rf"|\b(?:in|among|part of|one of|from|of|to|repeat|reveal|list|print|show|quote)\s+(?:any of\s+)?"
+    rf"|\b(?:in|among|part of|one of|from|of|to|repeat|reveal|list|print|show|quote)\s+(?:(?:any|all|each|some)\s+(?:of\s+)?)?"
     rf"(?:your|the|these|those|my)\s+(?:\w+\s+)?{_EXAMPLES}\b"
     rf"|\b(?:what|which|how many)\s+(?:\w+\s+)?{_EXAMPLES}\b",
     re.IGNORECASE,
@@ -224,7 +233,7 @@ def scrub(
     >>> scrub(["Yes, I have.", "Location"], ["Have you seen this: x", "Where is x?"], label_names=["Location"]).replies
     ('I cannot talk about the examples.', 'Location')
     """
-    labels = {tuple(words_of(name)) for name in label_names}
+    labels = _label_words(label_names)
     reasons = [
         "" if tuple(words_of(reply)) in labels else _about_examples(reply, question)
         for reply, question in zip(replies, questions, strict=True)

@@ -24,7 +24,7 @@ _TOKEN = re.compile(
     r"|(?P<email>[^\s@<>()\[\]]+@[^\s@<>()\[\]]+\.\w+)"
     r"|(?P<url>(?:https?://|www\.)[^\s<>]*[^\s<>.,;:!?)'\"]|\b(?:[\w-]+\.)+(?:com|org|net|edu|gov|io|de|uk|fr|cn)\b(?:/[^\s<>]*)?)"
     r"|(?P<number>[+-]?[$€£¥]?\w*\d\w*(?:[.,:/-]\w*\d\w*)*%?)"
-    r"|(?P<word>[^\W_]+(?:[-'’_.&]+[^\W_]+)*)",
+    r"|(?P<word>[^\W\d_]+(?:[-'’_.&]+[^\W\d_]+)*)",
 )
 _PART = re.compile(r"[^\W\d_]+")
 _ENDS_SENTENCE = re.compile(r"(?:^|[.!?:\n]['\"”)]*)\s*['\"“(`]*\s*$")
@@ -46,8 +46,8 @@ def redact_text(text: str, *, document_frequency: Mapping[str, int], rare_below:
     ----------
     text : str
     document_frequency : mapping
-        Public documents that hold each lower-case word. From public texts only: counted on the private ones it would tell
-        about them, and call a word common because it stands in several demonstrations.
+        Public documents that hold each word; keys are case-folded words. From public texts only: counted on the private ones it
+        would tell about them, and call a word common because it stands in several demonstrations.
     rare_below : int
         A word in fewer public documents is rare.
 
@@ -92,7 +92,9 @@ def _placeholder(
     word = token.group()
     parts = [part for part in _PART.findall(word.casefold()) if part not in _CLITICS] or [word.casefold()]
     rare = frequency.get(word.casefold(), 0) < rare_below and any(frequency.get(part, 0) < rare_below for part in parts)
-    capitalised = any(part[0].isupper() for part in _PART.findall(word)) and not shouted and word not in ("I", "I'm")
+    first, *others = _PART.findall(word)
+    # I, I'm, I'd name nobody
+    capitalised = not shouted and any(part[0].isupper() for part in (others if first == "I" else (first, *others)))
     if capitalised and (rare or not opens):
         return "[NAME]"
     return "[WORD]" if rare else None
@@ -107,7 +109,7 @@ def redact(
     ----------
     demonstrations : sequence of (text, label)
     document_frequency : mapping
-        Public documents that hold each lower-case word.
+        Public documents that hold each word; keys are case-folded words.
     rare_below : int
         A word in fewer public documents is rare.
 

@@ -36,7 +36,7 @@ def tfidf_similarity(first: Sequence[str], second: Sequence[str], *, fitted_on: 
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectors = TfidfVectorizer(analyzer=words_of)
-    if not any(words_of(text) for text in fitted_on):
+    if not first or not second or not any(words_of(text) for text in fitted_on):
         return np.zeros((len(first), len(second)))
     vectors.fit(fitted_on)
     product: Any = vectors.transform(first) @ vectors.transform(second).T
@@ -90,7 +90,7 @@ def nearest_public(demonstrations: Sequence[Demonstration], *, public: Sequence[
         for i in range(len(demonstrations))
     )
     if demonstrations and not chosen:
-        return DataDefence((), changes, undefined="no public sample has a label of the demonstrations")
+        return DataDefence((), changes, undefined="no public sample of the labels of the demonstrations is left")
     return DataDefence(tuple((chosen[i][0], demonstrations[i][1]) for i in sorted(chosen)), changes)
 
 

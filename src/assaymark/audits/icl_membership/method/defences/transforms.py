@@ -53,7 +53,9 @@ def _to_base64(text: str) -> str:
 
 def _from_base64(reply: str) -> str | None:
     """The longest run of base64 characters that decodes to text; a run that was cut short loses its last characters."""
-    for run in sorted(_BASE64_RUN.findall(reply), key=len, reverse=True):
+    # a run of small letters alone is a word of the reply
+    runs = [run for run in _BASE64_RUN.findall(reply) if not run[1:].isalpha() or not run[1:].islower()]
+    for run in sorted(runs, key=len, reverse=True):
         body = run.rstrip("=")
         body = body[: len(body) - 1] if len(body) % 4 == 1 else body
         try:
