@@ -63,8 +63,8 @@ class Shield:
         Name of the wording that is added to the operator's instruction.
     data : callable (game, demonstrations, conversation) -> demonstrations
         Those that a question is answered with.
-    heard : callable (conversation) -> conversation
-        What of a conversation reaches the model.
+    heard : callable (conversations) -> conversations
+        What of them reaches the model.
     parts : int
         Prompts with disjoint parts of the demonstrations that are asked; the label that most of them name is the reply.
     said : callable (replies, demonstrations of each, conversations) -> replies
@@ -74,7 +74,7 @@ class Shield:
     name: str = "none"
     instruction: str | None = None
     data: Callable[[int, Demonstrations, Conversation], Demonstrations] | None = None
-    heard: Callable[[Conversation], Conversation] | None = None
+    heard: Callable[[Sequence[Conversation]], Sequence[Conversation]] | None = None
     parts: int = 1
     said: Callable[[list[str], Sequence[Demonstrations], Sequence[Conversation]], list[str]] | None = None
 
@@ -96,11 +96,12 @@ class Service:
     def reply(self, questions: Sequence[Question], *, max_tokens: int, stop: Sequence[str] = (), seed: int = 0) -> list[str]:
         """One reply a question, in their order; the prompts of one game begin alike, so keep its questions side by side."""
         shown = [self.demonstrations(question) for question in questions]
+        heard = self._heard(questions)
         asked: list[Prompt] = []
         place: list[int] = []
-        for number, (question, demonstrations) in enumerate(zip(questions, shown, strict=True)):
+        for number, (conversation, demonstrations) in enumerate(zip(heard, shown, strict=True)):
             parts = _parts(demonstrations, self.shield.parts)
-            asked += [self._prompt(part, question.conversation) for part in parts]
+            asked += [self._prompt(part, conversation) for part in parts]
             place += [number] * len(parts)
         said = self._generate(asked, max_tokens=max_tokens, stop=stop, seed=seed)
         replies = said if self.shield.parts == 1 else self._majority(said, np.array(place, np.int64), len(questions))
@@ -112,8 +113,8 @@ class Service:
     def log_likelihood(self, questions: Sequence[Question], continuations: Sequence[str]) -> npt.NDArray[np.float64]:
         """Log-probability of each continuation as the reply, shape (n,); NaN where the model has none."""
         items = [
-            (self._prompt(self.demonstrations(question), question.conversation), text)
-            for question, text in zip(questions, continuations, strict=True)
+            (self._prompt(self.demonstrations(question), conversation), text)
+            for question, conversation, text in zip(questions, self._heard(questions), continuations, strict=True)
         ]
         return np.asarray(self.model.score_continuations(items), dtype=np.float64)[:, 0]
 
@@ -133,12 +134,15 @@ class Service:
         rows = self.games.demonstrations[game].tolist()
         return tuple((self.pool.text[row], self.pool.names[self.pool.label[row]]) for row in rows)
 
+    def _heard(self, questions: Sequence[Question]) -> Sequence[Conversation]:
+        said = [question.conversation for question in questions]
+        return said if self.shield.heard is None else self.shield.heard(said)
+
     def _prompt(self, demonstrations: Demonstrations, conversation: Conversation) -> Prompt:
         instruction = self.templates.instruction
         if self.shield.instruction is not None:
             instruction = with_wording(instruction, wording=self.shield.instruction, label_names=self.parser.labels)
-        heard = conversation if self.shield.heard is None else self.shield.heard(conversation)
-        return joined(operator_prompt(self.templates, demonstrations, instruction=instruction), heard)
+        return joined(operator_prompt(self.templates, demonstrations, instruction=instruction), conversation)
 
     def _generate(self, prompts: list[Prompt], *, max_tokens: int, stop: Sequence[str], seed: int) -> list[str]:
         said = self.model.generate_text(

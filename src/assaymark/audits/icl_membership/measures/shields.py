@@ -154,11 +154,11 @@ class Armoury:
         rng = np.random.default_rng([self.context.seed, game, 0xD9])
         return synthetic(shown, wanted=self.wording.parser.labels, next_token=model.next_tokens, settings=settings, rng=rng)
 
-    def _heard(self, conversation: Conversation) -> Conversation:
+    def _heard(self, conversations: Sequence[Conversation]) -> Sequence[Conversation]:
         templates = self.wording.templates
         return consistent(
-            conversation, label_names=self.wording.parser.labels, field=templates.field, answer_field=templates.answer_field
-        ).conversation
+            conversations, label_names=self.wording.parser.labels, field=templates.field, answer_field=templates.answer_field
+        ).conversations
 
     @property
     def _said(self) -> dict[str, Any]:
