@@ -81,6 +81,9 @@ class ServiceConfig(AuditConfig):
     )
     repetitions: int = Field(10, ge=1, description="most times that a wrong label is stated")
     wrong_labels: int = Field(3, ge=1, description="wrong labels that are tried")
+    fixed_threshold: float = Field(
+        5.0, ge=0, description="repetitions from which brainwash would call a member without shadow games, shown beside"
+    )
     search: Literal["bisect", "linear"] = Field("bisect", description="how the least number of statements is found")
     hybrid: Literal["network", "logistic"] = Field(
         "network", description="model of the hybrid attack: two layers as in the paper, or for few shadow games"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from assaymark.audits.icl_membership.config import IclMembershipConfig
 from assaymark.audits.icl_membership.measures.evaluation import FPRS, Judged
 from assaymark.audits.icl_membership.study import Condition, Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number
@@ -13,6 +14,7 @@ from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import (
     AttackScores,
     WorstAdvantage,
+    advantage,
     advantage_difference,
     detectable_advantage,
     holm,
@@ -53,6 +55,8 @@ def attack_section(study: Study) -> Section:
         found = condition.judged[name]
         section.estimates |= {f"advantage.{name}": found.advantage, f"auc.{name}": found.auc}
         section.estimates |= {f"tpr_at_{round(100 * fpr)}.{name}": found.tpr_at[fpr] for fpr in FPRS}
+    if "brainwash" in study.attacks:
+        section.estimates["advantage.brainwash.fixed"] = _fixed(condition.judged["brainwash"], config)
     least = detectable_advantage(config.trials, confidence=config.confidence)
     section.estimates["detectable_advantage"] = least
     if any(condition.judged[name].advantage.defined for name in study.attacks if name in TEXT_ONLY):
@@ -75,6 +79,11 @@ def attack_section(study: Study) -> Section:
     section.methods.append(_method(study))
     section.notes += list(_notes(condition))
     return section
+
+
+def _fixed(judged: Judged, config: IclMembershipConfig) -> Estimate:
+    """The advantage at a threshold out of a paper: how many statements a label withstands differs between models."""
+    return advantage(judged.member, judged.nonmember, config.fixed_threshold, confidence=config.confidence)
 
 
 def _verdict(study: Study, worst: WorstAdvantage, least: Estimate) -> Finding:
