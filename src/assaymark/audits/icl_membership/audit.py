@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from assaymark.audits.icl_membership.measures.games import Arena
 from assaymark.audits.icl_membership.measures.shields import Armoury
 from assaymark.audits.icl_membership.method.defences.combinations import Defence
 from assaymark.audits.icl_membership.planning import announce
-from assaymark.audits.icl_membership.reading import read_pool, read_public
-from assaymark.audits.icl_membership.sections import sections
+from assaymark.audits.icl_membership.reading import Pool, read_pool, read_public
+from assaymark.audits.icl_membership.sections import sections, undefined_sections
 from assaymark.audits.icl_membership.study import play_all, targets_of
 from assaymark.audits.icl_membership.trials import method_trials
 from assaymark.audits.icl_membership.wording import wording
 from assaymark.result import Result
-from assaymark.section import assemble
+from assaymark.section import Section, assemble
 
 __all__ = ["IclMembership"]
 
@@ -45,20 +45,24 @@ class IclMembership(Audit):
     def run(self, inputs: Mapping[str, Any], context: Context) -> Result:
         config: IclMembershipConfig = self.config
         pool = read_pool(inputs["pool"], config, context, needed=max(config.demonstrations) + 1)
-        words = wording(pool.names, config)
         public = read_public(inputs.get("public"), config, context)
-        shield = Armoury(words, config, context, public).shield(Defence.of(config.data, config.instruct, config.output))
-        attacker = prepare_attacker(pool, config, context)
-        size = sum(config.demonstrations) / len(config.demonstrations)
-        announce(pool, config, context, targets=targets_of(config), demonstrations=size, calls=shield.parts)
-        study = play_all(Arena(pool, words, attacker, config, context), shield, config, context)
+        found = undefined_sections(pool.lack, config) if pool.lack else self._sections(pool, public, context)
         return assemble(
-            sections(study),
+            found,
             audit=self.info.id,
             title=f"{self.info.title}: {inputs['pool'].source}",
             flows=(pool.flow, *(() if public is None else (public.flow,))),
             notes=dict.fromkeys((*pool.notes, *(() if public is None else public.notes))),
         )
+
+    def _sections(self, pool: Pool, public: Pool | None, context: Context) -> Iterator[Section]:
+        config: IclMembershipConfig = self.config
+        words = wording(pool.names, config)
+        shield = Armoury(words, config, context, public).shield(Defence.of(config.data, config.instruct, config.output))
+        attacker = prepare_attacker(pool, config, context)
+        size = sum(config.demonstrations) / len(config.demonstrations)
+        announce(pool, config, context, targets=targets_of(config), demonstrations=size, calls=shield.parts)
+        return sections(play_all(Arena(pool, words, attacker, config, context), shield, config, context))
 
     @classmethod
     def planted(cls, seed: int, folder: Path, *, null: bool = False, full: bool = False) -> Planting:

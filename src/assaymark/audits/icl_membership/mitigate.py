@@ -16,6 +16,7 @@ from assaymark.audits.icl_membership.planning import announce
 from assaymark.audits.icl_membership.reading import read_pool, read_public
 from assaymark.audits.icl_membership.report.defences import defence_section
 from assaymark.audits.icl_membership.wording import wording
+from assaymark.errors import InputError
 from assaymark.result import Result
 from assaymark.section import assemble
 
@@ -41,6 +42,8 @@ class PromptDefence(Mitigation):
     def run(self, inputs: Mapping[str, Any], context: Context) -> Result:
         config: DefenceConfig = self.config
         pool = read_pool(inputs["pool"], config, context, needed=config.demonstrations + 2)
+        if pool.lack:
+            raise InputError(f"input 'pool': {pool.lack}")
         words = wording(pool.names, config)
         public = read_public(inputs.get("public"), config, context)
         attacker = prepare_attacker(pool, config, context)

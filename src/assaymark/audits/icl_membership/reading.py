@@ -17,7 +17,6 @@ from assaymark.audits.icl_membership.wording import label_words
 from assaymark.data.hashing import mixed
 from assaymark.data.near_text import near_duplicate_groups
 from assaymark.data.scan import scan
-from assaymark.errors import InputError
 from assaymark.result import Flow
 
 __all__ = ["Pool", "read_pool", "read_public"]
@@ -40,6 +39,8 @@ class Pool:
         Label words as they stand in the prompt, most frequent first.
     target, shadow : int arrays
         Rows of the two halves: games that count are drawn from the first, games that fit thresholds from the second.
+    lack : str
+        Why no game can be drawn from the texts; empty where it can.
     """
 
     key: npt.NDArray[np.uint64]
@@ -48,18 +49,13 @@ class Pool:
     names: tuple[str, ...]
     target: npt.NDArray[np.int64]
     shadow: npt.NDArray[np.int64]
+    lack: str
     flow: Flow
     notes: tuple[str, ...]
 
 
 def read_pool(dataset: Any, config: ServiceConfig, context: Context, *, needed: int, name: str = "pool") -> Pool:
-    """Texts of an input; `needed` is how many each half must have at least.
-
-    Raises
-    ------
-    InputError
-        Fewer texts than that, or fewer than two labels.
-    """
+    """Texts of an input; `needed` is how many each half must have at least."""
     dataset.require("text", "label")
     with context.progress.task("reading", total=dataset.rows, unit="texts") as task:
         outcome = scan(
@@ -74,18 +70,9 @@ def read_pool(dataset: Any, config: ServiceConfig, context: Context, *, needed: 
     single = _single(found.text, config, context)
     words = label_words([found.label[row] for row in single], config)
     names = _names(words)
-    if len(names) < 2:
-        has = f"the one label {names[0]!r}" if names else "no labelled text"
-        raise InputError(f"input {name!r}: {dataset.source} has {has}; a service that classifies needs at least two labels")
     key = found.key[single]
     shadow = (mixed(key ^ np.uint64(0x5AD0)) & np.uint64(1)).astype(bool)
     halves = [np.flatnonzero(~shadow), np.flatnonzero(shadow)]
-    for half, what in zip(halves, ("that are attacked", "that fit thresholds"), strict=True):
-        if len(half) < needed:
-            raise InputError(
-                f"input {name!r}: of {len(single):,} different texts {len(half):,} fall to the half {what}, and {needed:,} are "
-                "needed (demonstrations and one outsider); give more texts, or fewer demonstrations"
-            )
     skipped = {**found.skipped, NEAR: len(found.text) - len(single)}
     flow = outcome.flow
     used = flow.used - sum(skipped.values())
@@ -96,14 +83,29 @@ def read_pool(dataset: Any, config: ServiceConfig, context: Context, *, needed: 
         names,
         halves[0],
         halves[1],
+        _lack(names, halves, needed),
         Flow(flow.source, flow.total, used, {**flow.skipped, **{k: n for k, n in skipped.items() if n}}, flow.failed),
         (*dataset.notes, *outcome.notes),
     )
 
 
+def _lack(names: tuple[str, ...], halves: Sequence[npt.NDArray[np.int64]], needed: int) -> str:
+    if len(names) < 2:
+        has = f"the one label {names[0]!r}" if names else "no text with a label"
+        return f"the pool has {has}; a service that classifies needs at least two labels"
+    for half, what in zip(halves, ("that are attacked", "that fit thresholds"), strict=True):
+        if len(half) < needed:
+            whole = sum(map(len, halves))
+            return (
+                f"of {whole:,} different texts {len(half):,} fall to the half {what}, and {needed:,} are needed "
+                "(demonstrations and one outsider): give more texts, or fewer demonstrations"
+            )
+    return ""
+
+
 def read_public(dataset: Any, config: ServiceConfig, context: Context) -> Pool | None:
     """Texts that are nobody's secret, where there are any."""
-    return None if dataset is None else read_pool(dataset, config, context, needed=1, name="public")
+    return None if dataset is None else read_pool(dataset, config, context, needed=0, name="public")
 
 
 def _single(texts: Sequence[str], config: ServiceConfig, context: Context) -> npt.NDArray[np.int64]:

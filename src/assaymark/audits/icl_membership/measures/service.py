@@ -23,6 +23,7 @@ from assaymark.audits.icl_membership.method.prompts import (
     operator_prompt,
 )
 from assaymark.audits.icl_membership.reading import Pool
+from assaymark.models.protocols import ScoresContinuations
 
 __all__ = ["Demonstrations", "Question", "Service", "Shield", "Usage"]
 
@@ -120,7 +121,8 @@ class Service:
 
     @property
     def has_log_likelihood(self) -> bool:
-        return "scores-continuations" in getattr(self.model, "capabilities", ())
+        """Whether there is one probability for a reply: a vote of several prompts has none."""
+        return self.shield.parts == 1 and isinstance(self.model, ScoresContinuations)
 
     def demonstrations(self, question: Question) -> Demonstrations:
         """Those that a question is answered with."""

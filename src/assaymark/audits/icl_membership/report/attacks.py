@@ -193,7 +193,7 @@ def _roc(study: Study, condition: Condition) -> Table:
             kept += np.maximum(share, curve.floor).tolist()  # a logarithmic axis has no 0
     columns = (
         Column("attack", "label"),
-        Column("fpr", "share", "outsiders accused"),
+        Column("fpr", "number", "outsiders accused"),
         Column("tpr", "share", "members found"),
         Column("tpr_low", "low", of="tpr"),
         Column("tpr_high", "high", of="tpr"),
