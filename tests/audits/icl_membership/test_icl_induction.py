@@ -173,8 +173,8 @@ TABLE = {
 class Trec:
     """The distinct questions of the training file, with their coarse labels."""
 
-    def __init__(self, folder: Path) -> None:
-        lines = (folder / "text-classification" / "trec_train.txt").read_text(encoding="latin-1").splitlines()
+    def __init__(self, folder: Path, most: int | None = None) -> None:
+        lines = (folder / "text-classification" / "trec_train.txt").read_text(encoding="latin-1").splitlines()[:most]
         coded = (line.split(" ", 1) for line in lines)
         self.label = {text: CODES[code.partition(":")[0]] for code, text in coded}
         self.texts, self.labels = list(self.label), list(self.label.values())
@@ -195,8 +195,8 @@ def summary(found: Scores) -> list[float]:
 @pytest.mark.shared_data
 def test_published_table_on_trec(shared_data: Path) -> None:
     trec = Trec(shared_data)
-    # three standard errors of a difference to 150 trials, and what the choice of the best threshold adds
-    tolerance = np.array([0.13, 0.02, 0.04, 0.02, 0.04, 0.12, 0.08])
+    # three standard errors of the difference of two runs of 150 trials, from 16 runs at k = 12, where they are largest
+    tolerance = np.array([0.16, 0.036, 0.08, 0.038, 0.095, 0.13, 0.06])
     rows = {k: summary(trec.attacked(k, 150)) for k in TABLE}
     for k, row in rows.items():
         print(f"k = {k:2d}  " + "  ".join(f"{value:.3f}" for value in row))
@@ -214,7 +214,7 @@ def test_a_fixed_threshold_of_five_finds_nothing(shared_data: Path) -> None:
 
 @pytest.mark.shared_data
 def test_hard_nonmembers_on_trec(shared_data: Path) -> None:
-    trec = Trec(shared_data)
+    trec = Trec(shared_data, 2_500)
     near = hard_neighbours(trec.texts)
     random, hard = (summary(trec.attacked(6, 150, hard=neighbours)) for neighbours in (None, near))
     print("random  " + "  ".join(f"{value:.3f}" for value in random))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.stats import poisson
@@ -42,9 +44,16 @@ def scores(service: ScriptedService, games: Games, *, chat: bool = True, search:
     return attack(service, games, POOL.texts, POOL.labels, LABELS, templates, rng=rng, search=search, single_message=not chat)
 
 
+@cache
+def shadow_and_target(service: type[ScriptedService], chat: bool = True) -> tuple[Scores, Scores]:
+    """100 shadow games and 500 target games on disjoint parts of the pool."""
+    shadow, target = played(1, 100, rows=slice(0, 1_000)), played(2, 500, rows=slice(1_000, 3_000))
+    return scores(service(), shadow, chat=chat), scores(service(), target, chat=chat)
+
+
 @pytest.mark.parametrize("chat", [True, False])
 def test_advantages_are_those_in_closed_form(chat: bool) -> None:
-    shadow, target = (scores(ScriptedService(), played(seed, n, rows=r), chat=chat) for seed, n, r in SPLIT)
+    shadow, target = shadow_and_target(ScriptedService, chat)
     rates, truth = ScriptedRates(), exact_advantages()
     spread = {
         name: np.sqrt(sum(p * (1 - p) for p in pair) / 500)
@@ -59,12 +68,8 @@ def test_advantages_are_those_in_closed_form(chat: bool) -> None:
     assert abs((target.brainwash[:, 1] >= 3).mean() - fpr) < 3.5 * spread["brainwash"]
 
 
-SPLIT = ((1, 100, slice(0, 1_000)), (2, 500, slice(1_000, 3_000)))
-"""Seed, trials and rows of the shadow games, and of the target games."""
-
-
 def test_nothing_is_found_where_members_are_like_others() -> None:
-    shadow, target = (scores(NullService(), played(seed, n, rows=r)) for seed, n, r in SPLIT)
+    shadow, target = shadow_and_target(NullService)
     assert exact_advantages(ScriptedRates().null()) == (0, 0, 0, 0)
     for name in ATTACKS:
         found = advantage(getattr(target, name), best_threshold(getattr(shadow, name)))
@@ -72,7 +77,7 @@ def test_nothing_is_found_where_members_are_like_others() -> None:
 
 
 def test_the_hybrid_is_no_worse_than_its_parts() -> None:
-    shadow, target = (scores(ScriptedService(), played(seed, n, rows=r)) for seed, n, r in SPLIT)
+    shadow, target = shadow_and_target(ScriptedService, True)
     columns = ("repeat", "brainwash")
     features, targets = (np.stack([getattr(s, c) for c in columns], axis=-1) for s in (shadow, target))  # (T, 2, d)
     hybrid = fit_hybrid(features.reshape(-1, 2), np.tile([True, False], len(features)), rng=np.random.default_rng(0))

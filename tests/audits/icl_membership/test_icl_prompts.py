@@ -20,6 +20,7 @@ from assaymark.audits.icl_membership.method.prompts import (
     joined,
     operator_prompt,
     repeat_conversation,
+    reply_tokens,
 )
 from assaymark.audits.icl_membership.method.words import folded, split_texts, words_of
 
@@ -131,6 +132,11 @@ def test_services_read_what_was_written(templates: Templates, shown: list[tuple[
     for conversation in inquiry_conversations(templates, x):
         asked = read_prompt(joined(prefix, conversation), templates=templates)
         assert asked == ("inquiry", x, pairs, templates.instruction)
+
+
+def test_replies_may_be_somewhat_longer_than_what_is_left() -> None:
+    assert reply_tokens(["", "a", "a b c d"]) == [8, 10, 16]
+    assert reply_tokens(["a b c d"], tokens_a_word=1.0) == [14]
 
 
 def test_other_messages_are_told_apart() -> None:

@@ -117,6 +117,15 @@ def test_a_function_is_called_once_with_both_readings() -> None:
     assert found.scores.tolist() == [0.9, 0.7]
 
 
+def test_a_similarity_without_a_value_is_no_score() -> None:
+    def broken(candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        return np.full(len(candidates), np.nan)
+
+    assert repeat_scores(["", "?"], ["x", "y"], w=1, similarity=broken).scores.tolist() == [0, 0]
+    with pytest.raises(ValueError, match="1 scores are missing without a reason"):
+        repeat_scores(["a", ""], ["x", "y"], w=1, similarity=broken)
+
+
 def test_half_of_the_words() -> None:
     texts = ["a b c d e f", "a b"]
     split = split_texts(texts, "half")

@@ -56,7 +56,7 @@ def _slot(wording: str, slot: str) -> re.Pattern[str]:
     return re.compile(f"{re.escape(head)}([^\n]*){re.escape(tail)}")
 
 
-def flat_form(prompt: Prompt, *, templates: Templates) -> str:
+def flat_form(prompt: Prompt) -> str:
     """A chat as the flat text with the same turns; a flat prompt as it is."""
     if isinstance(prompt, str):
         return prompt
@@ -72,7 +72,7 @@ def read_prompt(prompt: Prompt, *, templates: Templates) -> Asked:
     prompt : str or messages
         Its form decides how it is read, not `templates.chat`.
     """
-    blocks = flat_form(prompt, templates=templates).split("\n\n")
+    blocks = flat_form(prompt).split("\n\n")
     if not isinstance(prompt, str):  # the user's last message may have blank lines of its own
         own = prompt[-1]["content"].split("\n\n")
         blocks = [*blocks[: len(blocks) - len(own)], prompt[-1]["content"]]

@@ -56,6 +56,8 @@ class InductionModel:
     templates : Templates
     seed : int
         Of the beliefs.
+    name : str
+        Tells models of different `truth` apart: it goes into the fingerprint, as a function cannot.
     """
 
     notes = ("a model that copies from its prompt, not a trained language model",)
@@ -131,7 +133,7 @@ class InductionModel:
 
     def _copied(self, prompt: Prompt, given: Sequence[str] = ()) -> Iterator[str]:
         """Tokens that follow; with `given`, what would follow before each of these ("" for nothing) instead."""
-        head, _, own = flat_form(prompt, templates=self.templates).rpartition("\n\n")
+        head, _, own = flat_form(prompt).rpartition("\n\n")
         base = _index(head)
         # only what stands behind the operator's part is indexed anew
         seen, latest = [*head.split()[-MATCH:]], Index()

@@ -27,7 +27,7 @@ _PUNCTUATION = re.compile(r"[^\w\s']|(?<!\w)'|'(?!\w)|_")
 
 
 def inquiry_outcomes(replies: Sequence[str | None], *, extended: bool = False) -> Floats:
-    """`YES`, `NO` or `UNDECIDED` for each reply, shape (n,).
+    """`YES`, `NO` or `UNDECIDED` for each reply, shape (n,); NaN for None, a question that was not asked.
 
     Without case and punctuation, in this order: `NO` where a word is no, not or unfamiliar, or "haven't seen" occurs; `YES`
     where a word is yes, seen, encountered or familiar; `YES` or `NO` where the reply begins with 1 or 0; else `UNDECIDED`.
@@ -45,7 +45,8 @@ def inquiry_outcomes(replies: Sequence[str | None], *, extended: bool = False) -
     """
     negative = re.compile(rf"(?<!\S)(?:{_NEGATIVE}{'|' + _FURTHER_NEGATIVE if extended else ''})(?!\S)")
     positive = re.compile(rf"(?<!\S)(?:{_POSITIVE}{'|' + _FURTHER_POSITIVE if extended else ''})(?!\S)")
-    return np.array([_outcome(reply or "", negative, positive, extended) for reply in replies], dtype=np.float64)
+    found = [np.nan if reply is None else _outcome(reply, negative, positive, extended) for reply in replies]
+    return np.array(found, dtype=np.float64)
 
 
 def _outcome(reply: str, negative: re.Pattern[str], positive: re.Pattern[str], extended: bool) -> float:

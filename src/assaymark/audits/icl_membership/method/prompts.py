@@ -6,6 +6,7 @@ Two forms. *Chat*: the instruction is the system message, each demonstration a t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ __all__ = [
     "joined",
     "operator_prompt",
     "repeat_conversation",
+    "reply_tokens",
 ]
 
 Message = dict[str, str]
@@ -190,6 +192,17 @@ def repeat_conversation(templates: Templates, x: str, *, w: int) -> Conversation
     if not suffixes[0]:
         raise ValueError(f"a text of {len(x.split())} words has nothing left behind its first {w}")
     return (_user(_filled(templates.repeat, prefix=prefixes[0]) if templates.chat else templates.question(prefixes[0])),)
+
+
+def reply_tokens(suffixes: Sequence[str], *, tokens_a_word: float = 1.5) -> list[int]:
+    """Tokens that a reply to the Repeat attack may have: 1.3 times those of what is left of the text, and 8.
+
+    Parameters
+    ----------
+    tokens_a_word : float
+        Of the model's tokenizer, which the attacker does not have; 1.5 is much for English.
+    """
+    return [math.ceil(1.3 * tokens_a_word * len(suffix.split())) + 8 for suffix in suffixes]
 
 
 def brainwash_conversation(

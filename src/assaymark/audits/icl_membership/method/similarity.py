@@ -121,15 +121,20 @@ def repeat_scores(
         Reason "too_short" where there is no suffix. An empty reply or a refusal scores like any other text (0 with the
         similarities above): to have nothing to continue with is what sets non-members apart. Who wants them left out uses
         `outcomes.withheld` with `outcomes.reply_reasons`.
+
+    Raises
+    ------
+    ValueError
+        The similarity has no value for a reply with words.
     """
     measure = SIMILARITIES[similarity] if isinstance(similarity, str) else similarity
     given = np.broadcast_to(np.asarray(w, dtype=np.int64), (len(replies),)).tolist()
     rest = [" ".join(reply.split()[n:]) for reply, n in zip(replies, given, strict=True)]
     short = np.array([not words_of(suffix) for suffix in suffixes], dtype=bool)
     both = np.asarray(measure([*replies, *rest], [*suffixes, *suffixes]), dtype=np.float64).reshape(2, len(replies))
-    # an empty text has no embedding, and no likeness to anything
-    known = np.where(np.isnan(both), 0.0, both)
-    return withheld(known.max(axis=0), np.where(short, "too_short", ""))
+    # a text without words has no embedding, and no likeness to anything
+    blank = np.array([not words_of(text) for text in (*replies, *rest)], dtype=bool).reshape(2, len(replies))
+    return withheld(np.maximum(*np.where(blank, 0.0, both)), np.where(short, "too_short", ""))
 
 
 def _numbers(candidates: Sequence[str], references: Sequence[str]) -> tuple[list[Ints], list[Ints]]:

@@ -62,6 +62,8 @@ def prefix_lengths(texts: Sequence[str], w: int | Literal["half"]) -> Ints:
 def split_texts(texts: Sequence[str], w: int | Literal["half"] = 3) -> Split:
     """The first words of each text, and what is left of it; words are what stands between blanks.
 
+    A text in a script without blanks is a single word: put blanks where it is to be cut.
+
     Parameters
     ----------
     w : int or "half"
