@@ -90,11 +90,12 @@ def advantage(member: Any, nonmember: Any, threshold: Any, *, units: Units = "tr
     cut, method = cut_at(threshold), interval_name(scores, confidence)
     if reason := scores.lack or cut.reason:
         return scores.undefined(reason, method, unit="percentage points")
-    table = _table(scores, cut.value)
+    table = advantage_table(scores, cut.value)
     return as_estimate(sum_of_shares(table, (1.0, -1.0), confidence=confidence), scores, method, unit="percentage points")
 
 
-def _table(scores: TrialScores, cut: float) -> ShareTable:
+def advantage_table(scores: TrialScores, cut: float) -> ShareTable:
+    """TPR and FPR at a cut, with how they vary together."""
     return share_table(calls_at(scores, cut), units=scores.units, grouped=scores.kind == "groups")
 
 
@@ -137,7 +138,7 @@ def decision_rates(
     if reason := scores.lack or cut.reason:
         rate, total = (scores.undefined(reason, name, unit="share") for name in (single, sums))
         return DecisionRates(rate, rate, total, total, scores.undefined(reason, sums, unit="percentage points"))
-    table = _table(scores, cut.value)
+    table = advantage_table(scores, cut.value)
     members, nonmembers = scores.member.size, scores.nonmember.size
     both = members + nonmembers
 
@@ -180,7 +181,7 @@ def detectable_advantage(trials: int, *, power: float = 0.8, confidence: float =
     Examples
     --------
     >>> print(detectable_advantage(500))
-    8.82 pp (8.82 pp to 8.82 pp), n = 500
+    8.85 pp (8.85 pp to 8.85 pp), n = 500
     """
     if trials < 1:
         raise ConfigError(f"trials = {trials}: a design has at least 1")
@@ -204,7 +205,7 @@ def detectable_advantage(trials: int, *, power: float = 0.8, confidence: float =
         return a - critical - z * math.sqrt((1.0 - a * a) / (2.0 * trials))
 
     if excess(1.0) <= 0:
-        reason = f"{trials} trials show no advantage with a power of {percent(power)}, however large"
+        reason = f"no advantage, however large, is shown with a power of {percent(power)} by so few trials: {trials}"
         return undefined(reason, n=trials, method=method, unit="percentage points")
     least = float(brentq(excess, 0.0 if z > 0 else -1.0, 1.0))
     return Estimate(least, least, least, trials, method, "percentage points")

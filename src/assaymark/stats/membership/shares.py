@@ -102,7 +102,7 @@ def sum_of_shares(table: ShareTable, weights: Sequence[float], *, confidence: fl
     low, high = wilson_limits(table.shares * table.effective, table.effective, confidence=inner)
     down, up = np.maximum(table.shares - low, 0.0), np.maximum(high - table.shares, 0.0)
     r = _correlations(table, w)
-    value = float(w @ table.shares)
+    value = math.fsum(w * table.shares)  # exactly 0 where shares cancel
     below = _length(w * np.where(w > 0, down, up), r)
     above = _length(w * np.where(w > 0, up, down), r)
     least, most = float(w[w < 0].sum()), float(w[w > 0].sum())
