@@ -66,7 +66,7 @@ def test_sampled_releases_against_an_independent_accountant(sigma: float, q: flo
 
 @needs_library
 def test_published_examples_of_the_renyi_accountant() -> None:
-    # Abadi et al. (2016), section 3.2: q = 0.01, sigma = 4, T = 10,000, delta = 1e-5 gave 1.26;
+    # Abadi et al. (2016): q = 0.01, sigma = 4, T = 10,000, delta = 1e-5 gave 1.26;
     # the conversion has improved since
     settings = {"delta": 1e-5, "accountant": "rdp"}
     assert gaussian_epsilon(4.0, steps=10_000, sampling_rate=0.01, **settings) == pytest.approx(1.0355, abs=1e-4)

@@ -18,6 +18,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from assaymark.errors import ConfigError, MissingExtra, UnknownName
@@ -76,10 +77,18 @@ def gaussian_epsilon(
         return 0.0
     if noise_multiplier == 0.0:
         return math.inf
-    library = _library()
+    _library()  # missing is missing, whatever is remembered
     if sampling_rate == 1.0:
         # T releases of the same noise tell as much as one of their mean
         noise_multiplier, steps = noise_multiplier / math.sqrt(steps), 1
+    return _composed(noise_multiplier, steps, delta, sampling_rate, accountant)
+
+
+@lru_cache(maxsize=1_000)
+def _composed(noise_multiplier: float, steps: int, delta: float, sampling_rate: float, accountant: Accountant) -> float:
+    """Epsilon by the library; remembered, for the same few settings are asked for with every prompt that is defended."""
+    library = _library()
+    account: Any
     if accountant == "rdp":
         account = library.rdp.RdpAccountant()
     else:
@@ -94,7 +103,7 @@ def gaussian_epsilon(
 def gaussian_noise_multiplier(
     epsilon: float, *, steps: int, delta: float, sampling_rate: float = 1.0, accountant: Accountant = "pld"
 ) -> float:
-    """Least noise multiplier for which `gaussian_epsilon` is at most `epsilon`, to some 1e-5 of it above it.
+    """Least noise multiplier for which `gaussian_epsilon` is at most `epsilon`, to a few 1e-5 of it.
 
     Raises
     ------
@@ -122,8 +131,11 @@ def gaussian_noise_multiplier(
             raise ConfigError(f"epsilon {epsilon:g} at delta {delta:g} cannot be had: raise delta, or allow a larger epsilon")
     while excess(low) <= 0.0:
         low -= 1.0
-    # the root is found to the tolerance on either side of it; one more makes the guarantee hold
-    return math.exp(float(brentq(excess, low, high, xtol=_TOLERANCE)) + _TOLERANCE)
+    # the root is found to the tolerance, on either side of it
+    found = float(brentq(excess, low, high, xtol=_TOLERANCE))
+    while excess(found) > 0.0:
+        found += _TOLERANCE
+    return math.exp(found)
 
 
 def pure_epsilon(step_epsilon: float, *, steps: int, sampling_rate: float = 1.0) -> float:

@@ -4,8 +4,8 @@ References
 ----------
 .. [1] Tang, X. et al. (2024). Privacy-preserving in-context learning with differentially private few-shot generation. ICLR;
    arXiv:2309.11765.
-.. [2] McKenna, R. and Sheldon, D. (2020). Permute-and-flip: a new mechanism for differentially private selection. NeurIPS
-   (the same as the noisy maximum with exponential noise).
+.. [2] Ding, Z. et al. (2021). The permute-and-flip mechanism is identical to report-noisy-max with exponential noise.
+   arXiv:2105.07260 (epsilon of that noise: McKenna and Sheldon, NeurIPS 2020).
 .. [3] Dwork, C. and Roth, A. (2014). The algorithmic foundations of differential privacy, section 3.4 (exponential mechanism;
    the same as the noisy maximum with Gumbel noise).
 """
