@@ -100,6 +100,7 @@ if TYPE_CHECKING:
         stratified_prevalence,
     )
     from assaymark.stats.privacy_accounting import (
+        Accountant,
         gaussian_epsilon,
         gaussian_noise_multiplier,
         pure_epsilon,
@@ -182,7 +183,7 @@ _HOMES: dict[str, str] = {
         "floor_adjusted hdy labelled_bins mixed_cells mixture_mle mle pacc pcc ppi_mean predictions_of predictions_of_bins "
         "quantify regrouped rogan_gladen score_bins sensitivity_band stratified_prevalence"
     ),
-    "privacy_accounting": "gaussian_epsilon gaussian_noise_multiplier pure_epsilon pure_step_epsilon",
+    "privacy_accounting": "Accountant gaussian_epsilon gaussian_noise_multiplier pure_epsilon pure_step_epsilon",
     "probabilities": "ReliabilityCurve brier_score calibration_error expected_calibration_error log_loss reliability_curve",
     "ranking": (
         "OperatingPoint PrecisionRecallCurve RocCurve average_precision fpr_at_tpr operating_point pr_curve roc_auc "
@@ -212,6 +213,7 @@ __all__ = [
     "LEAST_YOUDEN",
     "MEMBERSHIP",
     "RULES",
+    "Accountant",
     "AdvantageDifference",
     "Alternative",
     "AttackScores",

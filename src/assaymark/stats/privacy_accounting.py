@@ -9,23 +9,33 @@ References
    arXiv:1908.10530.
 .. [3] Balle, B., Barthe, G. and Gaboardi, M. (2018). Privacy amplification by subsampling. NeurIPS, theorem 8.
 .. [4] Dwork, C. and Roth, A. (2014). The algorithmic foundations of differential privacy, theorem 3.16.
+.. [5] Doroshenko, V. et al. (2022). Connect the dots: tighter discrete approximations of privacy loss distributions. PoPETs.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Literal, get_args
 
-from assaymark.errors import ConfigError, MissingExtra
+from assaymark.errors import ConfigError, MissingExtra, UnknownName
 
-__all__ = ["gaussian_epsilon", "gaussian_noise_multiplier", "pure_epsilon", "pure_step_epsilon"]
+__all__ = ["Accountant", "gaussian_epsilon", "gaussian_noise_multiplier", "pure_epsilon", "pure_step_epsilon"]
+
+Accountant = Literal["pld", "rdp"]
+"""Privacy loss distributions ([5]), close to exact; or Renyi divergences ([1], [2]), up to several times as large."""
 
 _TOLERANCE = 1e-5
 _LARGEST_LOG = 14.0
 
 
-def gaussian_epsilon(noise_multiplier: float, *, steps: int, delta: float, sampling_rate: float = 1.0) -> float:
-    """Epsilon of `steps` releases with Gaussian noise, each of a Poisson sample of the rows ([1], [2]).
+def gaussian_epsilon(
+    noise_multiplier: float, *, steps: int, delta: float, sampling_rate: float = 1.0, accountant: Accountant = "pld"
+) -> float:
+    """Epsilon of `steps` releases with Gaussian noise, each of a Poisson sample of the rows.
 
     Parameters
     ----------
@@ -36,6 +46,7 @@ def gaussian_epsilon(noise_multiplier: float, *, steps: int, delta: float, sampl
     delta : float in (0, 1)
     sampling_rate : float in (0, 1]
         Each row takes part in a release with this probability, independently of the others. 1: no sampling.
+    accountant : {"pld", "rdp"}
 
     Returns
     -------
@@ -52,8 +63,11 @@ def gaussian_epsilon(noise_multiplier: float, *, steps: int, delta: float, sampl
 
     Notes
     -----
-    An upper bound: Renyi accounting over a grid of orders; within about 10 % of the exact value for one Gaussian release.
+    Both accountants give upper bounds. "rdp" is loose where the noise is small and few rows take part: 2.7 in place of 1.0 for
+    multiplier 0.51, rate 1 / 1,500 and 100 releases.
     """
+    if accountant not in get_args(Accountant):
+        raise UnknownName("accountant", accountant, get_args(Accountant))
     _check(steps=steps, sampling_rate=sampling_rate)
     if not 0.0 < delta < 1.0:
         raise ConfigError(f"delta {delta!r} is not between 0 and 1: take one below 1 / (number of rows)")
@@ -63,14 +77,33 @@ def gaussian_epsilon(noise_multiplier: float, *, steps: int, delta: float, sampl
         return 0.0
     if noise_multiplier == 0.0:
         return math.inf
+    _library()  # missing is missing, whatever is remembered
+    if sampling_rate == 1.0:
+        # T releases of the same noise tell as much as one of their mean
+        noise_multiplier, steps = noise_multiplier / math.sqrt(steps), 1
+    return _composed(noise_multiplier, steps, delta, sampling_rate, accountant)
+
+
+@lru_cache(maxsize=1_000)
+def _composed(noise_multiplier: float, steps: int, delta: float, sampling_rate: float, accountant: Accountant) -> float:
+    """Epsilon by the library; remembered, for the same few settings are asked for with every prompt that is defended."""
     library = _library()
-    accountant = library.rdp.RdpAccountant()
-    accountant.compose(_event(library, noise_multiplier, steps, sampling_rate))
-    return float(accountant.get_epsilon(delta))
+    account: Any
+    if accountant == "rdp":
+        account = library.rdp.RdpAccountant()
+    else:
+        # about 1,000 cells for the losses of one release, however large or small the noise is
+        interval = max(1e-4 / noise_multiplier**2, min(1e-3, 1e-2 / noise_multiplier))
+        account = library.pld.PLDAccountant(value_discretization_interval=interval)
+    with _left_out_orders_unmentioned():
+        account.compose(_event(library, noise_multiplier, steps, sampling_rate))
+        return float(account.get_epsilon(delta))
 
 
-def gaussian_noise_multiplier(epsilon: float, *, steps: int, delta: float, sampling_rate: float = 1.0) -> float:
-    """Least noise multiplier for which `gaussian_epsilon` is at most `epsilon`, to some 1e-5 of it above it.
+def gaussian_noise_multiplier(
+    epsilon: float, *, steps: int, delta: float, sampling_rate: float = 1.0, accountant: Accountant = "pld"
+) -> float:
+    """Least noise multiplier for which `gaussian_epsilon` is at most `epsilon`, to a few 1e-5 of it.
 
     Raises
     ------
@@ -86,7 +119,8 @@ def gaussian_noise_multiplier(epsilon: float, *, steps: int, delta: float, sampl
     from scipy.optimize import brentq
 
     def excess(log_multiplier: float) -> float:
-        spent = gaussian_epsilon(math.exp(log_multiplier), steps=steps, delta=delta, sampling_rate=sampling_rate)
+        sigma = math.exp(log_multiplier)
+        spent = gaussian_epsilon(sigma, steps=steps, delta=delta, sampling_rate=sampling_rate, accountant=accountant)
         # finite where the accountant says 0 or infinity, so that the root is bracketed by numbers
         return math.log(min(max(spent, 1e-300), 1e300)) - math.log(epsilon)
 
@@ -97,8 +131,11 @@ def gaussian_noise_multiplier(epsilon: float, *, steps: int, delta: float, sampl
             raise ConfigError(f"epsilon {epsilon:g} at delta {delta:g} cannot be had: raise delta, or allow a larger epsilon")
     while excess(low) <= 0.0:
         low -= 1.0
-    # the root is found to the tolerance on either side of it; one more makes the guarantee hold
-    return math.exp(float(brentq(excess, low, high, xtol=_TOLERANCE)) + _TOLERANCE)
+    # the root is found to the tolerance, on either side of it
+    found = float(brentq(excess, low, high, xtol=_TOLERANCE))
+    while excess(found) > 0.0:
+        found += _TOLERANCE
+    return math.exp(found)
 
 
 def pure_epsilon(step_epsilon: float, *, steps: int, sampling_rate: float = 1.0) -> float:
@@ -152,6 +189,21 @@ def _library() -> Any:
     except ImportError as error:
         raise MissingExtra("privacy", "accounting for differential privacy") from error
     return dp_accounting
+
+
+@contextmanager
+def _left_out_orders_unmentioned() -> Iterator[None]:
+    """Keeps the library from warning of each Renyi order that it leaves out: the bound stays a bound."""
+
+    def told(record: logging.LogRecord) -> bool:
+        return "failed to converge" not in record.getMessage()
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(told)
+    try:
+        yield
+    finally:
+        logger.removeFilter(told)
 
 
 def _event(library: Any, noise_multiplier: float, steps: int, sampling_rate: float) -> Any:

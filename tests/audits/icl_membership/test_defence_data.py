@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from assaymark.audits.icl_membership.method.defences.paraphrase import longest_common_run, paraphrase
 from assaymark.audits.icl_membership.method.defences.records import NO_GUARANTEE, words_of
 from assaymark.audits.icl_membership.method.defences.redaction import PLACEHOLDERS, redact, redact_text
-from assaymark.audits.icl_membership.method.defences.replacement import labels_only, nearest_public, tfidf_similarity
+from assaymark.audits.icl_membership.method.defences.replacement import PublicIndex, labels_only, nearest_public
 from assaymark.audits.icl_membership.method.defences.subset import query_generator, subset
 
 DEMONSTRATIONS = [
@@ -210,10 +210,10 @@ def test_tfidf_by_hand() -> None:
     fitted = ["a b", "a c"]
     common, single = 1.0, np.log(3 / 2) + 1
     expected = common**2 / (common**2 + single**2)
-    assert tfidf_similarity(["a b", "z"], ["a c", "A, B!"], fitted_on=fitted) == pytest.approx(
-        np.array([[expected, 1.0], [0, 0]])
-    )
-    assert tfidf_similarity(["a"], ["a"], fitted_on=["..."]).tolist() == [[0.0]]
+    index = PublicIndex.of([(text, "L") for text in fitted])
+    assert index.cosine(["A, C!", "z"], np.array([0, 1])) == pytest.approx(np.array([[expected, 1.0], [0, 0]]))
+    assert index.cosine(["a"], np.array([], dtype=np.int64)).shape == (1, 0)
+    assert PublicIndex.of([("...", "L")]).cosine(["a"], np.array([0])).tolist() == [[0.0]]
 
 
 words = st.lists(st.sampled_from(["who", "wrote", "it", "ran", "far"]), min_size=1, max_size=4).map(" ".join)
@@ -225,7 +225,9 @@ def test_assignment_is_the_best_of_all(private: list[str], public: list[str]) ->
     own = {tuple(words_of(text)) for text in private}
     usable = [text for text in public if tuple(words_of(text)) not in own]
     done = nearest_public([(text, "L") for text in private], public=[(text, "L") for text in public])
-    cosine = tfidf_similarity(private, usable, fitted_on=public)
+    index = PublicIndex.of([(text, "L") for text in public])
+    cosine = index.cosine(private, np.array([public.index(text) for text in usable], dtype=np.int64))
+    assert nearest_public([(text, "L") for text in private], public=index) == done
     total = sum(change.measure or 0.0 for change in done.changes)
     size = min(len(private), len(usable))
     rows = range(len(private))

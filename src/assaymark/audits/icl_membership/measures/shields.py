@@ -19,7 +19,7 @@ from assaymark.audits.icl_membership.method.defences.output import label_only, o
 from assaymark.audits.icl_membership.method.defences.paraphrase import paraphrase
 from assaymark.audits.icl_membership.method.defences.records import DataDefence
 from assaymark.audits.icl_membership.method.defences.redaction import redact
-from assaymark.audits.icl_membership.method.defences.replacement import labels_only, nearest_public
+from assaymark.audits.icl_membership.method.defences.replacement import PublicIndex, labels_only, nearest_public
 from assaymark.audits.icl_membership.method.defences.subset import query_generator, subset
 from assaymark.audits.icl_membership.method.defences.synthetic import synthetic
 from assaymark.audits.icl_membership.method.prompts import Conversation
@@ -125,14 +125,13 @@ class Armoury:
         return counts
 
     def _replaced(self, game: int, shown: Demonstrations) -> DataDefence:
-        assert self.public is not None
-        return nearest_public(shown, public=self._public_samples)
+        return nearest_public(shown, public=self._public_index)
 
     @cached_property
-    def _public_samples(self) -> Demonstrations:
+    def _public_index(self) -> PublicIndex:
         assert self.public is not None
         pairs = zip(self.public.text, self.public.label.tolist(), strict=True)
-        return tuple((text, self.public.names[label]) for text, label in pairs)
+        return PublicIndex.of([(text, self.public.names[label]) for text, label in pairs])
 
     def _paraphrased(self, game: int, shown: Demonstrations) -> DataDefence:
         model = self.context.require("paraphraser")
@@ -177,6 +176,7 @@ class Armoury:
                 texts,
                 n=self.config.ngram or None,
                 prefix_words=self.config.prefix_words,
+                label_names=self.wording.parser.labels,
             )
             for place, reply in zip(group, guard.replies, strict=True):
                 released[place] = reply

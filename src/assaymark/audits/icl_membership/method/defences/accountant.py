@@ -4,8 +4,8 @@ References
 ----------
 .. [1] Tang, X. et al. (2024). Privacy-preserving in-context learning with differentially private few-shot generation. ICLR;
    arXiv:2309.11765.
-.. [2] McKenna, R. and Sheldon, D. (2020). Permute-and-flip: a new mechanism for differentially private selection. NeurIPS
-   (the same as the noisy maximum with exponential noise).
+.. [2] Ding, Z. et al. (2021). The permute-and-flip mechanism is identical to report-noisy-max with exponential noise.
+   arXiv:2105.07260 (epsilon of that noise: McKenna and Sheldon, NeurIPS 2020).
 .. [3] Dwork, C. and Roth, A. (2014). The algorithmic foundations of differential privacy, section 3.4 (exponential mechanism;
    the same as the noisy maximum with Gumbel noise).
 """
@@ -18,6 +18,7 @@ from typing import Literal, get_args
 
 from assaymark.audits.icl_membership.method.defences.records import NO_GUARANTEE, Guarantee
 from assaymark.stats.privacy_accounting import (
+    Accountant,
     gaussian_epsilon,
     gaussian_noise_multiplier,
     pure_epsilon,
@@ -37,7 +38,8 @@ class Generation:
     ----------
     noise_multiplier : float >= 0
         Scale of the noise over the sensitivity of the mean of the groups: the standard deviation over `l2_sensitivity`
-        (Gaussian: the sigma of [1]), or the scale over `max_sensitivity` (Gumbel, exponential). 0: no noise, no guarantee.
+        (Gaussian), or the scale over `max_sensitivity` (Gumbel, exponential). 0: no noise, no guarantee. With Gaussian noise it
+        is the sigma that [1] accounts for; the official code adds M / sqrt(2) times as much noise.
     noise : {"gaussian", "gumbel", "exponential"}
     groups : int >= 1
         Disjoint groups of private examples, M of [1] (10 for AG News there).
@@ -51,6 +53,8 @@ class Generation:
         Text that ends a generated text.
     delta : float in (0, 1)
         Of the guarantee with Gaussian noise; 0 holds for the others.
+    accountant : {"pld", "rdp"}
+        Of Gaussian noise. "pld" agrees with the one of [1]; "rdp" is looser.
     """
 
     noise_multiplier: float
@@ -61,6 +65,7 @@ class Generation:
     longest: int = 100
     end: str = "\n"
     delta: float = 1e-5
+    accountant: Accountant = "pld"
 
     def __post_init__(self) -> None:
         if self.noise not in get_args(Noise):
@@ -114,7 +119,7 @@ def generation_guarantee(settings: Generation, *, examples_per_label: int) -> Gu
 
     Notes
     -----
-    Gaussian noise: Renyi accounting of T = longest x examples releases, of which the token is a function. Noisy maximum:
+    Gaussian noise: accounting of T = longest x examples releases, of which the token is a function. Noisy maximum:
     entries of the mean can rise and fall by `max_sensitivity` at once, so noise of scale b makes a token 2 max_sensitivity /
     b = 2 / multiplier private ([2], [3]); T of them compose as pure privacy.
 
@@ -132,7 +137,11 @@ def generation_guarantee(settings: Generation, *, examples_per_label: int) -> Gu
         relation = "for one example added, removed or replaced by another of its label"
     if settings.noise == "gaussian":
         epsilon = gaussian_epsilon(
-            settings.noise_multiplier, steps=steps, delta=settings.delta, sampling_rate=settings.sampling_rate
+            settings.noise_multiplier,
+            steps=steps,
+            delta=settings.delta,
+            sampling_rate=settings.sampling_rate,
+            accountant=settings.accountant,
         )
         return Guarantee(epsilon, settings.delta, relation)
     step = 2.0 / settings.noise_multiplier
@@ -149,5 +158,7 @@ def noise_multiplier_for(epsilon: float, *, settings: Generation, examples_per_l
     """
     steps, rate = _steps(settings, examples_per_label), settings.sampling_rate
     if settings.noise == "gaussian":
-        return gaussian_noise_multiplier(epsilon, steps=steps, delta=settings.delta, sampling_rate=rate)
+        return gaussian_noise_multiplier(
+            epsilon, steps=steps, delta=settings.delta, sampling_rate=rate, accountant=settings.accountant
+        )
     return 2.0 / pure_step_epsilon(epsilon, steps=steps, sampling_rate=rate)

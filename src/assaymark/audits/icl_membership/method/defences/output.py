@@ -188,8 +188,10 @@ def label_only(replies: Sequence[str], *, parse: Callable[[str], str | None], un
 
 _EXAMPLES = r"(?:examples?|demonstrations?|samples?|prompt|context|instructions?|training data|data ?set)"
 _META_QUESTION = re.compile(
-    r"\b(?:have|had|has|did|do|were|was|are|is|could|can)\b[^.?!\n]{0,40}?"
+    r"\b(?:have|had|did|do|were|are|could|can)\s+you\b[^.?!\n]{0,40}?"
     r"\b(?:seen?|encounter(?:ed)?|read|come across|know|recogni[sz]e|familiar|shown|given|told|remember)\b"
+    r"|\b(?:this|that|following|above)\s+(?:text|sentence|question|article|document|sample|passage)\b[^.?!\n]{0,40}?"
+    r"\b(?:seen|shown|given|known|familiar|before)\b|\b(?:seen|known|familiar|shown|given)\s+(?:to|by)\s+you\b"
     rf"|\b(?:in|among|part of|one of|from|of|to|repeat|reveal|list|print|show|quote)\s+(?:(?:any|all|each|some)\s+(?:of\s+)?)?"
     rf"(?:your|the|these|those|my)\s+(?:\w+\s+)?{_EXAMPLES}\b"
     rf"|\b(?:what|which|how many)\s+(?:\w+\s+)?{_EXAMPLES}\b",
@@ -226,7 +228,7 @@ def scrub(
     -----
     Guarantee: none. Cost: no model call. Does not stop: Repeat, Brainwash, GAP, and inquiries in another language, in words
     that the patterns lack, or whose answer is asked for as a label. Questions of the task that happen to be worded like an
-    inquiry ("Have you read ... ?") lose their free answer.
+    inquiry ("How do you recognize anorexia?") lose their free answer: 4 of the 5,381 of TREC.
 
     Examples
     --------

@@ -10,6 +10,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,40 +18,62 @@ import numpy.typing as npt
 
 from assaymark.audits.icl_membership.method.defences.records import Change, DataDefence, Demonstration, words_of
 
-__all__ = ["labels_only", "nearest_public", "tfidf_similarity"]
+__all__ = ["PublicIndex", "labels_only", "nearest_public"]
 
 
-def tfidf_similarity(first: Sequence[str], second: Sequence[str], *, fitted_on: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Cosine of the TF-IDF weights of words, each text of `first` with each of `second`.
+@dataclass(frozen=True)
+class PublicIndex:
+    """Public samples with the TF-IDF weights of their words, to be searched for many prompts.
 
-    Parameters
+    Attributes
     ----------
-    fitted_on : sequence of str
-        Texts that give words and weights.
-
-    Returns
-    -------
-    array, shape (len(first), len(second)), in [0, 1]
-        0 where a text has no word of `fitted_on`.
+    samples : tuple of (text, label)
+    words : tuple of tuples of str
+        Of each sample.
+    vectors : fitted vectoriser, or None where no sample has a word
+    weights : sparse array, shape (samples, vocabulary), rows of length 1 or 0
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors = TfidfVectorizer(analyzer=words_of)
-    if not first or not second or not any(words_of(text) for text in fitted_on):
-        return np.zeros((len(first), len(second)))
-    vectors.fit(fitted_on)
-    product: Any = vectors.transform(first) @ vectors.transform(second).T
-    return np.asarray(product.toarray(), dtype=np.float64)
+    samples: tuple[Demonstration, ...]
+    words: tuple[tuple[str, ...], ...]
+    vectors: Any
+    weights: Any
+
+    @classmethod
+    def of(cls, samples: Sequence[Demonstration]) -> PublicIndex:
+        """The index of some samples; O(words)."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        words = tuple(tuple(words_of(text)) for text, _ in samples)
+        if not any(words):
+            return cls(tuple(samples), words, None, None)
+        vectors = TfidfVectorizer(analyzer=words_of)
+        weights = vectors.fit_transform([text for text, _ in samples])
+        return cls(tuple(samples), words, vectors, weights)
+
+    def cosine(self, texts: Sequence[str], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Cosine of each text with each of these samples.
+
+        Returns
+        -------
+        array, shape (texts, rows), in [0, 1]
+            0 where a text has no word of the samples.
+        """
+        if self.vectors is None or not texts or not rows.size:
+            return np.zeros((len(texts), rows.size))
+        product = self.vectors.transform(texts) @ self.weights[rows].T
+        return np.asarray(product.toarray(), dtype=np.float64)
 
 
-def nearest_public(demonstrations: Sequence[Demonstration], *, public: Sequence[Demonstration]) -> DataDefence:
+def nearest_public(demonstrations: Sequence[Demonstration], *, public: Sequence[Demonstration] | PublicIndex) -> DataDefence:
     """The nearest public sample of the same label in place of each private demonstration.
 
     Parameters
     ----------
     demonstrations : sequence of (text, label)
-    public : sequence of (text, label)
-        Public samples of the task. Those with the very words of a demonstration are not used: they would put it back.
+    public : sequence of (text, label), or PublicIndex
+        Public samples of the task. Those with the very words of a demonstration are not used: they would put it back. For many
+        prompts index them once.
 
     Returns
     -------
@@ -61,9 +84,10 @@ def nearest_public(demonstrations: Sequence[Demonstration], *, public: Sequence[
 
     Notes
     -----
-    Guarantee: none; which samples are nearest still depends on the private texts, and somebody who knows the public samples
-    can search for the text behind them. Cost: no model call; per label private x public cosines and an assignment of O(n^3).
-    Does not stop: attacks that score nearness of meaning.
+    Source: nearest-public replacement of the data defences of [1]. Guarantee: none; which samples are nearest still depends on
+    the private texts, and somebody who knows the public samples can search for the text behind them. Cost: no model call; per
+    label private x public cosines and an assignment of O(private^2 x public). Does not stop: attacks that score nearness of
+    meaning.
 
     Examples
     --------
@@ -73,20 +97,19 @@ def nearest_public(demonstrations: Sequence[Demonstration], *, public: Sequence[
     """
     from scipy.optimize import linear_sum_assignment
 
+    index = public if isinstance(public, PublicIndex) else PublicIndex.of(public)
     private_words = {tuple(words_of(text)) for text, _ in demonstrations}
-    usable = [(text, label) for text, label in public if tuple(words_of(text)) not in private_words]
+    usable = [i for i, words in enumerate(index.words) if words not in private_words]
     chosen: dict[int, tuple[str, float]] = {}
     for wanted in dict.fromkeys(label for _, label in demonstrations):
-        rows = [i for i, (_, label) in enumerate(demonstrations) if label == wanted]
-        texts = [text for text, label in usable if label == wanted]
-        if texts:
-            cosine = tfidf_similarity([demonstrations[i][0] for i in rows], texts, fitted_on=[text for text, _ in public])
-            for at, column in zip(*linear_sum_assignment(cosine, maximize=True), strict=True):
-                chosen[rows[at]] = texts[column], float(cosine[at, column])
+        own = [i for i, (_, label) in enumerate(demonstrations) if label == wanted]
+        rows = np.array([i for i in usable if index.samples[i][1] == wanted], dtype=np.int64)
+        cosine = index.cosine([demonstrations[i][0] for i in own], rows)
+        for at, column in zip(*linear_sum_assignment(cosine, maximize=True), strict=True):
+            chosen[own[at]] = index.samples[rows[column]][0], float(cosine[at, column])
+    missing = "no public sample of its label is left"
     changes = tuple(
-        Change(i, "replaced", chosen[i][1])
-        if i in chosen
-        else Change(i, "left out", None, "no public sample of its label is left")
+        Change(i, "replaced", chosen[i][1]) if i in chosen else Change(i, "left out", None, missing)
         for i in range(len(demonstrations))
     )
     if demonstrations and not chosen:

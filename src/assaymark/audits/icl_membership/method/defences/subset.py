@@ -3,7 +3,7 @@
 References
 ----------
 .. [1] Wen, R. et al. (2024). Membership inference attacks against in-context learning. CCS; arXiv:2409.01380.
-.. [2] Jia, J. et al. (2019). MemGuard. CCS, section 4.3 (noise is drawn once for each query, so that it cannot be averaged
+.. [2] Jia, J. et al. (2019). MemGuard. CCS (noise is drawn once for each query, so that it cannot be averaged
    away).
 """
 
