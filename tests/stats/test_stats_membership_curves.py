@@ -24,7 +24,7 @@ def correlated(rng: np.random.Generator, repetitions: int, trials: int, shift: f
     return latent + np.array([shift, 0.0])[:, None]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(side, side)
 def test_area_is_the_share_of_ordered_pairs(member: list[float], nonmember: list[float]) -> None:
     m, n = (np.array(x)[~np.isnan(x)] for x in (member, nonmember))

@@ -23,7 +23,7 @@ def every_cut(member: list[float], nonmember: list[float]) -> list[tuple[float, 
     return [(float(cut), float(np.mean(m >= cut)), float(np.mean(n >= cut))) for cut in cuts]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(side, side)
 def test_balanced_accuracy_is_the_best_of_every_cut(member: list[float], nonmember: list[float]) -> None:
     found = fit_threshold(member, nonmember)
@@ -35,7 +35,7 @@ def test_balanced_accuracy_is_the_best_of_every_cut(member: list[float], nonmemb
     assert found.fpr == min(f for _, t, f in every_cut(member, nonmember) if (1 + t - f) / 2 > best - 1e-9)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(side, st.lists(finite, min_size=1, max_size=12), st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]))
 def test_fpr_criterion_is_the_best_of_every_allowed_cut(member: list[float], nonmember: list[float], fpr: float) -> None:
     found = fit_threshold(member, nonmember, criterion="fpr", fpr=fpr)

@@ -26,12 +26,12 @@ from assaymark.result import Estimate
 from assaymark.stats.checks import FloatArray, percent
 from assaymark.stats.intervals import wilson_limits
 from assaymark.stats.membership.shares import Calls, group_confidence, share_table
-from assaymark.stats.membership.trials import IntArray, TrialScores, Units, trial_scores
+from assaymark.stats.membership.trials import IntArray, TrialScores, Units, distinct_units, trial_scores
 from assaymark.stats.ranking import placements
 
 __all__ = ["LogRoc", "attack_auc", "log_roc", "tpr_at_fprs"]
 
-MOST_EFFECTIVE = 6.0
+MOST_EFFECTIVE = 4.0
 """Most effective trials for each real one behind an area: the variance seen near an area of 1 is often far too small."""
 
 
@@ -50,7 +50,7 @@ def attack_auc(member: Any, nonmember: Any, *, units: Units = "trials", confiden
     Notes
     -----
     O(n log n). DeLong's variance ([2]) with the two scores of a trial, or all of a group, summed before squaring ([4]), turned
-    into an effective number of trials A (1 - A) / V, of which the interval is Wilson's. At most 6 for each real trial; where
+    into an effective number of trials A (1 - A) / V, of which the interval is Wilson's. At most 4 for each real trial; where
     nothing varies (perfect separation, all scores tied) it is the size of the smaller side.
 
     Share of 95 % intervals that hold the truth (normal scores), in parentheses that of the percentile bootstrap over trials:
@@ -64,7 +64,7 @@ def attack_auc(member: Any, nonmember: Any, *, units: Units = "trials", confiden
     beaten, beaten_by = placements(scores.member, scores.nonmember)
     area = min(max(float(beaten.mean()), 0.0), 1.0)
     sides = ((beaten, scores.member_unit), (beaten_by, scores.nonmember_unit))
-    counts = [np.unique(unit).size if scores.kind == "groups" else unit.size for _, unit in sides]
+    counts = [distinct_units(scores.units, unit) if scores.kind == "groups" else unit.size for _, unit in sides]
     effective = float(min(counts))
     if effective >= 2 and (variance := _variance(sides, counts, area, scores.units)) > 1e-30 and 0.0 < area < 1.0:
         effective = min(area * (1.0 - area) / variance, MOST_EFFECTIVE * effective)
@@ -126,7 +126,7 @@ def _tpr_curve(scores: TrialScores, fprs: FloatArray, confidence: float) -> _Cur
     n = scores.nonmember.size
     # the slack absorbs rounding in fpr x n
     tpr, cuts = _tpr_above(scores, np.floor(fprs * n * (1 + 1e-12)))
-    groups = min(np.unique(unit).size for _, unit in _sides(scores)) if scores.kind == "groups" else 0
+    groups = min(distinct_units(scores.units, unit) for _, unit in _sides(scores)) if scores.kind == "groups" else 0
     inner = group_confidence(confidence, groups)
     members, nonmembers = _effective_sizes(scores, cuts)
     tail, whole = (1.0 - inner) / 2.0, np.floor(nonmembers)
