@@ -144,7 +144,7 @@ def trial_scores(member: Any, nonmember: Any, *, units: Units = "trials") -> Tri
     elif units == "rows":
         kind, count, codes = "rows", sum(sizes), np.arange(sum(sizes))
     else:
-        raise ConfigError(f'units {units!r} is neither "trials" nor "rows" nor a pair of label arrays')
+        raise ConfigError(f'units {units!r} is neither "trials" nor "rows" nor a tuple of two label arrays')
     answered = [~np.isnan(side) for side in scores]
     member_codes, nonmember_codes = codes[: sizes[0]], codes[sizes[0] :]
     return TrialScores(
