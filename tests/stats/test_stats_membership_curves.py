@@ -103,6 +103,21 @@ def test_tpr_at_fpr_covers_the_truth(trials: int, fpr: float, shift: float) -> N
     assert np.mean([e.low <= truth <= e.high for e in found]) >= 0.93
 
 
+@pytest.mark.parametrize(("n", "fpr"), [(500, 0.01), (400, 0.05), (75, 0.05)])
+def test_limits_reach_to_the_ranks_that_may_hold_the_cut(n: int, fpr: float) -> None:
+    from scipy.stats import binom
+
+    # so many members that only the cut is uncertain: above the j-th highest non-member lies a share of (j - 1/2) / n of them
+    members = (np.arange(100_000) + 0.5) / 100_000
+    found = tpr_at_fprs(members, (np.arange(n) + 0.5) / n, (fpr,), units="rows")[fpr]
+    reaches = [binom.sf(j - 1, n, fpr) for j in range(n + 1)]  # P(FPR above the j-th highest <= fpr)
+    surely = max(j for j in range(n + 1) if reaches[j] >= 0.975)
+    hardly = min(j for j in range(n + 1) if reaches[j] <= 0.025)
+    assert found.value == pytest.approx((int(fpr * n) + 0.5) / n, abs=1e-4)
+    assert found.low == pytest.approx((surely - 0.5) / n, abs=2e-4)
+    assert found.high == pytest.approx((hardly - 0.5) / n, abs=2e-4)
+
+
 def test_an_fpr_below_what_the_nonmembers_show_is_not_resolvable() -> None:
     rng = np.random.default_rng(4)
     for fpr, need in ((0.05, 72), (0.01, 368), (0.001, 3688)):
