@@ -50,7 +50,7 @@ def test_separate_rows_give_newcombes_interval_of_independent_shares() -> None:
     assert found.n == 110
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(trials, st.integers(-3, 3))
 def test_rates_are_plain_counts(pairs: list[tuple[float, float]], cut: int) -> None:
     member, nonmember = np.array(pairs).T
@@ -70,7 +70,7 @@ def test_rates_are_plain_counts(pairs: list[tuple[float, float]], cut: int) -> N
     assert all(rate.high > rate.low for rate in rates)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(trials.filter(lambda pairs: not np.isnan(np.array(pairs)).all(axis=0).any()), st.integers(0, 1000))
 def test_order_transforms_and_roles(pairs: list[tuple[float, float]], seed: int) -> None:
     member, nonmember = np.array(pairs).T

@@ -25,7 +25,7 @@ def enumerated(d: np.ndarray) -> float:
     return float(np.mean(np.abs(signs @ d) >= abs(d.sum())))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(four)
 def test_p_value_is_the_share_of_all_sign_flips(rows: list[tuple[float, float, float, float]]) -> None:
     said = np.array(rows)

@@ -24,7 +24,7 @@ def correlated(rng: np.random.Generator, repetitions: int, trials: int, shift: f
     return latent + np.array([shift, 0.0])[:, None]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(side, side)
 def test_area_is_the_share_of_ordered_pairs(member: list[float], nonmember: list[float]) -> None:
     m, n = (np.array(x)[~np.isnan(x)] for x in (member, nonmember))
@@ -101,6 +101,21 @@ def test_tpr_at_fpr_covers_the_truth(trials: int, fpr: float, shift: float) -> N
     found = [tpr_at_fprs(m, n, (fpr,))[fpr] for m, n in scores]
     truth = 1 - NORMAL.cdf(NORMAL.inv_cdf(1 - fpr) - shift)
     assert np.mean([e.low <= truth <= e.high for e in found]) >= 0.93
+
+
+@pytest.mark.parametrize(("n", "fpr"), [(500, 0.01), (400, 0.05), (75, 0.05)])
+def test_limits_reach_to_the_ranks_that_may_hold_the_cut(n: int, fpr: float) -> None:
+    from scipy.stats import binom
+
+    # so many members that only the cut is uncertain: above the j-th highest non-member lies a share of (j - 1/2) / n of them
+    members = (np.arange(100_000) + 0.5) / 100_000
+    found = tpr_at_fprs(members, (np.arange(n) + 0.5) / n, (fpr,), units="rows")[fpr]
+    reaches = [binom.sf(j - 1, n, fpr) for j in range(n + 1)]  # P(FPR above the j-th highest <= fpr)
+    surely = max(j for j in range(n + 1) if reaches[j] >= 0.975)
+    hardly = min(j for j in range(n + 1) if reaches[j] <= 0.025)
+    assert found.value == pytest.approx((int(fpr * n) + 0.5) / n, abs=1e-4)
+    assert found.low == pytest.approx((surely - 0.5) / n, abs=2e-4)
+    assert found.high == pytest.approx((hardly - 0.5) / n, abs=2e-4)
 
 
 def test_an_fpr_below_what_the_nonmembers_show_is_not_resolvable() -> None:

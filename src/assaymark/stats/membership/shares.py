@@ -27,7 +27,7 @@ import numpy as np
 
 from assaymark.stats.checks import FloatArray
 from assaymark.stats.intervals import wilson_limits
-from assaymark.stats.membership.trials import IntArray
+from assaymark.stats.membership.trials import IntArray, distinct_units
 
 __all__ = ["Calls", "ShareTable", "SumOfShares", "group_confidence", "share_table", "sum_of_shares"]
 
@@ -70,7 +70,7 @@ def share_table(samples: Sequence[Calls], *, units: int, grouped: bool) -> Share
     residuals = np.column_stack(columns).astype(np.float64)
     if not grouped:
         return ShareTable(shares, sizes, sizes, residuals, 0)
-    groups = np.array([float(np.unique(sample.unit).size) for sample in samples])
+    groups = np.array([float(distinct_units(units, sample.unit)) for sample in samples])
     variance = (residuals**2).sum(axis=0) / sizes**2 * groups / (groups - 1.0)
     spread = shares * (1.0 - shares)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -23,6 +23,14 @@ Units = Literal["trials", "rows"] | tuple[Any, Any]
 """What is independent: trials (row i of both arrays), single rows, or groups given as (member labels, non-member labels)."""
 
 
+def distinct_units(units: int, *codes: IntArray) -> int:
+    """How many of the units occur; O(n), without sorting."""
+    seen = np.zeros(units, dtype=np.bool_)
+    for code in codes:
+        seen[code] = True
+    return int(seen.sum())
+
+
 class TrialScores(NamedTuple):
     """Answered scores and the independent unit that each belongs to.
 
@@ -52,7 +60,7 @@ class TrialScores(NamedTuple):
         """Trials with an answer for either side; rows with an answer where rows do not come in trials."""
         if self.kind != "trials":
             return self.member.size + self.nonmember.size
-        return int(np.union1d(self.member_unit, self.nonmember_unit).size)
+        return distinct_units(self.units, self.member_unit, self.nonmember_unit)
 
     @property
     def lack(self) -> str:
@@ -60,14 +68,14 @@ class TrialScores(NamedTuple):
         sides = (("members", self.member), ("non-members", self.nonmember))
         if empty := [name for name, scores in sides if scores.size == 0]:
             return f"the attack has no score of {' and none of '.join(empty)}"
-        if self.kind == "groups" and min(np.unique(u).size for u in (self.member_unit, self.nonmember_unit)) < 2:
+        if self.kind == "groups" and min(distinct_units(self.units, u) for u in (self.member_unit, self.nonmember_unit)) < 2:
             return "all members or all non-members are of one group, which cannot say how groups vary"
         return ""
 
     def described(self, method: str) -> str:
         """`method` with what it was computed on: the groups, and how many scores were missing."""
         if self.kind == "groups":
-            method += f", {np.union1d(self.member_unit, self.nonmember_unit).size} groups"
+            method += f", {distinct_units(self.units, self.member_unit, self.nonmember_unit)} groups"
         missing = [
             f"{count} {name}"
             for count, name in ((self.member_missing, "member"), (self.nonmember_missing, "non-member"))
@@ -136,7 +144,7 @@ def trial_scores(member: Any, nonmember: Any, *, units: Units = "trials") -> Tri
     elif units == "rows":
         kind, count, codes = "rows", sum(sizes), np.arange(sum(sizes))
     else:
-        raise ConfigError(f'units {units!r} is neither "trials" nor "rows" nor a pair of label arrays')
+        raise ConfigError(f'units {units!r} is neither "trials" nor "rows" nor a tuple of two label arrays')
     answered = [~np.isnan(side) for side in scores]
     member_codes, nonmember_codes = codes[: sizes[0]], codes[sizes[0] :]
     return TrialScores(
