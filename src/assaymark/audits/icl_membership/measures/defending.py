@@ -12,6 +12,7 @@ from assaymark.audits.icl_membership.config import (
     OUTPUT_RECIPES,
     DefenceConfig,
 )
+from assaymark.audits.icl_membership.measures.attacks import Attacked
 from assaymark.audits.icl_membership.measures.evaluation import Judged, judge
 from assaymark.audits.icl_membership.measures.games import Arena, Played, deal
 from assaymark.audits.icl_membership.measures.shields import Armoury, missing_for
@@ -32,6 +33,7 @@ class Defended:
         Thresholds and the hybrid are fitted on shadow games behind the same defence.
     static : dict of attack to Judged
         With thresholds fitted on the undefended service: an attacker who does not know of the defence.
+    attacked : what the replies were in the games that count
     """
 
     defence: Defence
@@ -40,6 +42,7 @@ class Defended:
     utility: Utility | None
     guarantee: str = ""
     lack: str = ""
+    attacked: tuple[Attacked, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class _Field:
         service = self.arena.service(self.games, shield, shadow=False)
         utility = measure_utility(service, self.customers)
         guarantee = self.armoury.guarantees.get(defence.data or "", "no formal guarantee")
-        return Defended(defence, judged, static, utility, guarantee), shadow
+        return Defended(defence, judged, static, utility, guarantee, attacked=played.attacked), shadow
 
     def defended(self, defence: Defence, undefended: Played, task: Task) -> Defended:
         lack = next(_lacks(defence, self.armoury), "")

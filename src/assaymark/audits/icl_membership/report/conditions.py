@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from assaymark.audits.icl_membership.report.attacks import TITLES
+from assaymark.audits.icl_membership.report.attacks import TITLES, short_title
 from assaymark.audits.icl_membership.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval
 from assaymark.section import Section, interval_columns, interval_values
@@ -29,7 +29,7 @@ def condition_section(study: Study) -> Section:
     values = {
         "condition": [condition.title for condition, _ in rows],
         "demonstrations": [str(condition.demonstrations) for condition, _ in rows],
-        "attack": [TITLES[name].partition(":")[0] for _, name in rows],
+        "attack": [short_title(name) for _, name in rows],
         **interval_values("advantage", [condition.judged[name].advantage for condition, name in rows]),
         **interval_values("auc", [condition.judged[name].auc for condition, name in rows]),
         "reason": [condition.judged[name].advantage.reason for condition, name in rows],
@@ -78,7 +78,7 @@ def position_section(study: Study) -> Section:
             if here.sum() >= FEW_MEMBERS:
                 rows.append((name, place, wilson(int(called[here].sum()), int(here.sum()), confidence=study.config.confidence)))
     values = {
-        "attack": [TITLES[name].partition(":")[0] for name, _, _ in rows],
+        "attack": [short_title(name) for name, _, _ in rows],
         "place": [str(place + 1) for _, place, _ in rows],
         "members": [found.n for _, _, found in rows],
         **interval_values("tpr", [found for _, _, found in rows]),
