@@ -28,6 +28,7 @@ from assaymark.audits.icl_membership.method.prompts import (
 from assaymark.audits.icl_membership.method.similarity import SIMILARITIES, Similarity, repeat_scores, tfidf_cosine
 from assaymark.audits.icl_membership.method.words import split_texts
 from assaymark.audits.icl_membership.reading import Pool
+from assaymark.errors import ModelError
 
 __all__ = ["Answers", "Attacker", "Targets", "prepare_attacker", "run_attacks", "transformed_repeats"]
 
@@ -107,7 +108,17 @@ class Attacked:
 
 
 def prepare_attacker(pool: Pool, config: ServiceConfig, context: Context) -> Attacker:
-    """Wrong labels are drawn once for each text, so that every defence meets the same attack."""
+    """Wrong labels are drawn once for each text, so that every defence meets the same attack.
+
+    Raises
+    ------
+    ModelError
+        Nothing but log-probabilities is to be attacked, and the model gives none.
+    """
+    if set(config.attacks) == {"likelihood"} and "scores-continuations" not in context.require("service").capabilities:
+        raise ModelError(
+            "the attack likelihood needs log-probabilities, and the model in the role 'service' gives none: name other attacks"
+        )
     wrong = wrong_labels(pool.label, len(pool.names), rng=context.rng("wrong labels"), most=config.wrong_labels)
     return Attacker(config, wrong, _similarity(pool, config, context))
 

@@ -87,6 +87,8 @@ def attack_section(study: Study) -> Section:
         ),
     ]  # fmt: skip
     section.methods.append(_method(study))
+    if "likelihood" in config.attacks and "likelihood" not in study.attacks:
+        section.notes.append("the reference attack was left out: the service, or its shadow, gives no log-probabilities")
     return section
 
 

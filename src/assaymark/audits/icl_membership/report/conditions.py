@@ -8,7 +8,7 @@ import numpy as np
 
 from assaymark.audits.icl_membership.report.attacks import TITLES, short_title
 from assaymark.audits.icl_membership.study import Study
-from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval
+from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 
@@ -144,16 +144,26 @@ def control_section(study: Study) -> Section:
 def _called(study: Study, name: str) -> Estimate:
     assert study.control is not None
     found = study.control.judged[name]
+    if not found.advantage.defined:
+        return undefined(found.advantage.reason, unit="share")
     scores = np.concatenate([found.member, found.nonmember])
     scores = scores[~np.isnan(scores)]
-    called = 0 if np.isnan(found.threshold) else int((scores >= found.threshold).sum())
-    return wilson(called, len(scores), confidence=study.config.confidence)
+    return wilson(int((scores >= found.threshold).sum()), len(scores), confidence=study.config.confidence)
 
 
 def _known_before(study: Study) -> Iterator[Finding]:
+    """Only of continuations that are like the text: a service that says nothing, or declines, goes on with none."""
     if "repeat" not in study.attacks or study.control is None or "repeat" not in study.control.judged:
         return
-    share = _called(study, "repeat")
+    threshold = study.control.judged["repeat"].threshold
+    sides = study.control.played.sides["repeat"]
+    scores = np.concatenate([side.score for side in sides])
+    refused = np.concatenate([side.refused for side in sides])
+    known = ~np.isnan(scores)
+    if not known.any() or not threshold > 0:
+        return
+    goes_on = known & ~refused & (scores >= threshold)
+    share = wilson(int(goes_on.sum()), int(known.sum()), confidence=study.config.confidence)
     if share.low is not None and share.low > study.config.leak:
         yield Finding(
             "note",

@@ -16,8 +16,9 @@ _ODD = {
     "empty": "are empty",
     "refusal": "decline",
     "several": "name several labels",
-    "unparsed": "name no label, or say neither yes nor no",
+    "unparsed": "name no label",
 }
+_NEITHER = "say neither yes nor no"
 
 
 def reply_section(attacked: Sequence[Attacked], *, prefix_words: int) -> Section:
@@ -47,7 +48,8 @@ def _table(attacked: Sequence[Attacked]) -> Table:
 def _notes(attacked: Sequence[Attacked], prefix_words: int) -> Iterator[str]:
     for part in attacked:
         for name, found in part.replies.counts.items():
-            odd = [f"{found[outcome]:,} {meaning}" for outcome, meaning in _ODD.items() if found[outcome]]
+            meanings = {**_ODD, "unparsed": _NEITHER} if name == "inquiry" else _ODD
+            odd = [f"{found[outcome]:,} {meaning}" for outcome, meaning in meanings.items() if found[outcome]]
             if odd:
                 yield f"{short_title(name)}: of {found.total():,} replies {', '.join(odd)}"
         if part.short:
