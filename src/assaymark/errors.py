@@ -20,6 +20,7 @@ __all__ = [
     "MissingExtra",
     "ModelError",
     "PlanError",
+    "PromptTooLong",
     "RunError",
     "SchemaError",
     "UnknownName",
@@ -79,6 +80,17 @@ class EngineError(AssaymarkError):
 
 class ModelError(AssaymarkError):
     """A model that cannot be loaded or lacks the capability a role asks for."""
+
+
+class PromptTooLong(ModelError):
+    """A prompt that does not fit into the context of a model, which would read it only in part.
+
+    `tokens` is its length, `context` what the model sees with its answer.
+    """
+
+    def __init__(self, message: str, *, tokens: int, context: int) -> None:
+        super().__init__(message)
+        self.tokens, self.context = tokens, context
 
 
 class EndpointError(ModelError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.errors import ModelError
+from assaymark.errors import PromptTooLong
 from assaymark.models.causal_lm import TOLERANCE, CausalLM, padded
 from assaymark.models.chat_prompts import cut_at_stop, draw_seed, validate_continuations, validate_request
 from assaymark.models.checkpoint import Checkpoint
@@ -108,7 +108,7 @@ class TextGenerator(TorchAdapter):
 
         Raises
         ------
-        ModelError
+        PromptTooLong
             A prompt leaves no room for a single token in the context of the model.
         """
         validate_request(prompts, samples=samples, temperature=temperature, top_p=top_p, max_tokens=max_tokens, stop=stop)
@@ -128,7 +128,7 @@ class TextGenerator(TorchAdapter):
 
         Raises
         ------
-        ModelError
+        PromptTooLong
             A prompt and its continuation are longer than the context of the model.
 
         Notes
@@ -149,9 +149,11 @@ class TextGenerator(TorchAdapter):
         for row, (prompt, key) in enumerate(zip(prompts, prompt_keys(prompts), strict=True)):
             tokens = parts.prompts.of(prompt)
             if len(tokens) >= parts.context:
-                raise ModelError(
+                raise PromptTooLong(
                     f"model {self.spec}: prompt {row + 1} of {len(prompts)} has {len(tokens):,} tokens, and the model sees "
-                    f"{parts.context:,} with its answer; shorten it"
+                    f"{parts.context:,} with its answer; shorten it",
+                    tokens=len(tokens),
+                    context=parts.context,
                 )
             room = min(max_tokens, parts.context - len(tokens))
             generators = [np.random.default_rng(draw_seed(key, sample, seed)) for sample in range(samples)]
@@ -165,9 +167,11 @@ class TextGenerator(TorchAdapter):
         for row, (prompt, continuation) in enumerate(items):
             tokens, given = parts.prompts.followed(prompt, continuation)
             if len(tokens) > parts.context:
-                raise ModelError(
+                raise PromptTooLong(
                     f"model {self.spec}: prompt {row + 1} of {len(items)} has {len(tokens):,} tokens with its continuation, "
-                    f"and the model sees {parts.context:,}; shorten it"
+                    f"and the model sees {parts.context:,}; shorten it",
+                    tokens=len(tokens),
+                    context=parts.context,
                 )
             if continuation and len(tokens) > given:
                 jobs.append(_Scored(row, tokens, given))

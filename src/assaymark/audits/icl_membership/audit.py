@@ -11,9 +11,10 @@ from assaymark.audits.icl_membership.config import IclMembershipConfig
 from assaymark.audits.icl_membership.data import INPUTS, ROLES, planting
 from assaymark.audits.icl_membership.measures.attacks import prepare_attacker
 from assaymark.audits.icl_membership.measures.games import Arena
+from assaymark.audits.icl_membership.measures.lengths import check_lengths
 from assaymark.audits.icl_membership.measures.shields import Armoury
 from assaymark.audits.icl_membership.method.defences.combinations import Defence
-from assaymark.audits.icl_membership.planning import announce
+from assaymark.audits.icl_membership.planning import announce, length_questions
 from assaymark.audits.icl_membership.reading import Pool, read_pool, read_public
 from assaymark.audits.icl_membership.sections import sections, undefined_sections
 from assaymark.audits.icl_membership.study import play_all, targets_of
@@ -61,8 +62,12 @@ class IclMembership(Audit):
         shield = Armoury(words, config, context, public).shield(Defence.of(config.data, config.instruct, config.output))
         attacker = prepare_attacker(pool, config, context)
         size = sum(config.demonstrations) / len(config.demonstrations)
-        announce(pool, config, context, targets=targets_of(config), demonstrations=size, calls=shield.parts)
-        return sections(play_all(Arena(pool, words, attacker, config, context), shield, config, context))
+        announce(
+            pool, config, context, targets=targets_of(config) * shield.parts, demonstrations=size, further=length_questions(1)
+        )
+        arena = Arena(pool, words, attacker, config, context)
+        check_lengths(arena, [shield], k=max(config.demonstrations))
+        return sections(play_all(arena, shield, config, context))
 
     @classmethod
     def planted(cls, seed: int, folder: Path, *, null: bool = False, full: bool = False) -> Planting:

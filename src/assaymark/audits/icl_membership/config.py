@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from assaymark.config import AuditConfig
 
@@ -89,7 +89,7 @@ class ServiceConfig(AuditConfig):
         "network", description="model of the hybrid attack: two layers as in the paper, or for few shadow games"
     )
     hybrid_features: tuple[Literal["repeat", "brainwash", "gap", "inquiry"], ...] = Field(
-        ("repeat", "brainwash"), description="scores that go into it; the paper takes the first two"
+        ("repeat", "brainwash"), description="scores that go into it; the paper takes the first two", validate_default=True
     )
     max_tokens: int = Field(128, ge=8, description="longest reply in tokens")
 
@@ -122,10 +122,22 @@ class ServiceConfig(AuditConfig):
 
     @field_validator("attacks")
     @classmethod
-    def _hybrid_has_parts(cls, attacks: tuple[AttackName, ...]) -> tuple[AttackName, ...]:
+    def _any_attack(cls, attacks: tuple[AttackName, ...]) -> tuple[AttackName, ...]:
         if not attacks:
             raise ValueError("must name at least one attack")
         return tuple(dict.fromkeys(attacks))
+
+    @field_validator("hybrid_features")
+    @classmethod
+    def _hybrid_has_parts(cls, features: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        features, attacks = tuple(dict.fromkeys(features)), info.data.get("attacks", ())
+        lacking = [name for name in features if name not in attacks]
+        if "hybrid" in attacks and (lacking or len(features) < 2):
+            needs = (
+                f"the attack hybrid needs {' and '.join(lacking)}" if lacking else "the attack hybrid needs two scores at least"
+            )
+            raise ValueError(f"{needs}: add to attacks what it needs, or leave hybrid out of them")
+        return features
 
 
 class IclMembershipConfig(ServiceConfig):
@@ -172,6 +184,13 @@ class DefenceConfig(ServiceConfig):
         True, description="let the attacker also ask for replies spelled backwards, in base64 and the like"
     )
     utility_queries: int = Field(200, ge=10, description="texts outside the prompts that measure the accuracy of the service")
+
+    @field_validator("attacks")
+    @classmethod
+    def _from_text(cls, attacks: tuple[AttackName, ...]) -> tuple[AttackName, ...]:
+        if set(attacks) <= {"likelihood"}:
+            raise ValueError("must name an attack besides likelihood: a defence is judged by what text alone gives away")
+        return tuple(dict.fromkeys(attacks))
 
     @field_validator("recipes")
     @classmethod

@@ -16,7 +16,8 @@ INPUTS = (
         "pool", "texts", "labelled texts (text, label) like the demonstrations of the service, which games are drawn from"
     ),
     InputSpec(
-        "public", "texts", "texts (text, label) that are nobody's secret, for the recipes redact and public", required=False
+        "public", "texts", "texts (text, label) that are nobody's secret, for the recipes redact and nearest_public",
+        required=False,
     ),
 )  # fmt: skip
 

@@ -9,10 +9,12 @@ from assaymark.audit import AuditInfo, Context, Mitigation
 from assaymark.audits.icl_membership.config import DefenceConfig
 from assaymark.audits.icl_membership.data import CURE_INPUTS, CURE_ROLES
 from assaymark.audits.icl_membership.measures.attacks import prepare_attacker
-from assaymark.audits.icl_membership.measures.defending import defend_all, distinct
+from assaymark.audits.icl_membership.measures.defending import defend_all, instructions
 from assaymark.audits.icl_membership.measures.games import Arena
+from assaymark.audits.icl_membership.measures.lengths import check_lengths
+from assaymark.audits.icl_membership.measures.service import Shield
 from assaymark.audits.icl_membership.measures.shields import Armoury
-from assaymark.audits.icl_membership.planning import announce
+from assaymark.audits.icl_membership.planning import announce, defence_cost
 from assaymark.audits.icl_membership.reading import read_pool, read_public
 from assaymark.audits.icl_membership.report.defences import defence_section
 from assaymark.audits.icl_membership.wording import wording
@@ -48,11 +50,13 @@ class PromptDefence(Mitigation):
         public = read_public(inputs.get("public"), config, context)
         attacker = prepare_attacker(pool, config, context)
         arena = Arena(pool, words, attacker, config, context)
-        games = len(distinct(config)) + 1
-        targets = 2 * (config.trials + config.shadow_trials) * games
-        announce(pool, config, context, targets=targets, demonstrations=config.demonstrations)
-        with context.progress.task("attacking", total=targets, unit="texts") as task:
-            found = defend_all(arena, Armoury(words, config, context, public), config, context, task)
+        armoury = Armoury(words, config, context, public)
+        cost = defence_cost(armoury, config)
+        announce(pool, config, context, targets=cost.targets, demonstrations=config.demonstrations, further=cost.further)
+        shields = [Shield(), *(Shield(name, instruction=name) for name in instructions(config))]
+        check_lengths(arena, shields, k=config.demonstrations)
+        with context.progress.task("attacking", total=cost.attacked, unit="texts") as task:
+            found = defend_all(arena, armoury, config, context, task)
         return assemble(
             [defence_section(found, config, context)],
             audit=self.info.id,

@@ -6,16 +6,21 @@ import math
 from typing import NamedTuple
 
 from assaymark.audit import Context
-from assaymark.audits.icl_membership.config import ServiceConfig
+from assaymark.audits.icl_membership.config import DefenceConfig, ServiceConfig
 from assaymark.audits.icl_membership.measures.attacks import LABEL_TOKENS, TOKENS_A_WORD, YES_NO_TOKENS
+from assaymark.audits.icl_membership.measures.defending import asks_encoded, distinct, instructions, lack_of
+from assaymark.audits.icl_membership.measures.lengths import probes
+from assaymark.audits.icl_membership.measures.shields import PARAPHRASE_TOKENS, Armoury
+from assaymark.audits.icl_membership.method.defences.combinations import Defence
+from assaymark.audits.icl_membership.method.defences.transforms import TRANSFORMS
 from assaymark.audits.icl_membership.reading import Pool
 from assaymark.budget import QueryPlan
 
-__all__ = ["announce", "questions_each"]
+__all__ = ["announce", "defence_cost", "length_questions", "questions_each"]
 
 
 class Each(NamedTuple):
-    """Questions for one target, at most, and the tokens of their replies."""
+    """Questions, at most, and the tokens of their replies."""
 
     questions: int
     reply_tokens: int
@@ -40,29 +45,65 @@ def questions_each(config: ServiceConfig, labels: int) -> Each:
 
 
 def announce(
-    pool: Pool, config: ServiceConfig, context: Context, *, targets: int, demonstrations: float, calls: float = 1.0
+    pool: Pool,
+    config: ServiceConfig,
+    context: Context,
+    *,
+    targets: int,
+    demonstrations: float,
+    further: Each,
 ) -> None:
     """State the cost of attacking so many texts, and get leave.
 
     Parameters
     ----------
+    targets : attacked texts, each as often as the model is called for one question about it
     demonstrations : mean number of them in a prompt
-    calls : calls of the model for each question
+    further : all questions besides, and the tokens of their replies
 
     Raises
     ------
     BudgetExceeded
     """
     each = questions_each(config, len(pool.names))
-    queries = math.ceil(targets * each.questions * calls)
+    queries = targets * each.questions + further.questions
     words = sum(len(text.split()) for text in pool.text) / len(pool.text)
     prompt = TOKENS_A_WORD * (demonstrations + 2 + config.repetitions / 4) * (words + 4) + 40
     context.budget.plan(
         QueryPlan(
             queries,
             prompt_tokens=math.ceil(queries * prompt),
-            completion_tokens=math.ceil(targets * each.reply_tokens),
+            completion_tokens=targets * each.reply_tokens + further.reply_tokens,
             what="membership attacks",
             at_most=True,
         )
     )
+
+
+def length_questions(shields: int) -> Each:
+    """Questions that find out whether the longest prompt fits."""
+    return Each(probes(shields), probes(shields) * LABEL_TOKENS)
+
+
+class DefenceCost(NamedTuple):
+    """What all defences together take: `targets` and `further` as for `announce`, `attacked` texts as they advance."""
+
+    targets: int
+    further: Each
+    attacked: int
+
+
+def defence_cost(armoury: Armoury, config: DefenceConfig) -> DefenceCost:
+    """The games without a defence and behind each that can be tried, the encoded replies, the ordinary queries, paraphrases."""
+    tried = [Defence(), *(each for each in distinct(config) if not lack_of(each, armoury))]
+    parts = min(config.ensemble_parts, config.demonstrations)
+    calls = sum(parts if each.output == "ensemble" else 1 for each in tried)
+    games = config.trials + config.shadow_trials
+    encodes = asks_encoded(config) and "repeat" in config.attacks
+    encoded = 2 * games * len(TRANSFORMS) * encodes
+    rewritten = games * config.demonstrations * any(each.data == "paraphrase" for each in tried)
+    lengths = length_questions(len(instructions(config)) + 1)
+    tokens = calls * (encoded * config.max_tokens + config.utility_queries * LABEL_TOKENS) + rewritten * PARAPHRASE_TOKENS
+    questions = calls * (encoded + config.utility_queries) + rewritten
+    further = Each(questions + lengths.questions, tokens + lengths.reply_tokens)
+    return DefenceCost(2 * games * calls, further, 2 * games * len(tried) * (1 + encodes))

@@ -8,6 +8,7 @@ from assaymark.audits.icl_membership.config import IclMembershipConfig
 from assaymark.audits.icl_membership.report.attacks import attack_section
 from assaymark.audits.icl_membership.report.conditions import condition_section, control_section, position_section
 from assaymark.audits.icl_membership.report.cost import cost_section, game_section
+from assaymark.audits.icl_membership.report.replies import reply_section
 from assaymark.audits.icl_membership.study import Study
 from assaymark.calibrated import packaged_calibration
 from assaymark.result import Finding, undefined
@@ -21,6 +22,7 @@ def sections(study: Study) -> Iterator[Section]:
     yield condition_section(study)
     yield position_section(study)
     yield control_section(study)
+    yield reply_section(study.main.played.attacked, prefix_words=study.config.prefix_words)
     yield cost_section(study)
     yield game_section(study)
     table = packaged_calibration("assaymark.audits.icl_membership")

@@ -118,7 +118,6 @@ def _pool(seed: int, size: int) -> Pool:
         LABELS,
         np.sort(rows[: size // 2]),
         np.sort(rows[size // 2 :]),
-        "",
         Flow("planted", size, size),
         (),
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from assaymark.audits.icl_membership.config import ServiceConfig
 from assaymark.audits.icl_membership.method.labels import SYNONYMS, LabelParser
 from assaymark.audits.icl_membership.method.prompts import TASKS, Templates, generic_templates
+from assaymark.audits.icl_membership.method.words import folded
 from assaymark.errors import ConfigError
 
-__all__ = ["TASK_LABELS", "Wording", "label_words", "wording"]
+__all__ = ["TASK_LABELS", "Wording", "check_names", "label_words", "wording"]
 
 TASK_LABELS: dict[str, tuple[str, ...]] = {
     "trec": ("Number", "Location", "Person", "Description", "Entity", "Abbreviation"),
@@ -21,7 +22,7 @@ TASK_LABELS: dict[str, tuple[str, ...]] = {
         *("Nature", "Village", "Animal", "Plant", "Album", "Film", "Book"),
     ),
 }
-"""Label words of the paper's tasks, in the order of the data sets' numbers (which begin with 1)."""
+"""Label words of the paper's tasks; those of AG News and DBpedia in the order of the data sets' numbers."""
 
 
 class Wording(NamedTuple):
@@ -34,20 +35,52 @@ class Wording(NamedTuple):
 def label_words(labels: Sequence[str], config: ServiceConfig) -> list[str]:
     """The word in the prompt for each label of the data: as the settings say, by the known task, or the label itself.
 
-    A fine label as "NUM:dist" counts by what stands before the colon.
+    A fine label as "NUM:dist" counts by what stands before the colon. Numbers of the known tasks begin with 1, or with 0 where
+    the data hold a 0, except for TREC, for which there are several orders.
     """
     known = TASK_LABELS.get(config.task, ())
-    parser = LabelParser(known, SYNONYMS.get(config.task)) if known else None
-    return [config.label_words.get(label) or _known_word(label, known, parser) for label in labels]
+    if not known:
+        return [config.label_words.get(label, label) for label in labels]
+    parser = LabelParser(known, SYNONYMS.get(config.task))
+    first = 0 if "0" in labels else 1
+    numbers = {} if config.task == "trec" else {str(first + place): word for place, word in enumerate(known)}
+    return [config.label_words.get(label) or numbers.get(label) or _known_word(label, known, parser) for label in labels]
 
 
-def _known_word(label: str, known: tuple[str, ...], parser: LabelParser | None) -> str:
-    if parser is None:
-        return label
-    if label.isdecimal() and 1 <= int(label) <= len(known):
-        return known[int(label) - 1]
+def _known_word(label: str, known: tuple[str, ...], parser: LabelParser) -> str:
     found = int(parser.parse([label.partition(":")[0]])[0])
     return known[found] if found >= 0 else label
+
+
+def check_names(names: Sequence[str], config: ServiceConfig) -> Iterator[str]:
+    """Yields what is odd about the label words of a pool.
+
+    Raises
+    ------
+    ConfigError
+        Two that no reader of replies could tell apart; none that the task has.
+    """
+    known = TASK_LABELS.get(config.task, ())
+    alien = [name for name in names if known and name not in known]
+    if alien and len(alien) == len(names):
+        raise ConfigError(
+            f"the labels of the pool ({_listed(names)}) are none of the task {config.task} ({_listed(known)}); say which is "
+            "which with label_words={label: word}, or leave task out"
+        )
+    if alien:
+        yield f"labels that the task {config.task} does not have, and that its instruction does not name: {_listed(alien)}"
+    read: dict[str, str] = {}
+    for name in names:
+        other = read.setdefault(folded(name), name)
+        if other != name:
+            raise ConfigError(
+                f"the labels {other!r} and {name!r} of the pool cannot be told apart in a reply; give them one word with "
+                f"label_words={{{name}: {other}}}"
+            )
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def wording(names: Sequence[str], config: ServiceConfig) -> Wording:

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from assaymark.audit import Context, Task
 from assaymark.audits.icl_membership.config import AttackName, ServiceConfig
+from assaymark.audits.icl_membership.measures.replies import Replies
 from assaymark.audits.icl_membership.measures.service import Question, Service
 from assaymark.audits.icl_membership.method.brainwash import BrainwashSearch, brainwash_scores, wrong_labels
 from assaymark.audits.icl_membership.method.defences.transforms import TRANSFORMS, decode, transformed_query
-from assaymark.audits.icl_membership.method.inquiry import UNDECIDED, inquiry_outcomes, inquiry_scores
+from assaymark.audits.icl_membership.method.inquiry import inquiry_outcomes, inquiry_scores
 from assaymark.audits.icl_membership.method.outcomes import is_refusal
 from assaymark.audits.icl_membership.method.prompts import (
     Conversation,
@@ -27,6 +28,7 @@ from assaymark.audits.icl_membership.method.prompts import (
 from assaymark.audits.icl_membership.method.similarity import SIMILARITIES, Similarity, repeat_scores, tfidf_cosine
 from assaymark.audits.icl_membership.method.words import split_texts
 from assaymark.audits.icl_membership.reading import Pool
+from assaymark.errors import ModelError
 
 __all__ = ["Answers", "Attacker", "Targets", "prepare_attacker", "run_attacks", "transformed_repeats"]
 
@@ -36,6 +38,9 @@ Bools = npt.NDArray[np.bool_]
 
 GAMES_AT_ONCE = 8
 """Games whose questions go to the model together: enough for a batch, few enough for the states of their prompts to be kept."""
+
+ENCODED = "repeat, encoded"
+"""Name of the repeat attack that asks for encoded replies."""
 
 LABEL_TOKENS, YES_NO_TOKENS = 16, 24
 TOKENS_A_WORD, SPARE_TOKENS = 1.3, 8
@@ -85,27 +90,35 @@ class Attacker:
 
 
 @dataclass
-class _Counts:
-    """Odd answers, to be told of in the report."""
+class Attacked:
+    """Answers by attack, and what is to be told of them in the report.
 
-    undecided: int = 0
-    inquiries: int = 0
-    unparsed: int = 0
-    labels: int = 0
+    Attributes
+    ----------
+    replies : what the single replies were
+    short : targets that Repeat asks nothing about, since they have no word behind those that are given away
+    non_monotone, pairs : searches for a number of wrong statements that went on step by step, and all of them
+    """
+
+    answers: dict[str, Answers]
+    replies: Replies = field(default_factory=Replies)
+    short: int = 0
     non_monotone: int = 0
     pairs: int = 0
 
 
-@dataclass
-class Attacked:
-    """Answers by attack, and counts of odd ones."""
-
-    answers: dict[str, Answers]
-    counts: _Counts = field(default_factory=_Counts)
-
-
 def prepare_attacker(pool: Pool, config: ServiceConfig, context: Context) -> Attacker:
-    """Wrong labels are drawn once for each text, so that every defence meets the same attack."""
+    """Wrong labels are drawn once for each text, so that every defence meets the same attack.
+
+    Raises
+    ------
+    ModelError
+        Nothing but log-probabilities is to be attacked, and the model gives none.
+    """
+    if set(config.attacks) == {"likelihood"} and "scores-continuations" not in context.require("service").capabilities:
+        raise ModelError(
+            "the attack likelihood needs log-probabilities, and the model in the role 'service' gives none: name other attacks"
+        )
     wrong = wrong_labels(pool.label, len(pool.names), rng=context.rng("wrong labels"), most=config.wrong_labels)
     return Attacker(config, wrong, _similarity(pool, config, context))
 
@@ -151,7 +164,8 @@ def run_attacks(service: Service, targets: Targets, attacker: Attacker, task: Ta
         if "inquiry" in asked:
             _inquiry(service, part, attacker, found, group)
         if "repeat" in asked:
-            replies |= dict(zip(group.tolist(), _repeat(service, part, attacker, found.answers["repeat"], group), strict=True))
+            said = _repeat(service, part, attacker, found, "repeat", group)
+            replies |= dict(zip(group.tolist(), said, strict=True))
         if "brainwash" in asked:
             _brainwash(service, part, attacker, found, group)
         if "likelihood" in asked:
@@ -201,8 +215,7 @@ def _gap(service: Service, part: Targets, attacker: Attacker, found: Attacked, g
         named = service.parser.parse(said)
         right += named == service.pool.label[part.row]
         refused |= [is_refusal(text) for text in said]
-        found.counts.unparsed += int((named < 0).sum())
-        found.counts.labels += len(named)
+        found.replies.labelled("gap", said, named)
     answers = found.answers["gap"]
     answers.score[group], answers.refused[group] = right / len(_seeds(attacker.config)), refused
     answers.questions[group] = len(_seeds(attacker.config))
@@ -216,25 +229,25 @@ def _inquiry(service: Service, part: Targets, attacker: Attacker, found: Attacke
         for seed in _seeds(attacker.config):
             said = service.reply(_questions(part, wording), max_tokens=YES_NO_TOKENS, stop=_label_stop(service), seed=seed)
             outcomes.append(inquiry_outcomes(said, extended=True))
+            found.replies.decided("inquiry", said, outcomes[-1])
             refused |= [is_refusal(text) for text in said]
     table = np.column_stack(outcomes)
     answers = found.answers["inquiry"]
     answers.score[group], answers.refused[group] = inquiry_scores(table), refused
     answers.questions[group] = table.shape[1]
-    found.counts.undecided += int((table == UNDECIDED).sum())
-    found.counts.inquiries += table.size
 
 
 def _repeat(
     service: Service,
     part: Targets,
     attacker: Attacker,
-    answers: Answers,
+    found: Attacked,
+    attack: str,
     group: Ints,
     request: Callable[[str], str] = lambda text: text,
 ) -> list[list[str]]:
     """Continuations of the first words, several where the temperature is above 0; none of a text that has no more words."""
-    texts = _texts(service, part)
+    texts, answers = _texts(service, part), found.answers[attack]
     suffixes = split_texts(texts, attacker.config.prefix_words).suffixes
     long = [place for place, suffix in enumerate(suffixes) if suffix]
     room = np.array([_room(suffixes[place], attacker.config.max_tokens) for place in long])
@@ -248,10 +261,12 @@ def _repeat(
         questions = _questions(Targets(part.game[places], part.row[places]), conversations)
         for seed in _seeds(attacker.config):
             replies = service.reply(questions, max_tokens=tokens, stop=_label_stop(service), seed=seed)
+            found.replies.told(attack, replies)
             for place, text in zip(places, replies, strict=True):
                 said[place].append(text)
                 answers.refused[group[place]] |= is_refusal(text)
     answers.questions[group] += np.array([len(texts) for texts in said])
+    found.short += len(texts) - len(long)
     return said
 
 
@@ -268,7 +283,9 @@ def _room(suffix: str, most: int) -> int:
 def _score_repeats(
     service: Service, targets: Targets, attacker: Attacker, answers: Answers, replies: dict[int, list[str]]
 ) -> None:
-    """Similarity of all continuations in one call; the mean over the replies to a question."""
+    """Similarity of all continuations in one call; the mean over the replies to a question. Without any there is no score."""
+    if not any(replies.values()):
+        return
     places = [place for place, said in replies.items() for _ in said]
     texts = [service.pool.text[targets.row[place]] for place in places]
     said = [text for texts in replies.values() for text in texts]
@@ -288,12 +305,14 @@ def transformed_repeats(service: Service, targets: Targets, attacker: Attacker, 
     Ippolito et al. 2023, arXiv 2210.17546.
     """
     best = Answers.of(len(targets.game))
+    found = Attacked({})
     for name in TRANSFORMS:
         answers = Answers.of(len(targets.game))
+        found.answers[ENCODED] = answers
         replies: dict[int, list[str]] = {}
         for group in _groups(targets):
             part = Targets(targets.game[group], targets.row[group])
-            said = _repeat(service, part, attacker, answers, group, partial(transformed_query, transform=name))
+            said = _repeat(service, part, attacker, found, ENCODED, group, partial(transformed_query, transform=name))
             plain = [[decode(text, transform=name) or "" for text in texts] for texts in said]
             replies |= dict(zip(group.tolist(), plain, strict=True))
         _score_repeats(service, targets, attacker, answers, replies)
@@ -301,7 +320,7 @@ def transformed_repeats(service: Service, targets: Targets, attacker: Attacker, 
         best.refused |= answers.refused
         best.questions += answers.questions
     task.advance(len(targets.game))
-    return Attacked({"repeat, encoded": best})
+    return Attacked({ENCODED: best}, found.replies)
 
 
 def _brainwash(service: Service, part: Targets, attacker: Attacker, found: Attacked, group: Ints) -> None:
@@ -327,13 +346,15 @@ def _brainwash(service: Service, part: Targets, attacker: Attacker, found: Attac
         won = np.empty((len(order), len(_seeds(config))), np.bool_)
         for seed in _seeds(config):
             said = service.reply(questions, max_tokens=LABEL_TOKENS, stop=_label_stop(service), seed=seed)
-            won[order, seed] = service.parser.parse(said) == asked.wrong[order]
+            named = service.parser.parse(said)
+            won[order, seed] = named == asked.wrong[order]
+            found.replies.labelled("brainwash", said, named)
         search.answer(won)
     answers = found.answers["brainwash"]
     answers.score[group] = brainwash_scores(search.iterations, target, count=len(group))
     answers.questions[group] = search.questions_by_target(len(group)) * len(_seeds(config))
-    found.counts.non_monotone += int(search.non_monotone.sum())
-    found.counts.pairs += len(target)
+    found.non_monotone += int(search.non_monotone.sum())
+    found.pairs += len(target)
 
 
 def _likelihood(service: Service, part: Targets, answers: Answers, group: Ints) -> None:

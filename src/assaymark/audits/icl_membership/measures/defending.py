@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from assaymark.audit import Context, Task
@@ -12,6 +11,7 @@ from assaymark.audits.icl_membership.config import (
     OUTPUT_RECIPES,
     DefenceConfig,
 )
+from assaymark.audits.icl_membership.measures.attacks import Attacked
 from assaymark.audits.icl_membership.measures.evaluation import Judged, judge
 from assaymark.audits.icl_membership.measures.games import Arena, Played, deal
 from assaymark.audits.icl_membership.measures.shields import Armoury, missing_for
@@ -19,7 +19,16 @@ from assaymark.audits.icl_membership.measures.utility import Customers, Utility,
 from assaymark.audits.icl_membership.method.defences.combinations import Defence, combinations, over_wordings
 from assaymark.audits.icl_membership.method.games import Games
 
-__all__ = ["Defences", "Defended", "defend_all", "plan_defences"]
+__all__ = [
+    "Defences",
+    "Defended",
+    "asks_encoded",
+    "defend_all",
+    "distinct",
+    "instructions",
+    "lack_of",
+    "plan_defences",
+]
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class Defended:
         Thresholds and the hybrid are fitted on shadow games behind the same defence.
     static : dict of attack to Judged
         With thresholds fitted on the undefended service: an attacker who does not know of the defence.
+    attacked : what the replies were in the games that count
     """
 
     defence: Defence
@@ -40,6 +50,7 @@ class Defended:
     utility: Utility | None
     guarantee: str = ""
     lack: str = ""
+    attacked: tuple[Attacked, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,16 @@ def distinct(config: DefenceConfig) -> tuple[Defence, ...]:
     return tuple(dict.fromkeys((*single, *(each for group in combined for each in group))))
 
 
+def instructions(config: DefenceConfig) -> tuple[str, ...]:
+    """Wordings that lengthen the operator's instruction in one of the defences."""
+    return tuple(dict.fromkeys(each.instruction for each in distinct(config) if each.instruction is not None))
+
+
+def asks_encoded(config: DefenceConfig) -> bool:
+    """Whether the attacker also asks for encoded replies."""
+    return config.transforms and config.temperature == 0
+
+
 def defend_all(arena: Arena, armoury: Armoury, config: DefenceConfig, context: Context, task: Task) -> Defences:
     """Play the games once for every defence."""
     shadow_games = deal(arena.pool, config, context, k=config.demonstrations, shadow=True)
@@ -106,7 +127,7 @@ class _Field:
 
     def play(self, defence: Defence, task: Task, undefended: Played | None = None) -> tuple[Defended, Played]:
         shield = self.armoury.shield(defence)
-        encoded = self.config.transforms and self.config.temperature == 0
+        encoded = asks_encoded(self.config)
         shadow = self.arena.play(self.shadow_games, task, shield=shield, shadow=True, encoded=encoded)
         played = self.arena.play(self.games, task, shield=shield, encoded=encoded)
         judged = judge(played, shadow, self.config, rng=self.context.rng("judging"))
@@ -114,17 +135,16 @@ class _Field:
         service = self.arena.service(self.games, shield, shadow=False)
         utility = measure_utility(service, self.customers)
         guarantee = self.armoury.guarantees.get(defence.data or "", "no formal guarantee")
-        return Defended(defence, judged, static, utility, guarantee), shadow
+        return Defended(defence, judged, static, utility, guarantee, attacked=played.attacked), shadow
 
     def defended(self, defence: Defence, undefended: Played, task: Task) -> Defended:
-        lack = next(_lacks(defence, self.armoury), "")
+        lack = lack_of(defence, self.armoury)
         if lack:
             return Defended(defence, {}, {}, None, lack=lack)
         return self.play(defence, task, undefended)[0]
 
 
-def _lacks(defence: Defence, armoury: Armoury) -> Iterator[str]:
-    for recipe in defence:
-        lack = missing_for(recipe, armoury.context, armoury.public) if recipe is not None else ""
-        if lack:
-            yield lack
+def lack_of(defence: Defence, armoury: Armoury) -> str:
+    """Why a defence cannot be tried; empty where it can."""
+    lacks = (missing_for(recipe, armoury.context, armoury.public) for recipe in defence if recipe is not None)
+    return next(filter(None, lacks), "")

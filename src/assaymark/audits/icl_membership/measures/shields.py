@@ -28,7 +28,7 @@ from assaymark.audits.icl_membership.reading import Pool
 from assaymark.audits.icl_membership.wording import Wording
 from assaymark.errors import InputError, ModelError
 
-__all__ = ["Armoury"]
+__all__ = ["PARAPHRASE_TOKENS", "Armoury", "missing_for"]
 
 PARAPHRASE = "Say the following in other words. Keep its meaning, and write nothing else.\n\n"
 PARAPHRASE_TOKENS = 128

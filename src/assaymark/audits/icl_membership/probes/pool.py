@@ -14,9 +14,10 @@ import pyarrow as pa
 from assaymark.data.hashing import hash_column
 from assaymark.data.probe import Batch, Probe, State
 
-__all__ = ["REASONS", "PoolProbe", "PoolTexts"]
+__all__ = ["BEYOND", "REASONS", "PoolProbe", "PoolTexts"]
 
-REASONS = ("no text", "no label", "repeats another text", "beyond max_pool")
+BEYOND = "beyond max_pool"
+REASONS = ("no text", "no label", "repeats another text", BEYOND)
 
 
 class PoolTexts(NamedTuple):

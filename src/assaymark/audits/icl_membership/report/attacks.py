@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import numpy as np
 
 from assaymark.audits.icl_membership.config import IclMembershipConfig
+from assaymark.audits.icl_membership.measures.attacks import ENCODED
 from assaymark.audits.icl_membership.measures.evaluation import FPRS, Judged
 from assaymark.audits.icl_membership.study import Condition, Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, format_number
@@ -22,7 +23,7 @@ from assaymark.stats import (
     worst_advantage,
 )
 
-__all__ = ["TITLES", "attack_section", "worst_of"]
+__all__ = ["TITLES", "attack_section", "short_title", "worst_of"]
 
 TITLES = {
     "gap": "GAP: is the label right?",
@@ -31,21 +32,30 @@ TITLES = {
     "brainwash": "Brainwash: how many wrong statements?",
     "hybrid": "hybrid",
     "likelihood": "log-probability of the label (reference)",
-    "repeat, encoded": "Repeat, reply encoded",
+    ENCODED: "Repeat, reply encoded",
 }
 
-TEXT_ONLY = ("gap", "inquiry", "repeat", "brainwash", "hybrid", "repeat, encoded")
+TEXT_ONLY = ("gap", "inquiry", "repeat", "brainwash", "hybrid", ENCODED)
 """Attacks of an outsider, who sees no probabilities: the verdict is about them."""
 
 
-def worst_of(judged: dict[str, Judged], study_rng: object, *, confidence: float) -> WorstAdvantage:
-    """The strongest attack that needs text alone."""
+def short_title(attack: str) -> str:
+    """The name of an attack without what it asks."""
+    return TITLES[attack].partition(":")[0]
+
+
+def worst_of(judged: Mapping[str, Judged], rng: np.random.Generator, *, confidence: float) -> WorstAdvantage:
+    """The strongest attack that needs text alone; undefined, for the reason of the first, where none has an advantage."""
+    text_only = {name: found for name, found in judged.items() if name.partition("|")[0] in TEXT_ONLY}
     scores = {
         name: AttackScores(found.member, found.nonmember, found.threshold)
-        for name, found in judged.items()
-        if name in TEXT_ONLY and found.advantage.defined
+        for name, found in text_only.items()
+        if found.advantage.defined
     }
-    return worst_advantage(scores, rng=study_rng, confidence=confidence)  # type: ignore[arg-type]
+    if scores:
+        return worst_advantage(scores, rng=rng, confidence=confidence)
+    lost = {name: found.advantage for name, found in text_only.items()}
+    return WorstAdvantage("", next(iter(lost.values())), lost)
 
 
 def attack_section(study: Study) -> Section:
@@ -59,7 +69,7 @@ def attack_section(study: Study) -> Section:
         section.estimates["advantage.brainwash.fixed"] = _fixed(condition.judged["brainwash"], config)
     least = detectable_advantage(config.trials, confidence=config.confidence)
     section.estimates["detectable_advantage"] = least
-    if any(condition.judged[name].advantage.defined for name in study.attacks if name in TEXT_ONLY):
+    if any(name in TEXT_ONLY for name in study.attacks):
         worst = worst_of(condition.judged, study.rng("worst"), confidence=config.confidence)
         section.estimates["advantage.worst"] = worst.advantage
         section.findings.append(_verdict(study, worst, least))
@@ -77,7 +87,8 @@ def attack_section(study: Study) -> Section:
         ),
     ]  # fmt: skip
     section.methods.append(_method(study))
-    section.notes += list(_notes(condition))
+    if "likelihood" in config.attacks and "likelihood" not in study.attacks:
+        section.notes.append("the reference attack was left out: the service, or its shadow, gives no log-probabilities")
     return section
 
 
@@ -89,9 +100,13 @@ def _fixed(judged: Judged, config: IclMembershipConfig) -> Estimate:
 def _verdict(study: Study, worst: WorstAdvantage, least: Estimate) -> Finding:
     """Leaks, weak, or not detected: by the lower limit of the strongest attack, whatever attack that is."""
     k, found, config = study.main.demonstrations, worst.advantage, study.config
+    if not found.defined:
+        return Finding("note", f"Nothing is known of a leak: {found.reason}.", ("advantage.worst",), ("attacks",))
     low = found.low if found.low is not None else 0.0
-    title = TITLES[worst.attack].partition(":")[0]
-    tells = f"{title} tells the {k} demonstrations of a prompt from other texts with an advantage of {format_interval(found)}"
+    shown = f"the {k} demonstrations" if k > 1 else "the demonstration"
+    tells = (
+        f"{short_title(worst.attack)} tells {shown} of a prompt from other texts with an advantage of {format_interval(found)}"
+    )
     if low > config.leak:
         return Finding(
             "warning", f"The prompt leaks its examples: {tells}.", ("advantage.worst", f"advantage.{worst.attack}"),
@@ -100,11 +115,11 @@ def _verdict(study: Study, worst: WorstAdvantage, least: Estimate) -> Finding:
         )  # fmt: skip
     if low > 0:
         return Finding("note", f"The prompt leaks a little: {tells}.", ("advantage.worst",), ("attacks",))
-    shown = format_number(least.value, "percentage points") if least.value is not None else "any advantage"
+    seen = format_number(least.value, "percentage points") if least.value is not None else "any advantage"
     return Finding(
         "note",
-        f"No attack tells the {k} demonstrations of a prompt from other texts; the strongest has {format_interval(found)}, and "
-        f"{shown} would have been seen.",
+        f"No attack tells {shown} of a prompt from other texts; the strongest has {format_interval(found)}, and "
+        f"{seen} would have been seen.",
         ("advantage.worst", "detectable_advantage"),
         ("attacks",),
     )
@@ -187,7 +202,7 @@ def _roc(study: Study, condition: Condition) -> Table:
         if not found.advantage.defined:
             continue
         curve = log_roc(found.member, found.nonmember, confidence=study.config.confidence)
-        attack += [TITLES[name].partition(":")[0]] * len(curve.fpr)
+        attack += [short_title(name)] * len(curve.fpr)
         fpr += curve.fpr.tolist()
         for kept, share in ((tpr, curve.tpr), (low, curve.tpr_low), (high, curve.tpr_high)):
             kept += np.maximum(share, curve.floor).tolist()  # a logarithmic axis has no 0
@@ -213,19 +228,3 @@ def _method(study: Study) -> str:
         f"counts until the service agrees ({config.search}). The service is asked at temperature {config.temperature:g}."
         + (f" It has the defence: {study.shield.name}." if study.shield.name != "none" else "")
     )
-
-
-def _notes(condition: Condition) -> Iterator[str]:
-    for attacked in condition.played.attacked:
-        counts = attacked.counts
-        if counts.undecided:
-            yield (
-                f"{counts.undecided:,} of {counts.inquiries:,} replies to the inquiry are neither yes nor no, and count as 1/2"
-            )
-        if counts.unparsed:
-            yield f"{counts.unparsed:,} of {counts.labels:,} replies to plain queries name no label, or several"
-        if counts.non_monotone:
-            yield (
-                f"{counts.non_monotone:,} of {counts.pairs:,} searches for the number of wrong statements were not monotone; "
-                "they went on step by step"
-            )

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from assaymark.audits.icl_membership.report.attacks import TITLES
+from assaymark.audits.icl_membership.report.attacks import TITLES, short_title
 from assaymark.audits.icl_membership.study import Study
-from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval
+from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import wilson
 
@@ -29,7 +29,7 @@ def condition_section(study: Study) -> Section:
     values = {
         "condition": [condition.title for condition, _ in rows],
         "demonstrations": [str(condition.demonstrations) for condition, _ in rows],
-        "attack": [TITLES[name].partition(":")[0] for _, name in rows],
+        "attack": [short_title(name) for _, name in rows],
         **interval_values("advantage", [condition.judged[name].advantage for condition, name in rows]),
         **interval_values("auc", [condition.judged[name].auc for condition, name in rows]),
         "reason": [condition.judged[name].advantage.reason for condition, name in rows],
@@ -78,7 +78,7 @@ def position_section(study: Study) -> Section:
             if here.sum() >= FEW_MEMBERS:
                 rows.append((name, place, wilson(int(called[here].sum()), int(here.sum()), confidence=study.config.confidence)))
     values = {
-        "attack": [TITLES[name].partition(":")[0] for name, _, _ in rows],
+        "attack": [short_title(name) for name, _, _ in rows],
         "place": [str(place + 1) for _, place, _ in rows],
         "members": [found.n for _, _, found in rows],
         **interval_values("tpr", [found for _, _, found in rows]),
@@ -144,16 +144,26 @@ def control_section(study: Study) -> Section:
 def _called(study: Study, name: str) -> Estimate:
     assert study.control is not None
     found = study.control.judged[name]
+    if not found.advantage.defined:
+        return undefined(found.advantage.reason, unit="share")
     scores = np.concatenate([found.member, found.nonmember])
     scores = scores[~np.isnan(scores)]
-    called = 0 if np.isnan(found.threshold) else int((scores >= found.threshold).sum())
-    return wilson(called, len(scores), confidence=study.config.confidence)
+    return wilson(int((scores >= found.threshold).sum()), len(scores), confidence=study.config.confidence)
 
 
 def _known_before(study: Study) -> Iterator[Finding]:
+    """Only of continuations that are like the text: a service that says nothing, or declines, goes on with none."""
     if "repeat" not in study.attacks or study.control is None or "repeat" not in study.control.judged:
         return
-    share = _called(study, "repeat")
+    threshold = study.control.judged["repeat"].threshold
+    sides = study.control.played.sides["repeat"]
+    scores = np.concatenate([side.score for side in sides])
+    refused = np.concatenate([side.refused for side in sides])
+    known = ~np.isnan(scores)
+    if not known.any() or not threshold > 0:
+        return
+    goes_on = known & ~refused & (scores >= threshold)
+    share = wilson(int(goes_on.sum()), int(known.sum()), confidence=study.config.confidence)
     if share.low is not None and share.low > study.config.leak:
         yield Finding(
             "note",

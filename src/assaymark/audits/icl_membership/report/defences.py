@@ -13,7 +13,8 @@ from assaymark.audits.icl_membership.config import DefenceConfig
 from assaymark.audits.icl_membership.measures.defending import Defences, Defended
 from assaymark.audits.icl_membership.measures.evaluation import Judged
 from assaymark.audits.icl_membership.method.defences.combinations import extra_calls
-from assaymark.audits.icl_membership.report.attacks import TEXT_ONLY, TITLES, worst_of
+from assaymark.audits.icl_membership.report.attacks import short_title, worst_of
+from assaymark.audits.icl_membership.report.replies import reply_section
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import (
@@ -23,7 +24,6 @@ from assaymark.stats import (
     advantage_difference,
     holm,
     wilson,
-    worst_advantage,
 )
 
 __all__ = ["defence_section"]
@@ -76,6 +76,9 @@ def defence_section(defences: Defences, config: DefenceConfig, context: Context)
     ]  # fmt: skip
     section.findings += _findings(rows, none, config)
     section.notes += _latency(rows)
+    replies = reply_section(defences.none.attacked, prefix_words=config.prefix_words)
+    section.tables += replies.tables
+    section.notes += replies.notes
     section.methods.append(_method(defences, config))
     return section
 
@@ -100,15 +103,10 @@ def _row(name: str, group: list[Defended], none: _Row | None, config: DefenceCon
         share = undefined(lack, unit="share")
         return _Row(name, group[0], "", lost, lost, lost, None, share, lost, share)
     rng = context.rng(f"worst {name}")
-    scores = {
-        f"{place}|{attack}": AttackScores(judged.member, judged.nonmember, judged.threshold)
-        for place, each in enumerate(group)
-        for attack, judged in each.judged.items()
-        if attack in TEXT_ONLY and judged.advantage.defined
-    }
-    found = worst_advantage(scores, rng=rng, confidence=config.confidence)
-    place, _, attack = found.attack.partition("|")
-    weakest = group[int(place)]
+    judged = {f"{attack}|{place}": found for place, each in enumerate(group) for attack, found in each.judged.items()}
+    found = worst_of(judged, rng, confidence=config.confidence)
+    attack, _, place = found.attack.partition("|")
+    weakest = group[int(place or 0)]
     assert weakest.utility is not None
     right, refused = weakest.utility.right, weakest.utility.refused
     accuracy = wilson(int(right.sum()), len(right), confidence=config.confidence)
@@ -117,12 +115,18 @@ def _row(name: str, group: list[Defended], none: _Row | None, config: DefenceCon
     if none is None:
         nothing = undefined("there is nothing to compare with", unit="percentage points")
         return _Row(name, weakest, attack, found.advantage, static, nothing, None, accuracy, nothing, declined)
-    compared = advantage_difference(
-        _scores(none.found.judged[none.attack]), _scores(weakest.judged[attack]), confidence=config.confidence
-    )
     assert none.found.utility is not None
     cost = accuracy_difference(
         right, none.found.utility.right, rng=rng, resamples=config.resamples, confidence=config.confidence
+    )
+    if not (found.advantage.defined and none.worst.defined):
+        reason = found.advantage.reason or none.worst.reason
+        return _Row(
+            name, weakest, attack, found.advantage, static, undefined(reason, unit="percentage points"), None, accuracy, cost,
+            declined,
+        )  # fmt: skip
+    compared = advantage_difference(
+        _scores(none.found.judged[none.attack]), _scores(weakest.judged[attack]), confidence=config.confidence
     )
     return _Row(
         name, weakest, attack, found.advantage, static, compared.difference, compared.test, accuracy, cost, declined
@@ -143,7 +147,7 @@ def _table(rows: list[_Row], config: DefenceConfig) -> Table:
         "defence": [row.name for row in rows],
         "changes": [", ".join(row.found.defence.targets) or "nothing" for row in rows],
         **interval_values("advantage", [row.worst for row in rows]),
-        "attack": [TITLES.get(row.attack, "").partition(":")[0] for row in rows],
+        "attack": [short_title(row.attack) if row.attack else "" for row in rows],
         **interval_values("static", [row.static for row in rows]),
         **interval_values("gain", [row.gain for row in rows]),
         "p_value": [p_values.get(row.name) for row in rows],
@@ -191,7 +195,7 @@ def _attack_table(rows: list[_Row]) -> Table:
     cells = [(row, name) for row in rows for name in row.found.judged]
     values = {
         "defence": [row.name for row, _ in cells],
-        "attack": [TITLES[name].partition(":")[0] if name != "repeat, encoded" else TITLES[name] for _, name in cells],
+        "attack": [short_title(name) for _, name in cells],
         **interval_values("advantage", [row.found.judged[name].advantage for row, name in cells]),
         **interval_values("auc", [row.found.judged[name].auc for row, name in cells]),
         "reason": [row.found.judged[name].advantage.reason for row, name in cells],
@@ -208,19 +212,16 @@ def _attack_table(rows: list[_Row]) -> Table:
 
 def _findings(rows: list[_Row], none: _Row, config: DefenceConfig) -> Iterator[Finding]:
     tried = [row for row in rows if row.name != NONE and row.worst.defined]
-    if not tried:
-        return
-    best = min(tried, key=lambda row: (row.worst.high if row.worst.high is not None else 1.0, -(row.accuracy.value or 0.0)))
-    holds = best.worst.high is not None and best.worst.high <= config.leak
-    yield Finding(
-        "good" if holds else "warning",
-        f"{'Best defended by' if holds else 'No defence that was tried keeps the examples safe; least leaks'} {best.name}: the "
-        f"strongest attack has {format_interval(best.worst)} instead of {format_interval(none.worst)}, right labels change by "
-        f"{format_interval(best.cost)}.",
-        (f"advantage.{_key(best.name)}", f"advantage.{NONE}", f"cost.{_key(best.name)}"),
-        ("defences",),
-        "No defence here but synthetic demonstrations is a guarantee: a better attack may come.",
-    )
+    if none.worst.low is None or none.worst.low <= 0:
+        why = none.worst.reason or f"the strongest attack on it has {format_interval(none.worst)}"
+        yield Finding(
+            "note",
+            f"The service without a defence is not seen to leak, so that no defence can be seen to help: {why}.",
+            (f"advantage.{NONE}",),
+            ("defences",),
+        )
+    elif tried:
+        yield _best(tried, none, config)
     for row in tried:
         if row.gain.low is not None and row.gain.low > 0:
             yield Finding(
@@ -229,6 +230,20 @@ def _findings(rows: list[_Row], none: _Row, config: DefenceConfig) -> Iterator[F
                 (f"gain.{_key(row.name)}",),
                 ("defences", "by_attack"),
             )
+
+
+def _best(tried: list[_Row], none: _Row, config: DefenceConfig) -> Finding:
+    best = min(tried, key=lambda row: (row.worst.high if row.worst.high is not None else 1.0, -(row.accuracy.value or 0.0)))
+    holds = best.worst.high is not None and best.worst.high <= config.leak
+    return Finding(
+        "good" if holds else "warning",
+        f"{'Best defended by' if holds else 'No defence that was tried keeps the examples safe; least leaks'} {best.name}: the "
+        f"strongest attack has {format_interval(best.worst)} instead of {format_interval(none.worst)}, right labels change by "
+        f"{format_interval(best.cost)}.",
+        (f"advantage.{_key(best.name)}", f"advantage.{NONE}", f"cost.{_key(best.name)}"),
+        ("defences",),
+        "No defence here but synthetic demonstrations is a guarantee: a better attack may come.",
+    )
 
 
 def _latency(rows: list[_Row]) -> Iterator[str]:
