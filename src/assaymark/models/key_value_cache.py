@@ -13,13 +13,16 @@ Layers = list[tuple[Any, Any]]
 """Keys and values of each layer, shape (1, heads, tokens, width)."""
 
 
-def cache_of(layers: Layers, copies: int) -> Any:
-    """A cache that holds the states of each layer for a batch of `copies` texts, and leaves them as they are."""
+def cache_of(layers: Layers, copies: int, *, grows: bool = True) -> Any:
+    """A cache that holds the states of each layer for a batch of `copies` texts, and leaves them as they are.
+
+    One that does not grow serves a single pass, and takes the memory of one layer at a time.
+    """
     from transformers import DynamicCache
 
     made = DynamicCache()
     for keys, values in layers:
-        layer = _roomy_layer()()
+        layer = (_roomy_layer() if grows else _passing_layer())()
         layer.lazy_initialization(keys, values)
         # Views of one copy, until something is added.
         layer.keys, layer.values = (state.expand(copies, *state.shape[1:]) for state in (keys, values))
@@ -48,6 +51,22 @@ def _roomy_layer() -> Any:
             return self.keys, self.values
 
     return RoomyLayer
+
+
+@cache
+def _passing_layer() -> Any:
+    """A layer of a cache that forgets what comes after it was made."""
+    import torch
+    from transformers.cache_utils import DynamicLayer
+
+    class PassingLayer(DynamicLayer):
+        keys: Any
+        values: Any
+
+        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+            return torch.cat([self.keys, key_states], dim=-2), torch.cat([self.values, value_states], dim=-2)
+
+    return PassingLayer
 
 
 def _with_room(states: Any, tokens: int) -> Any:

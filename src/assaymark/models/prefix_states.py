@@ -44,8 +44,11 @@ class PrefixStates:
         with self._lock:
             return self._nearest(np.array(tokens, dtype=np.int64))[1]
 
-    def past(self, tokens: Sequence[int], *, copies: int) -> Any:
-        """A cache of transformers that holds the tokens, for a batch of `copies` texts that begin with them."""
+    def past(self, tokens: Sequence[int], *, copies: int, grows: bool = True) -> Any:
+        """A cache of transformers that holds the tokens, for a batch of `copies` texts that begin with them.
+
+        `grows` is false where one pass is all that it is for.
+        """
         wanted = np.array(tokens, dtype=np.int64)
         with self._lock:
             kept, common = self._nearest(wanted)
@@ -55,7 +58,7 @@ class PrefixStates:
             else:
                 layers = _continued(self._model, layers, wanted[common:].tolist())
                 self._keep(_Kept(wanted, layers))
-        return cache_of(layers, copies)
+        return cache_of(layers, copies, grows=grows)
 
     def _nearest(self, tokens: npt.NDArray[np.int64]) -> tuple[_Kept | None, int]:
         """The kept prefix that shares most with the tokens, and how much that is."""
@@ -122,7 +125,7 @@ def _agree(model: CausalLM, length: int, tolerance: float) -> bool:
     shared, texts = length // 2, [ids, ids[: length - 3]]
     prefix, own = _continued(model, [], ids[:shared]), [text[shared:] for text in texts]
     behind, mask = padded(own, 0, device=model.device, before=shared)
-    scored = model.logits(model.states(behind, mask, past=cache_of(prefix, 2)))
+    scored = model.logits(model.states(behind, mask, past=cache_of(prefix, 2, grows=False)))
     between, mask = padded(own, 0, device=model.device, left=True, before=shared)
     given = torch.cat([torch.tensor([ids[:shared]] * 2, device=model.device), between], dim=1)
     written = _next_logits(model, given, mask, past=cache_of(prefix, 2))
