@@ -10,21 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.models.causal_lm import CausalLM, padded
+from assaymark.models.key_value_cache import Layers, cache_of
 from assaymark.models.shared_prefixes import common_length
 
 __all__ = ["KEPT_TOKENS", "PrefixStates", "prefix_states"]
 
-KEPT_TOKENS = (
-    4096  # tokens of all kept prefixes together; a token of GPT-2 takes 72 KB, one of a 7B model 0.5 MB in half precision
-)
+KEPT_TOKENS = 4096  # of all kept prefixes together; a token of GPT-2 takes 72 KB, one of a 7B model in half precision 0.5 MB
 _MOSTLY = 0.9  # a prefix of which so much is in a newer one makes way for that
 _PROBED = 24  # tokens of the text by which sharing is tested
 _BY_LENGTH = {"dynamic", "longrope"}  # rotary frequencies that follow the length of the whole text
 # What a library's model raises when its cache is not what we take it for.
 _UNFIT = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
-
-Layers = list[tuple[Any, Any]]
-"""Keys and values of each layer, shape (1, heads, tokens, width)."""
 
 
 class _Kept(NamedTuple):
@@ -48,8 +44,11 @@ class PrefixStates:
         with self._lock:
             return self._nearest(np.array(tokens, dtype=np.int64))[1]
 
-    def past(self, tokens: Sequence[int], *, copies: int) -> Any:
-        """A cache of transformers that holds the tokens, for a batch of `copies` texts that begin with them."""
+    def past(self, tokens: Sequence[int], *, copies: int, grows: bool = True) -> Any:
+        """A cache of transformers that holds the tokens, for a batch of `copies` texts that begin with them.
+
+        `grows` is false where one pass is all that it is for.
+        """
         wanted = np.array(tokens, dtype=np.int64)
         with self._lock:
             kept, common = self._nearest(wanted)
@@ -59,7 +58,7 @@ class PrefixStates:
             else:
                 layers = _continued(self._model, layers, wanted[common:].tolist())
                 self._keep(_Kept(wanted, layers))
-        return _cache(layers, copies)
+        return cache_of(layers, copies, grows=grows)
 
     def _nearest(self, tokens: npt.NDArray[np.int64]) -> tuple[_Kept | None, int]:
         """The kept prefix that shares most with the tokens, and how much that is."""
@@ -126,10 +125,10 @@ def _agree(model: CausalLM, length: int, tolerance: float) -> bool:
     shared, texts = length // 2, [ids, ids[: length - 3]]
     prefix, own = _continued(model, [], ids[:shared]), [text[shared:] for text in texts]
     behind, mask = padded(own, 0, device=model.device, before=shared)
-    scored = model.logits(model.states(behind, mask, past=_cache(prefix, 2)))
+    scored = model.logits(model.states(behind, mask, past=cache_of(prefix, 2, grows=False)))
     between, mask = padded(own, 0, device=model.device, left=True, before=shared)
     given = torch.cat([torch.tensor([ids[:shared]] * 2, device=model.device), between], dim=1)
-    written = _next_logits(model, given, mask, past=_cache(prefix, 2))
+    written = _next_logits(model, given, mask, past=cache_of(prefix, 2))
     for row, text in enumerate(texts):
         alone, seen = padded([text], 0, device=model.device)
         whole, following = model.logits(model.states(alone, seen))[0], _next_logits(model, alone, seen)[0]
@@ -153,22 +152,8 @@ def _continued(model: CausalLM, layers: Layers, tokens: list[int]) -> Layers:
     import torch
 
     before = layers[0][0].shape[-2] if layers else 0
-    cache = _cache(layers, 1)
+    growing = cache_of(layers, 1)
     with torch.inference_mode():
         ids = torch.tensor([tokens], device=model.device)
-        model.states(ids, torch.ones((1, before + len(tokens)), dtype=torch.long, device=model.device), past=cache)
-    return [(layer.keys, layer.values) for layer in cache.layers]
-
-
-def _cache(layers: Layers, copies: int) -> Any:
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
-
-    cache = DynamicCache()
-    for keys, values in layers:
-        layer = DynamicLayer()
-        layer.lazy_initialization(keys, values)
-        # A view: what is added later makes a copy, so that the kept states stay as they are.
-        layer.keys, layer.values = (state.expand(copies, *state.shape[1:]) for state in (keys, values))
-        cache.layers.append(layer)
-    return cache
+        model.states(ids, torch.ones((1, before + len(tokens)), dtype=torch.long, device=model.device), past=growing)
+    return [(layer.keys.contiguous(), layer.values.contiguous()) for layer in growing.layers]

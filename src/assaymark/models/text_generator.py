@@ -241,7 +241,7 @@ class TextGenerator(TorchAdapter):
         if stop:
             settings["stopping_criteria"] = [StopTexts(prompts.tokenizer, stop, width)]
         with torch.inference_mode():
-            tokens = model.write(given, mask, past=self._past(jobs[0].tokens, prefix, len(jobs)), **settings)
+            tokens = model.write(given, mask, past=self._past(jobs, prefix, grows=True), **settings)
         after = [prompts.before_end(row) for row in tokens[:, width:].tolist()]
         return [cut_at_stop(prompts.said(job.tokens, new), stop) for job, new in zip(jobs, after, strict=True)]
 
@@ -258,7 +258,7 @@ class TextGenerator(TorchAdapter):
         place = np.concatenate([np.arange(job.given - 1 - prefix, len(job.tokens) - 1 - prefix) for job in jobs])
         targets = torch.tensor([token for job in jobs for token in job.tokens[job.given :]], device=model.device)
         with torch.inference_mode():
-            states = model.states(ids, mask, past=self._past(jobs[0].tokens, prefix, len(jobs)))
+            states = model.states(ids, mask, past=self._past(jobs, prefix, grows=False))
             before = states[torch.from_numpy(row).to(model.device), torch.from_numpy(place).to(model.device)]
             log_p = []
             for rows, wanted in zip(*(each.split(chunk_length(model.vocabulary)) for each in (before, targets)), strict=True):
@@ -266,10 +266,10 @@ class TextGenerator(TorchAdapter):
                 log_p.append(found.gather(-1, wanted[:, None])[:, 0].double().cpu().numpy())
         return np.column_stack([np.bincount(row, np.concatenate(log_p), minlength=len(jobs)), counts])
 
-    def _past(self, tokens: list[int], prefix: int, copies: int) -> Any:
-        """The cache of a shared prefix; None for no tokens."""
+    def _past(self, jobs: Sequence[_Job | _Scored], prefix: int, *, grows: bool) -> Any:
+        """The cache of the prefix that jobs share; None for no tokens."""
         states = self._loaded().states
-        return None if states is None or not prefix else states.past(tokens[:prefix], copies=copies)
+        return states.past(jobs[0].tokens[:prefix], copies=len(jobs), grows=grows) if prefix else None
 
     def _load(self, folder: Path, device: str) -> _Parts:
         transformers = import_transformers("language", f"text generator {self.spec}")

@@ -130,7 +130,8 @@ def test_a_second_run_asks_nothing(pool: pa.Table) -> None:
 
 
 def test_hybrid_needs_its_parts(pool: pa.Table) -> None:
-    assert "advantage.hybrid" not in audited(pool, attacks=["gap", "hybrid"]).estimates
+    with pytest.raises(ConfigError, match="needs repeat and brainwash"):
+        audited(pool, attacks=["gap", "hybrid"])
 
 
 def test_label_words_of_known_tasks() -> None:
