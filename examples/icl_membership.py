@@ -91,7 +91,7 @@ def advantages(found: Result, sizes: Sequence[int]) -> None:
 
 def defences(cure: Result) -> None:
     """Strongest attack and right labels behind each defence, and every attack by itself."""
-    names = [*ATTACKS.values(), "Repeat, reply encoded"]
+    names = [*ATTACKS.values(), "Repeat, encoded"]
     cells = {(row["defence"], row["attack"]): row["advantage"] for row in cure.tables["by_attack"].rows()}
     print(f"| defence | strongest attack | right labels | {' | '.join(names)} |\n|{'---|' * (3 + len(names))}")
     for row in cure.tables["defences"].rows():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assaymark.audits.icl_membership.report.attacks import attack_section
+from assaymark.audits.icl_membership.report.attacks import attack_section, curve_section
 from assaymark.audits.icl_membership.report.conditions import condition_section, control_section, position_section
 from assaymark.audits.icl_membership.report.cost import cost_section, game_section
 from assaymark.audits.icl_membership.study import Study
@@ -20,6 +20,7 @@ def sections(study: Study) -> Iterator[Section]:
     yield position_section(study)
     yield control_section(study)
     yield cost_section(study)
+    yield curve_section(study)
     yield game_section(study)
     table = packaged_calibration("assaymark.audits.icl_membership")
     yield Section(tables=[] if table is None else [table])

@@ -22,16 +22,16 @@ from assaymark.stats import (
     worst_advantage,
 )
 
-__all__ = ["TITLES", "attack_section", "worst_of"]
+__all__ = ["TITLES", "attack_section", "curve_section", "worst_of"]
 
 TITLES = {
     "gap": "GAP: is the label right?",
     "inquiry": "Inquiry: have you seen it?",
-    "repeat": "Repeat: go on after the first words",
-    "brainwash": "Brainwash: how many wrong statements?",
+    "repeat": "Repeat: how does it go on?",
+    "brainwash": "Brainwash: when does it agree?",
     "hybrid": "hybrid",
-    "likelihood": "log-probability of the label (reference)",
-    "repeat, encoded": "Repeat, reply encoded",
+    "likelihood": "log-probability: of the label",
+    "repeat, encoded": "Repeat, encoded",
 }
 
 TEXT_ONLY = ("gap", "inquiry", "repeat", "brainwash", "hybrid", "repeat, encoded")
@@ -51,19 +51,19 @@ def worst_of(judged: dict[str, Judged], study_rng: object, *, confidence: float)
 def attack_section(study: Study) -> Section:
     section = Section()
     condition, config = study.main, study.config
+    least = detectable_advantage(config.trials, confidence=config.confidence)
+    if any(condition.judged[name].advantage.defined for name in study.attacks if name in TEXT_ONLY):
+        worst = worst_of(condition.judged, study.rng("worst"), confidence=config.confidence)
+        section.estimates["advantage.worst"] = worst.advantage
+        section.findings.append(_verdict(study, worst, least))
     for name in study.attacks:
         found = condition.judged[name]
         section.estimates |= {f"advantage.{name}": found.advantage, f"auc.{name}": found.auc}
         section.estimates |= {f"tpr_at_{round(100 * fpr)}.{name}": found.tpr_at[fpr] for fpr in FPRS}
     if "brainwash" in study.attacks:
         section.estimates["advantage.brainwash.fixed"] = _fixed(condition.judged["brainwash"], config)
-    least = detectable_advantage(config.trials, confidence=config.confidence)
     section.estimates["detectable_advantage"] = least
-    if any(condition.judged[name].advantage.defined for name in study.attacks if name in TEXT_ONLY):
-        worst = worst_of(condition.judged, study.rng("worst"), confidence=config.confidence)
-        section.estimates["advantage.worst"] = worst.advantage
-        section.findings.append(_verdict(study, worst, least))
-    section.tables += [_table(study, condition), _roc(study, condition)]
+    section.tables.append(_table(study, condition))
     section.figures += [
         Figure(
             "advantages", "Advantage of each attack", "intervals", table="attacks", x="attack", y="advantage",
@@ -79,6 +79,11 @@ def attack_section(study: Study) -> Section:
     section.methods.append(_method(study))
     section.notes += list(_notes(condition))
     return section
+
+
+def curve_section(study: Study) -> Section:
+    """The points of the curves, which few will read: behind the other tables."""
+    return Section(tables=[_roc(study, study.main)])
 
 
 def _fixed(judged: Judged, config: IclMembershipConfig) -> Estimate:
@@ -133,7 +138,7 @@ def _table(study: Study, condition: Condition) -> Table:
     }
     columns = (
         Column("attack", "label"),
-        *interval_columns("advantage", "number", "advantage"),
+        *interval_columns("advantage", "number", "advantage (1: always right)"),
         *interval_columns("auc", "number", "AUC"),
         *(
             column

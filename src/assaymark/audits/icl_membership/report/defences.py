@@ -159,7 +159,7 @@ def _table(rows: list[_Row], config: DefenceConfig) -> Table:
     columns = (
         Column("defence", "label"),
         Column("changes", "label", "changes"),
-        *interval_columns("advantage", "number", "advantage of the strongest attack"),
+        *interval_columns("advantage", "number", "advantage of the strongest attack (1: always right)"),
         Column("attack", "label", "which"),
         *interval_columns("static", "number", "by an attacker who does not know of it"),
         *interval_columns("gain", "number", "change of the strongest attack"),
@@ -188,10 +188,10 @@ def _extra(row: _Row, config: DefenceConfig) -> int | None:
 
 
 def _attack_table(rows: list[_Row]) -> Table:
-    cells = [(row, name) for row in rows for name in row.found.judged]
+    cells = [(row, name) for row in rows for name in TITLES if name in row.found.judged]
     values = {
         "defence": [row.name for row, _ in cells],
-        "attack": [TITLES[name].partition(":")[0] if name != "repeat, encoded" else TITLES[name] for _, name in cells],
+        "attack": [TITLES[name].partition(":")[0] for _, name in cells],
         **interval_values("advantage", [row.found.judged[name].advantage for row, name in cells]),
         **interval_values("auc", [row.found.judged[name].auc for row, name in cells]),
         "reason": [row.found.judged[name].advantage.reason for row, name in cells],
