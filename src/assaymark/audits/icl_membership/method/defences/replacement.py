@@ -10,6 +10,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,15 +33,34 @@ def tfidf_similarity(first: Sequence[str], second: Sequence[str], *, fitted_on: 
     -------
     array, shape (len(first), len(second)), in [0, 1]
         0 where a text has no word of `fitted_on`.
+
+    Notes
+    -----
+    Weights of the last few `fitted_on`, and with them of `second`, are kept: public samples are the same for every prompt.
     """
+    if not first or not second or not any(_bags(tuple(fitted_on))):
+        return np.zeros((len(first), len(second)))
+    weights = _fitted(tuple(fitted_on))
+    product: Any = weights.transform(first) @ _weighted(tuple(second), tuple(fitted_on)).T
+    return np.asarray(product.toarray(), dtype=np.float64)
+
+
+@lru_cache(maxsize=4)
+def _bags(texts: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """The words of each text."""
+    return tuple(tuple(words_of(text)) for text in texts)
+
+
+@lru_cache(maxsize=4)
+def _fitted(texts: tuple[str, ...]) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors = TfidfVectorizer(analyzer=words_of)
-    if not first or not second or not any(words_of(text) for text in fitted_on):
-        return np.zeros((len(first), len(second)))
-    vectors.fit(fitted_on)
-    product: Any = vectors.transform(first) @ vectors.transform(second).T
-    return np.asarray(product.toarray(), dtype=np.float64)
+    return TfidfVectorizer(analyzer=words_of).fit(texts)
+
+
+@lru_cache(maxsize=4)
+def _weighted(texts: tuple[str, ...], fitted_on: tuple[str, ...]) -> Any:
+    return _fitted(fitted_on).transform(texts)
 
 
 def nearest_public(demonstrations: Sequence[Demonstration], *, public: Sequence[Demonstration]) -> DataDefence:
@@ -62,7 +82,7 @@ def nearest_public(demonstrations: Sequence[Demonstration], *, public: Sequence[
     Notes
     -----
     Guarantee: none; which samples are nearest still depends on the private texts, and somebody who knows the public samples
-    can search for the text behind them. Cost: no model call; per label private x public cosines and an assignment of O(n^3).
+    can search for the text behind them. Cost: no model call; private x public cosines, and for each label an assignment of O(n^3).
     Does not stop: attacks that score nearness of meaning.
 
     Examples
@@ -73,16 +93,17 @@ def nearest_public(demonstrations: Sequence[Demonstration], *, public: Sequence[
     """
     from scipy.optimize import linear_sum_assignment
 
-    private_words = {tuple(words_of(text)) for text, _ in demonstrations}
-    usable = [(text, label) for text, label in public if tuple(words_of(text)) not in private_words]
+    private, samples = [text for text, _ in demonstrations], tuple(text for text, _ in public)
+    private_words = {tuple(words_of(text)) for text in private}
+    usable = [words not in private_words for words in _bags(samples)]
+    cosines = tfidf_similarity(private, samples, fitted_on=samples)
     chosen: dict[int, tuple[str, float]] = {}
     for wanted in dict.fromkeys(label for _, label in demonstrations):
         rows = [i for i, (_, label) in enumerate(demonstrations) if label == wanted]
-        texts = [text for text, label in usable if label == wanted]
-        if texts:
-            cosine = tfidf_similarity([demonstrations[i][0] for i in rows], texts, fitted_on=[text for text, _ in public])
-            for at, column in zip(*linear_sum_assignment(cosine, maximize=True), strict=True):
-                chosen[rows[at]] = texts[column], float(cosine[at, column])
+        columns = [j for j, (_, label) in enumerate(public) if label == wanted and usable[j]]
+        cosine = cosines[np.ix_(rows, columns)]
+        for at, column in zip(*linear_sum_assignment(cosine, maximize=True), strict=True):
+            chosen[rows[at]] = samples[columns[column]], float(cosine[at, column])
     changes = tuple(
         Change(i, "replaced", chosen[i][1])
         if i in chosen
