@@ -9,9 +9,10 @@ from assaymark.audit import AuditInfo, Context, Mitigation
 from assaymark.audits.icl_membership.config import DefenceConfig
 from assaymark.audits.icl_membership.data import CURE_INPUTS, CURE_ROLES
 from assaymark.audits.icl_membership.measures.attacks import prepare_attacker
-from assaymark.audits.icl_membership.measures.defending import defend_all, distinct
+from assaymark.audits.icl_membership.measures.defending import asks_encoded, defend_all, distinct
 from assaymark.audits.icl_membership.measures.games import Arena
 from assaymark.audits.icl_membership.measures.shields import Armoury
+from assaymark.audits.icl_membership.method.defences.transforms import TRANSFORMS
 from assaymark.audits.icl_membership.planning import announce
 from assaymark.audits.icl_membership.reading import read_pool, read_public
 from assaymark.audits.icl_membership.report.defences import defence_section
@@ -45,9 +46,12 @@ class PromptDefence(Mitigation):
         public = read_public(inputs.get("public"), config, context)
         attacker = prepare_attacker(pool, config, context)
         arena = Arena(pool, words, attacker, config, context)
-        games = len(distinct(config)) + 1
-        targets = 2 * (config.trials + config.shadow_trials) * games
-        announce(pool, config, context, targets=targets, demonstrations=config.demonstrations)
+        prompts = [1, *(config.ensemble_parts if each.output == "ensemble" else 1 for each in distinct(config))]
+        targets = 2 * (config.trials + config.shadow_trials) * len(prompts)
+        announce(
+            pool, config, context, targets=targets, demonstrations=config.demonstrations, calls=sum(prompts) / len(prompts),
+            encoded=len(TRANSFORMS) if asks_encoded(config) else 0, customers=config.utility_queries * len(prompts),
+        )  # fmt: skip
         with context.progress.task("attacking", total=targets, unit="texts") as task:
             found = defend_all(arena, Armoury(words, config, context, public), config, context, task)
         return assemble(

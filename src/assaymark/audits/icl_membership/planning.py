@@ -40,7 +40,15 @@ def questions_each(config: ServiceConfig, labels: int) -> Each:
 
 
 def announce(
-    pool: Pool, config: ServiceConfig, context: Context, *, targets: int, demonstrations: float, calls: float = 1.0
+    pool: Pool,
+    config: ServiceConfig,
+    context: Context,
+    *,
+    targets: int,
+    demonstrations: float,
+    calls: float = 1.0,
+    encoded: int = 0,
+    customers: int = 0,
 ) -> None:
     """State the cost of attacking so many texts, and get leave.
 
@@ -48,20 +56,22 @@ def announce(
     ----------
     demonstrations : mean number of them in a prompt
     calls : calls of the model for each question
+    encoded : questions for encoded replies, for each text
+    customers : ordinary queries
 
     Raises
     ------
     BudgetExceeded
     """
     each = questions_each(config, len(pool.names))
-    queries = math.ceil(targets * each.questions * calls)
+    queries = math.ceil((targets * (each.questions + encoded) + customers) * calls)
     words = sum(len(text.split()) for text in pool.text) / len(pool.text)
     prompt = TOKENS_A_WORD * (demonstrations + 2 + config.repetitions / 4) * (words + 4) + 40
     context.budget.plan(
         QueryPlan(
             queries,
             prompt_tokens=math.ceil(queries * prompt),
-            completion_tokens=math.ceil(targets * each.reply_tokens),
+            completion_tokens=targets * (each.reply_tokens + encoded * config.max_tokens) + customers * LABEL_TOKENS,
             what="membership attacks",
             at_most=True,
         )

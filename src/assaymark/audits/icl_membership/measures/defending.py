@@ -19,7 +19,7 @@ from assaymark.audits.icl_membership.measures.utility import Customers, Utility,
 from assaymark.audits.icl_membership.method.defences.combinations import Defence, combinations, over_wordings
 from assaymark.audits.icl_membership.method.games import Games
 
-__all__ = ["Defences", "Defended", "defend_all", "plan_defences"]
+__all__ = ["Defences", "Defended", "asks_encoded", "defend_all", "distinct", "plan_defences"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ def distinct(config: DefenceConfig) -> tuple[Defence, ...]:
     return tuple(dict.fromkeys((*single, *(each for group in combined for each in group))))
 
 
+def asks_encoded(config: DefenceConfig) -> bool:
+    """Whether the attacker also asks for encoded replies: above temperature 0 a decoded mean of replies says little."""
+    return config.transforms and config.temperature == 0 and "repeat" in config.attacks
+
+
 def defend_all(arena: Arena, armoury: Armoury, config: DefenceConfig, context: Context, task: Task) -> Defences:
     """Play the games once for every defence."""
     shadow_games = deal(arena.pool, config, context, k=config.demonstrations, shadow=True)
@@ -106,7 +111,7 @@ class _Field:
 
     def play(self, defence: Defence, task: Task, undefended: Played | None = None) -> tuple[Defended, Played]:
         shield = self.armoury.shield(defence)
-        encoded = self.config.transforms and self.config.temperature == 0
+        encoded = asks_encoded(self.config)
         shadow = self.arena.play(self.shadow_games, task, shield=shield, shadow=True, encoded=encoded)
         played = self.arena.play(self.games, task, shield=shield, encoded=encoded)
         judged = judge(played, shadow, self.config, rng=self.context.rng("judging"))

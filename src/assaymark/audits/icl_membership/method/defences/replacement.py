@@ -82,8 +82,8 @@ def nearest_public(demonstrations: Sequence[Demonstration], *, public: Sequence[
     Notes
     -----
     Guarantee: none; which samples are nearest still depends on the private texts, and somebody who knows the public samples
-    can search for the text behind them. Cost: no model call; private x public cosines, and for each label an assignment of O(n^3).
-    Does not stop: attacks that score nearness of meaning.
+    can search for the text behind them. Cost: no model call; private x public cosines, and an assignment of O(n^3) for each
+    label. Does not stop: attacks that score nearness of meaning.
 
     Examples
     --------
