@@ -33,6 +33,7 @@ def test_no_example_is_forgotten() -> None:
         "detector_scores.py",
         "generated_text_prevalence.py",
         "golden_numbers.py",
+        "icl_membership.py",
         "image_offensiveness.py",
         "image_text_dataset.py",
         "make_release_data.py",
@@ -108,6 +109,24 @@ def test_the_corrected_share_of_posts_is_the_planted_one_and_the_count_is_not(tm
         assert called > 0, "there are alarms where nothing was planted"
     (onset,) = re.findall(r"planted 2022-12, found [\d-]+ \(([\d-]+) to ([\d-]+)\)", printed)
     assert onset[0] <= "2022-12" <= onset[1]
+
+
+def shown(printed: str, name: str) -> list[float]:
+    """The numbers of one row of a printed table, without their intervals."""
+    (row,) = re.findall(rf"^\| {re.escape(name)} \|(.*)\|$", printed, re.MULTILINE)
+    return [float(cell.split("(")[0].replace("%", "")) for cell in row.split("|") if cell.strip() != "-"]
+
+
+def test_what_a_prompt_gives_away_and_which_defence_stops_which_attack(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "icl_membership.py"), folder=tmp_path)
+    gap, inquiry, *copied = shown(printed, "6")
+    assert inquiry == 0 < gap < min(copied), "a model that copies says nothing of what it has seen"
+    assert shown(printed, "no demonstrations")[2:] == [0, 0, 0], "what is not in the prompt is not copied"
+    bare, public, labels, guarded = (shown(printed, name) for name in ("none", "nearest public", "label only", "overlap guard"))
+    repeat, brainwash = 4, 5  # behind the strongest attack, right labels, GAP and Inquiry
+    assert labels[repeat] == 0 and labels[brainwash] == bare[brainwash] > 80
+    assert guarded[repeat] > 80, "that a reply is blocked says as much as the reply"
+    assert public[0] < bare[0] / 2
 
 
 def test_a_detector_that_counts_has_its_floor_taken_out(tmp_path: Path) -> None:

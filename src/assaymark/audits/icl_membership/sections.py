@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from assaymark.audits.icl_membership.config import IclMembershipConfig
-from assaymark.audits.icl_membership.report.attacks import attack_section
+from assaymark.audits.icl_membership.report.attacks import attack_section, curve_section
 from assaymark.audits.icl_membership.report.conditions import condition_section, control_section, position_section
 from assaymark.audits.icl_membership.report.cost import cost_section, game_section
 from assaymark.audits.icl_membership.report.replies import reply_section
@@ -24,6 +24,7 @@ def sections(study: Study) -> Iterator[Section]:
     yield control_section(study)
     yield reply_section(study.main.played.attacked, prefix_words=study.config.prefix_words)
     yield cost_section(study)
+    yield curve_section(study)
     yield game_section(study)
     table = packaged_calibration("assaymark.audits.icl_membership")
     yield Section(tables=[] if table is None else [table])

@@ -93,7 +93,7 @@ def play_all(arena: Arena, shield: Shield, config: IclMembershipConfig, context:
             hard = arena.against_neighbours(conditions[0].played, games, task, shield=shield)
             _add(usage, hard.usage)
             judged = judge(hard, main_shadow, config, rng=context.rng("judging hard"))
-            conditions.append(Condition("hard", f"{k} demonstrations, outsiders like members", k, hard, judged))
+            conditions.append(Condition("hard", f"{k} demonstrations, hard", k, hard, judged))
     return Study(arena.pool, tuple(conditions), control, shield, usage, config, context)
 
 

@@ -91,8 +91,8 @@ def instructions(config: DefenceConfig) -> tuple[str, ...]:
 
 
 def asks_encoded(config: DefenceConfig) -> bool:
-    """Whether the attacker also asks for encoded replies."""
-    return config.transforms and config.temperature == 0
+    """Whether the attacker also asks for encoded replies: above temperature 0 a decoded mean of replies says little."""
+    return config.transforms and config.temperature == 0 and "repeat" in config.attacks
 
 
 def defend_all(arena: Arena, armoury: Armoury, config: DefenceConfig, context: Context, task: Task) -> Defences:

@@ -106,9 +106,9 @@ class Armoury:
 
     def _subset(self, game: int, shown: Demonstrations, conversation: Conversation) -> Demonstrations:
         keep = min(self.config.subset_size or max(1, len(shown) // 2), len(shown))
-        key = self.context.salt[:64] + game.to_bytes(8, "big")
-        question = conversation[-1]["content"]
-        found = subset(shown, keep=keep, rng=query_generator(question, key=key[-64:]))
+        # An operator's key is a secret. Here nobody looks at it, and a key by the seed gives the same result on every machine.
+        key = f"{self.context.seed} {game}".encode()
+        found = subset(shown, keep=keep, rng=query_generator(conversation[-1]["content"], key=key))
         self.guarantees["subset"] = str(found.guarantee)
         return found.demonstrations
 

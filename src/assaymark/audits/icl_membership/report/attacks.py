@@ -23,16 +23,16 @@ from assaymark.stats import (
     worst_advantage,
 )
 
-__all__ = ["TITLES", "attack_section", "short_title", "worst_of"]
+__all__ = ["TITLES", "attack_section", "curve_section", "short_title", "worst_of"]
 
 TITLES = {
     "gap": "GAP: is the label right?",
     "inquiry": "Inquiry: have you seen it?",
-    "repeat": "Repeat: go on after the first words",
-    "brainwash": "Brainwash: how many wrong statements?",
+    "repeat": "Repeat: how does it go on?",
+    "brainwash": "Brainwash: when does it agree?",
     "hybrid": "hybrid",
-    "likelihood": "log-probability of the label (reference)",
-    ENCODED: "Repeat, reply encoded",
+    "likelihood": "log-probability: of the label",
+    ENCODED: "Repeat, encoded",
 }
 
 TEXT_ONLY = ("gap", "inquiry", "repeat", "brainwash", "hybrid", ENCODED)
@@ -61,19 +61,19 @@ def worst_of(judged: Mapping[str, Judged], rng: np.random.Generator, *, confiden
 def attack_section(study: Study) -> Section:
     section = Section()
     condition, config = study.main, study.config
+    least = detectable_advantage(config.trials, confidence=config.confidence)
+    if any(name in TEXT_ONLY for name in study.attacks):
+        worst = worst_of(condition.judged, study.rng("worst"), confidence=config.confidence)
+        section.estimates["advantage.worst"] = worst.advantage
+        section.findings.append(_verdict(study, worst, least))
     for name in study.attacks:
         found = condition.judged[name]
         section.estimates |= {f"advantage.{name}": found.advantage, f"auc.{name}": found.auc}
         section.estimates |= {f"tpr_at_{round(100 * fpr)}.{name}": found.tpr_at[fpr] for fpr in FPRS}
     if "brainwash" in study.attacks:
         section.estimates["advantage.brainwash.fixed"] = _fixed(condition.judged["brainwash"], config)
-    least = detectable_advantage(config.trials, confidence=config.confidence)
     section.estimates["detectable_advantage"] = least
-    if any(name in TEXT_ONLY for name in study.attacks):
-        worst = worst_of(condition.judged, study.rng("worst"), confidence=config.confidence)
-        section.estimates["advantage.worst"] = worst.advantage
-        section.findings.append(_verdict(study, worst, least))
-    section.tables += [_table(study, condition), _roc(study, condition)]
+    section.tables.append(_table(study, condition))
     section.figures += [
         Figure(
             "advantages", "Advantage of each attack", "intervals", table="attacks", x="attack", y="advantage",
@@ -90,6 +90,11 @@ def attack_section(study: Study) -> Section:
     if "likelihood" in config.attacks and "likelihood" not in study.attacks:
         section.notes.append("the reference attack was left out: the service, or its shadow, gives no log-probabilities")
     return section
+
+
+def curve_section(study: Study) -> Section:
+    """The points of the curves, which few will read: behind the other tables."""
+    return Section(tables=[_roc(study, study.main)])
 
 
 def _fixed(judged: Judged, config: IclMembershipConfig) -> Estimate:
@@ -148,7 +153,7 @@ def _table(study: Study, condition: Condition) -> Table:
     }
     columns = (
         Column("attack", "label"),
-        *interval_columns("advantage", "number", "advantage"),
+        *interval_columns("advantage", "number", "advantage (1: always right)"),
         *interval_columns("auc", "number", "AUC"),
         *(
             column

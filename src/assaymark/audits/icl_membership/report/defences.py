@@ -13,7 +13,7 @@ from assaymark.audits.icl_membership.config import DefenceConfig
 from assaymark.audits.icl_membership.measures.defending import Defences, Defended
 from assaymark.audits.icl_membership.measures.evaluation import Judged
 from assaymark.audits.icl_membership.method.defences.combinations import extra_calls
-from assaymark.audits.icl_membership.report.attacks import short_title, worst_of
+from assaymark.audits.icl_membership.report.attacks import TITLES, short_title, worst_of
 from assaymark.audits.icl_membership.report.replies import reply_section
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
@@ -163,7 +163,7 @@ def _table(rows: list[_Row], config: DefenceConfig) -> Table:
     columns = (
         Column("defence", "label"),
         Column("changes", "label", "changes"),
-        *interval_columns("advantage", "number", "advantage of the strongest attack"),
+        *interval_columns("advantage", "number", "advantage of the strongest attack (1: always right)"),
         Column("attack", "label", "which"),
         *interval_columns("static", "number", "by an attacker who does not know of it"),
         *interval_columns("gain", "number", "change of the strongest attack"),
@@ -192,7 +192,7 @@ def _extra(row: _Row, config: DefenceConfig) -> int | None:
 
 
 def _attack_table(rows: list[_Row]) -> Table:
-    cells = [(row, name) for row in rows for name in row.found.judged]
+    cells = [(row, name) for row in rows for name in TITLES if name in row.found.judged]
     values = {
         "defence": [row.name for row, _ in cells],
         "attack": [short_title(name) for _, name in cells],
