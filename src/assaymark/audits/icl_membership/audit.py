@@ -13,7 +13,7 @@ from assaymark.audits.icl_membership.measures.attacks import prepare_attacker
 from assaymark.audits.icl_membership.measures.games import Arena
 from assaymark.audits.icl_membership.measures.shields import Armoury
 from assaymark.audits.icl_membership.method.defences.combinations import Defence
-from assaymark.audits.icl_membership.planning import announce
+from assaymark.audits.icl_membership.planning import Writing, announce
 from assaymark.audits.icl_membership.reading import read_pool, read_public
 from assaymark.audits.icl_membership.sections import sections
 from assaymark.audits.icl_membership.study import play_all, targets_of
@@ -47,10 +47,14 @@ class IclMembership(Audit):
         pool = read_pool(inputs["pool"], config, context, needed=max(config.demonstrations) + 1)
         words = wording(pool.names, config)
         public = read_public(inputs.get("public"), config, context)
-        shield = Armoury(words, config, context, public).shield(Defence.of(config.data, config.instruct, config.output))
+        armoury = Armoury(words, config, context, public)
+        defence = Defence.of(config.data, config.instruct, config.output)
+        shield = armoury.shield(defence)
+        recipes = armoury.ready((defence.data,), sizes=config.demonstrations)
+        writing = Writing(recipes, config.trials + config.shadow_trials, config.demonstrations)
         attacker = prepare_attacker(pool, config, context)
         size = sum(config.demonstrations) / len(config.demonstrations)
-        announce(pool, config, context, targets=targets_of(config), demonstrations=size, calls=shield.parts)
+        announce(pool, config, context, targets=targets_of(config), demonstrations=size, calls=shield.parts, writing=writing)
         study = play_all(Arena(pool, words, attacker, config, context), shield, config, context)
         return assemble(
             sections(study),

@@ -12,7 +12,7 @@ from assaymark.audits.icl_membership.measures.attacks import prepare_attacker
 from assaymark.audits.icl_membership.measures.defending import defend_all, distinct
 from assaymark.audits.icl_membership.measures.games import Arena
 from assaymark.audits.icl_membership.measures.shields import Armoury
-from assaymark.audits.icl_membership.planning import announce
+from assaymark.audits.icl_membership.planning import Writing, announce
 from assaymark.audits.icl_membership.reading import read_pool, read_public
 from assaymark.audits.icl_membership.report.defences import defence_section
 from assaymark.audits.icl_membership.wording import wording
@@ -45,11 +45,14 @@ class PromptDefence(Mitigation):
         public = read_public(inputs.get("public"), config, context)
         attacker = prepare_attacker(pool, config, context)
         arena = Arena(pool, words, attacker, config, context)
-        games = len(distinct(config)) + 1
-        targets = 2 * (config.trials + config.shadow_trials) * games
-        announce(pool, config, context, targets=targets, demonstrations=config.demonstrations)
+        armoury = Armoury(words, config, context, public)
+        defences, size = distinct(config), config.demonstrations
+        recipes = armoury.ready((each.data for each in defences), sizes=(size,))
+        prompts = config.trials + config.shadow_trials
+        targets = 2 * prompts * (len(defences) + 1)
+        announce(pool, config, context, targets=targets, demonstrations=size, writing=Writing(recipes, prompts, (size,)))
         with context.progress.task("attacking", total=targets, unit="texts") as task:
-            found = defend_all(arena, Armoury(words, config, context, public), config, context, task)
+            found = defend_all(arena, armoury, config, context, task)
         return assemble(
             [defence_section(found, config, context)],
             audit=self.info.id,
