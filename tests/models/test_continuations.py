@@ -74,7 +74,7 @@ def expected_rows(folder: Path, items: list[tuple[str, str]]) -> np.ndarray:
 @pytest.mark.parametrize("family", ["gpt2", "qwen2", "mistral"])
 def test_scores_are_those_of_one_full_pass_an_item(folders: dict[str, Path], family: str) -> None:
     model = opened(folders[family], batch_size=4)
-    assert capabilities_of(model) == ("generates-text", "scores-continuations")
+    assert capabilities_of(model) == ("generates-text", "scores-continuations", "predicts-tokens")
     items = [item for item in ITEMS if isinstance(item[0], str)]
     found = model.score_continuations(items)
     np.testing.assert_allclose(found, expected_rows(folders[family], items), atol=1e-4)

@@ -70,7 +70,7 @@ def test_temperature_zero_is_the_greedy_continuation(language_model: Saver) -> N
 
     folder = language_model()
     model = written(folder)
-    assert capabilities_of(model) == ("generates-text", "scores-continuations")
+    assert capabilities_of(model) == ("generates-text", "scores-continuations", "predicts-tokens")
     said = model.generate_text(PROMPTS, temperature=0, max_tokens=8, samples=2)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     for prompt, texts in zip(PROMPTS, said, strict=True):
@@ -257,7 +257,7 @@ def test_what_a_failed_block_finished_is_kept(tmp_path: Path) -> None:
 
 def test_the_scripted_generator_follows_its_rules() -> None:
     model = open_model("fake:generator?vocabulary=zorp,blick,plim&words=12")
-    assert capabilities_of(model) == ("generates-text", "scores-continuations")
+    assert capabilities_of(model) == ("generates-text", "scores-continuations", "predicts-tokens")
     said = model.generate_text([*PROMPTS, CHAT], samples=3)
     assert {word for texts in said for text in texts for word in text.split()} == {"zorp", "blick", "plim"}
     assert {len(text.split()) for texts in said for text in texts} == {12}

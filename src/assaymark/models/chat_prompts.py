@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from assaymark.models.protocols import Continued, Prompt
 
-__all__ = ["cut_at_stop", "draw_seed", "flat_text", "messages_of", "validate_continuations", "validate_request"]
+__all__ = [
+    "cut_at_stop",
+    "draw_seed",
+    "flat_text",
+    "messages_of",
+    "validate_continuations",
+    "validate_prompts",
+    "validate_request",
+]
 
 
 def messages_of(prompt: Prompt) -> list[dict[str, str]]:
@@ -50,9 +58,7 @@ def validate_request(
         )
     if isinstance(stop, str) or not all(stop):
         raise ValueError("stop must be a list of texts that are not empty")
-    if isinstance(prompts, str):
-        raise ValueError("prompts must be a list of prompts, not a single text")
-    _check_prompts(prompts)
+    validate_prompts(prompts)
 
 
 def validate_continuations(items: Sequence[Continued]) -> None:
@@ -66,10 +72,18 @@ def validate_continuations(items: Sequence[Continued]) -> None:
         raise ValueError("items must be a list of pairs of a prompt and its continuation")
     if not all(isinstance(continuation, str) for _, continuation in items):
         raise ValueError("a continuation is a text")
-    _check_prompts([prompt for prompt, _ in items])
+    validate_prompts([prompt for prompt, _ in items])
 
 
-def _check_prompts(prompts: Sequence[Prompt]) -> None:
+def validate_prompts(prompts: Sequence[Prompt]) -> None:
+    """Refuse what is no list of prompts.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(prompts, str):
+        raise ValueError("prompts must be a list of prompts, not a single text")
     for prompt in prompts:
         if not isinstance(prompt, str) and not (prompt and all(map(_is_message, prompt))):
             raise ValueError(

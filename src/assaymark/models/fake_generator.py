@@ -10,10 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.errors import ConfigError
-from assaymark.models.chat_prompts import cut_at_stop, draw_seed, messages_of, validate_continuations, validate_request
+from assaymark.models.chat_prompts import (
+    cut_at_stop,
+    draw_seed,
+    messages_of,
+    validate_continuations,
+    validate_prompts,
+    validate_request,
+)
 from assaymark.models.content import prompt_keys
-from assaymark.models.protocols import Continued, Prompt
+from assaymark.models.protocols import Continued, NextTokens, Prompt
 from assaymark.models.spec import ModelSpec
+from assaymark.models.token_texts import END_TEXT
 
 __all__ = ["FakeGenerator"]
 
@@ -32,6 +40,8 @@ class FakeGenerator:
     How probable it finds a continuation is a rule of its own, whatever it says: a word that stands in the prompt has the
     probability `seen` (0.5), any other one `unseen` (0.05), without regard to case; a label that stands among the
     demonstrations of a prompt is thus more probable by a known amount. The role names of messages are not part of the prompt.
+
+    Its next token is a word of the vocabulary or the end of the text, each as likely as the others, whatever the rule.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -81,6 +91,11 @@ class FakeGenerator:
                 seen = sum(word in known for word in words)
                 rows[row] = seen * np.log(self._seen) + (len(words) - seen) * np.log(self._unseen), len(words)
         return rows
+
+    def next_tokens(self, prompts: Sequence[Prompt]) -> NextTokens:
+        validate_prompts(prompts)
+        tokens = (*(f" {word}" for word in self._vocabulary), END_TEXT)
+        return NextTokens(np.full((len(prompts), len(tokens)), 1 / len(tokens), dtype=np.float32), tokens)
 
     def _say(self, prompt: Prompt, rng: np.random.Generator) -> str:
         if rng.random() < self._empty:

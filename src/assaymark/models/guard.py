@@ -56,6 +56,7 @@ METHODS: dict[str, CapabilityMethod] = {
 
 DIRECT: dict[str, tuple[str, ...]] = {
     "combines-columns": ("combine_columns",),
+    "predicts-tokens": ("next_tokens",),
     "scores-tokens": ("score_tokens",),
     "trains-images": ("feature_module", "prepare_images"),
     "trains-texts": ("encode_texts", "classifier_module", "save_classifier"),

@@ -11,6 +11,7 @@ from assaymark.models.chat_prompts import flat_text, messages_of
 from assaymark.models.checkpoint import Checkpoint
 from assaymark.models.protocols import Prompt
 from assaymark.models.shared_prefixes import common_length
+from assaymark.models.token_texts import byte_tokens, mended, token_texts
 from assaymark.models.torch_adapter import clean_text
 
 __all__ = ["Followed", "PromptTokens", "context_length", "has_template", "stated_ends"]
@@ -45,11 +46,26 @@ class PromptTokens:
         self.ends = tuple(sorted({*ends, *([own] if own is not None else [])}))
         starts = (tokenizer.bos_token_id, start, *self.ends, 0)
         self._start = next(token for token in starts if token is not None)
+        self._texts: tuple[str, ...] = ()
         self.padding = self.ends[0] if self.ends else 0  # masked wherever it stands
 
     def of(self, prompt: Prompt) -> list[int]:
         """Tokens of a prompt; at least one."""
         return self._encoded(*self._written(prompt)) or [self._start]
+
+    def texts(self, size: int) -> tuple[str, ...]:
+        """What each of the `size` tokens of the model adds to a text (see `token_texts`); worked out once."""
+        if len(self._texts) != size:
+            self._texts = token_texts(self.tokenizer, size=size, ends=self.ends)
+        return self._texts
+
+    def within_character(self, prompt: Prompt, *, size: int) -> list[int]:
+        """Tokens of a prompt that may end within a character; bytes without a token of their own are left off."""
+        if not isinstance(prompt, str):
+            return self.of([{name: mended(value).text for name, value in message.items()} for message in prompt])
+        text, pending = mended(prompt)
+        known = byte_tokens(self.texts(size)) if pending else {}
+        return [*self.of(text), *(known[byte] for byte in pending if byte in known)]
 
     def followed(self, prompt: Prompt, continuation: str) -> Followed:
         """Tokens of a prompt that goes on; given is the longest common prefix of these and those of the prompt alone.

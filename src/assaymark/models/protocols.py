@@ -27,6 +27,8 @@ __all__ = [
     "FillsSpans",
     "GeneratesText",
     "Model",
+    "NextTokens",
+    "PredictsTokens",
     "Prompt",
     "ReadsColumns",
     "ScoresContinuations",
@@ -49,6 +51,22 @@ Continued = tuple[Prompt, str]
 
 CONTINUATION_COLUMNS = ("log_likelihood", "tokens")
 """What is said of a continuation: the sum of log p of its tokens (natural logarithm), and how many these are."""
+
+
+class NextTokens(NamedTuple):
+    """What may follow each of n prompts.
+
+    Attributes
+    ----------
+    probabilities : array of float32, shape (n, V)
+        Rows sum to 1.
+    tokens : sequence of str, length V
+        What each token adds to the text, its leading space included. One that ends a text adds a line break, any other special
+        one nothing. Bytes of a character in parts are lone surrogates, see `assaymark.models.token_texts`.
+    """
+
+    probabilities: Array
+    tokens: Sequence[str]
 
 
 class Decision(NamedTuple):
@@ -235,6 +253,19 @@ class ScoresContinuations(Model, Protocol):
 
 
 @runtime_checkable
+class PredictsTokens(Model, Protocol):
+    """The whole distribution of a language model over its next token: for texts that are drawn outside of the model."""
+
+    def next_tokens(self, prompts: Sequence[Prompt]) -> NextTokens:
+        """What may follow each prompt; neither cached nor counted, since an answer is as wide as the vocabulary.
+
+        A prompt may end within a character, as a text does that was put together from `tokens`. Rows depend neither on order
+        nor batch, beyond rounding.
+        """
+        ...
+
+
+@runtime_checkable
 class ScoresTokens(Model, Protocol):
     """How probable a language model finds the tokens of a text. `token_columns` names what the summary of a text holds."""
 
@@ -304,6 +335,7 @@ CAPABILITIES: dict[str, type] = {
     "captions-images": CaptionsImages,
     "generates-text": GeneratesText,
     "scores-continuations": ScoresContinuations,
+    "predicts-tokens": PredictsTokens,
     "scores-tokens": ScoresTokens,
     "fills-spans": FillsSpans,
     "reads-columns": ReadsColumns,

@@ -1,4 +1,4 @@
-"""Texts written and continuations scored by causal language models in the transformers layout (`hf:name?task=generate`)."""
+"""Causal language models in the transformers layout (`hf:name?task=generate`): texts written, continuations, next tokens."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from assaymark.errors import PromptTooLong
 from assaymark.models.causal_lm import TOLERANCE, CausalLM, padded
-from assaymark.models.chat_prompts import cut_at_stop, draw_seed, validate_continuations, validate_request
+from assaymark.models.chat_prompts import cut_at_stop, draw_seed, validate_continuations, validate_prompts, validate_request
 from assaymark.models.checkpoint import Checkpoint
 from assaymark.models.content import prompt_keys
 from assaymark.models.decoding import NucleusNoise, StopTexts
 from assaymark.models.prefix_states import PrefixStates, prefix_states
 from assaymark.models.prompt_tokens import PromptTokens, context_length, has_template, stated_ends
-from assaymark.models.protocols import CONTINUATION_COLUMNS, Continued, Prompt
+from assaymark.models.protocols import CONTINUATION_COLUMNS, Continued, NextTokens, Prompt
 from assaymark.models.shared_prefixes import WORTH_SHARING, SharedPrefix, shared_prefixes
 from assaymark.models.token_statistics import chunk_length
 from assaymark.models.torch_adapter import TorchAdapter, import_transformers, load_tokenizer, load_weights, number_format
@@ -60,8 +60,8 @@ class _Scored(NamedTuple):
 class TextGenerator(TorchAdapter):
     """What a causal language model says after a prompt, and how probable it finds a given text there.
 
-    Capabilities generates-text and scores-continuations. Messages go through the chat template of the model; a continuation is
-    then the start of its answer. Without a template they are joined into a flat text, which `notes` says.
+    Capabilities generates-text, scores-continuations and predicts-tokens. Messages go through the chat template of the model; a
+    continuation is then the start of its answer. Without a template they are joined into a flat text, which `notes` says.
 
     Options of the spec: `dtype=bfloat16` or `float16` is the format of the weights (logarithms and sums are in float32 always);
     `prefix_cache=false` works every prompt out from its first token.
@@ -141,6 +141,35 @@ class TextGenerator(TorchAdapter):
         for prefix, batch in self._batches_to_score(jobs):
             rows[[job.row for job in batch]] = self._score(batch, prefix)
         return rows
+
+    def next_tokens(self, prompts: Sequence[Prompt]) -> NextTokens:
+        """The distribution of the token after each prompt; see `assaymark.models.protocols.PredictsTokens`.
+
+        Raises
+        ------
+        ModelError
+            A prompt is longer than the context of the model.
+
+        Notes
+        -----
+        One forward pass a batch. Neither order nor batch changes a probability beyond 1e-5 (in float32).
+        """
+        validate_prompts(prompts)
+        told, model, _, context = self._loaded()
+        given = [told.within_character(prompt, size=model.vocabulary) for prompt in prompts]
+        for row, tokens in enumerate(given):
+            if len(tokens) > context:
+                raise PromptTooLong(
+                    f"model {self.spec}: prompt {row + 1} of {len(prompts)} has {len(tokens):,} tokens, and the model sees "
+                    f"{context:,}; shorten it",
+                    tokens=len(tokens),
+                    context=context,
+                )
+        found = np.empty((len(prompts), model.vocabulary), dtype=np.float32)
+        jobs = [_Scored(row, [*tokens, told.padding], len(tokens)) for row, tokens in enumerate(given)]
+        for prefix, batch in self._batches_to_score(jobs):
+            found[[job.row for job in batch]] = self._predict(batch, prefix)
+        return NextTokens(found, told.texts(model.vocabulary))
 
     def _jobs(self, prompts: Sequence[Prompt], samples: int, max_tokens: int, seed: int) -> list[_Job]:
         """The texts to write, in the order of prompts and samples."""
@@ -249,22 +278,39 @@ class TextGenerator(TorchAdapter):
         """Log-likelihood and tokens of each continuation, shape (jobs, 2), in one batch padded behind."""
         import torch
 
+        model = self._loaded().model
+        counts = np.array([len(job.tokens) - job.given for job in jobs])
+        targets = torch.tensor([token for job in jobs for token in job.tokens[job.given :]], device=model.device)
+        chunk = chunk_length(model.vocabulary)
+        log_p = []
+        with torch.inference_mode():
+            for rows, wanted in zip(*(each.split(chunk) for each in (self._before(jobs, prefix), targets)), strict=True):
+                found = torch.log_softmax(model.logits(rows), dim=-1)  # of float32 logits
+                log_p.append(found.gather(-1, wanted[:, None])[:, 0].double().cpu().numpy())
+        row = np.repeat(np.arange(len(jobs)), counts)
+        return np.column_stack([np.bincount(row, np.concatenate(log_p), minlength=len(jobs)), counts])
+
+    def _predict(self, jobs: list[_Scored], prefix: int) -> npt.NDArray[np.float32]:
+        """Probabilities of the token behind the given ones of each job, shape (jobs, vocabulary), in one padded batch."""
+        import torch
+
+        model = self._loaded().model
+        with torch.inference_mode():
+            parts = self._before(jobs, prefix).split(chunk_length(model.vocabulary))
+            return np.concatenate([torch.softmax(model.logits(rows), dim=-1).cpu().numpy() for rows in parts])
+
+    def _before(self, jobs: list[_Scored], prefix: int) -> Any:
+        """States from which the tokens behind the given ones are predicted, in their order, shape (tokens, width)."""
+        import torch
+
         prompts, model, _, _ = self._loaded()
         # The last token of a text predicts nothing that is asked for.
         texts = [job.tokens[prefix:-1] for job in jobs]
         ids, mask = padded(texts, prompts.padding, device=model.device, before=prefix)
-        counts = np.array([len(job.tokens) - job.given for job in jobs])
-        row = np.repeat(np.arange(len(jobs)), counts)
+        row = np.repeat(np.arange(len(jobs)), [len(job.tokens) - job.given for job in jobs])
         place = np.concatenate([np.arange(job.given - 1 - prefix, len(job.tokens) - 1 - prefix) for job in jobs])
-        targets = torch.tensor([token for job in jobs for token in job.tokens[job.given :]], device=model.device)
-        with torch.inference_mode():
-            states = model.states(ids, mask, past=self._past(jobs, prefix, grows=False))
-            before = states[torch.from_numpy(row).to(model.device), torch.from_numpy(place).to(model.device)]
-            log_p = []
-            for rows, wanted in zip(*(each.split(chunk_length(model.vocabulary)) for each in (before, targets)), strict=True):
-                found = torch.log_softmax(model.logits(rows), dim=-1)  # of float32 logits
-                log_p.append(found.gather(-1, wanted[:, None])[:, 0].double().cpu().numpy())
-        return np.column_stack([np.bincount(row, np.concatenate(log_p), minlength=len(jobs)), counts])
+        states = model.states(ids, mask, past=self._past(jobs, prefix, grows=False))
+        return states[torch.from_numpy(row).to(model.device), torch.from_numpy(place).to(model.device)]
 
     def _past(self, jobs: Sequence[_Job | _Scored], prefix: int, *, grows: bool) -> Any:
         """The cache of the prefix that jobs share; None for no tokens."""

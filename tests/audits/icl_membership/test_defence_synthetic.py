@@ -32,13 +32,14 @@ from assaymark.audits.icl_membership.method.defences.synthetic import (
     noisy_choice,
     public_tokens,
     synthetic,
+    synthetic_prompts,
 )
 from assaymark.errors import MissingExtra
 
 needs_library = pytest.mark.skipif(
     importlib.util.find_spec("dp_accounting") is None, reason="the extra `privacy` is not installed"
 )
-VOCABULARY = ["who", "where", " wrote", " is", " secret", " it", "\n"]
+VOCABULARY = [" who", " where", " wrote", " is", " secret", " it", "\n"]
 ALL = np.arange(len(VOCABULARY))
 
 
@@ -54,7 +55,7 @@ class BigramModel:
         return np.stack([self._row(prefix) for prefix in prefixes]), VOCABULARY
 
     def _row(self, prefix: str) -> npt.NDArray[np.float64]:
-        *examples, current = [line[len("Text: ") :] for line in prefix.split("\n") if line.startswith("Text: ")]
+        *examples, current = [line[len("Text:") :] for line in prefix.split("\n") if line.startswith("Text:")]
         last = current.split()[-1] if current.split() else "<start>"
         row = np.full(len(VOCABULARY), self.floor)
         for text in examples:
@@ -119,6 +120,13 @@ def test_what_is_no_distribution_is_refused(rows: list[list[float]]) -> None:
 
 def test_public_tokens_in_order() -> None:
     assert public_tokens([0.1, 0.4, 0.1, 0.4], top_k=3).tolist() == [1, 3, 0]
+
+
+def test_public_tokens_are_those_of_a_stable_sort() -> None:
+    rng = np.random.default_rng(0)
+    for top_k in (1, 7, 40, 60):
+        row = rng.integers(0, 9, 40) / 200  # many ties, also at the last place
+        assert public_tokens(row, top_k=top_k).tolist() == np.argsort(-row, kind="stable")[:top_k].tolist()
 
 
 # --- noise -----------------------------------------------------------------------------------------------------------------
@@ -243,6 +251,25 @@ def test_without_noise_the_majority_speaks_and_the_single_text_does_not() -> Non
     assert str(done.guarantee) == "no formal guarantee"
 
 
+def test_texts_written_side_by_side_are_those_written_alone() -> None:
+    settings = Generation(3.0, noise="gumbel", groups=2, top_k=7, longest=9)
+    prompts, wanted = [PRIVATE, PRIVATE[:5], PRIVATE[3:]], [["Person", "Location"], ["Person"], ["Location", "Person"]]
+    alone = [
+        synthetic(shown, wanted=labels, next_token=BigramModel(), settings=settings, rng=np.random.default_rng(seed))
+        for seed, (shown, labels) in enumerate(zip(prompts, wanted, strict=True))
+    ]
+    model = BigramModel()
+    rngs = [np.random.default_rng(seed) for seed in range(3)]
+    together = synthetic_prompts(prompts, wanted=wanted, next_token=model, settings=settings, rngs=rngs)
+    assert together == alone
+    assert len({found.demonstrations for found in alone}) == 3
+    drawn = [change.measure for found in alone for change in found.changes]
+    assert len(model.prefixes) == max(measure for measure in drawn if measure is not None), (
+        "a call for each token of the longest"
+    )
+    assert all(len(set(asked)) == len(asked) for asked in model.prefixes)
+
+
 def test_only_public_tokens_are_generated() -> None:
     def model(prefixes: list[str]) -> tuple[npt.NDArray[np.float64], list[str]]:
         public = np.array([[0.5, 0.3, 0.2, 0.0]])
@@ -276,7 +303,7 @@ def test_empty_texts_are_left_out_with_the_reason() -> None:
 def test_a_model_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="expected"):
         synthetic(
-            [],
+            [("x", "L")],
             wanted=["L"],
             next_token=lambda prefixes: (np.ones((1, 1)), ["a"]),
             settings=Generation(0.0, groups=2),

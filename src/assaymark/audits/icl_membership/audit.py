@@ -14,7 +14,7 @@ from assaymark.audits.icl_membership.measures.games import Arena
 from assaymark.audits.icl_membership.measures.lengths import check_lengths
 from assaymark.audits.icl_membership.measures.shields import Armoury
 from assaymark.audits.icl_membership.method.defences.combinations import Defence
-from assaymark.audits.icl_membership.planning import announce, length_questions
+from assaymark.audits.icl_membership.planning import Writing, announce, length_questions, paraphrase_questions
 from assaymark.audits.icl_membership.reading import Pool, read_pool, read_public
 from assaymark.audits.icl_membership.sections import sections, undefined_sections
 from assaymark.audits.icl_membership.study import play_all, targets_of
@@ -59,11 +59,20 @@ class IclMembership(Audit):
     def _sections(self, pool: Pool, public: Pool | None, context: Context) -> Iterator[Section]:
         config: IclMembershipConfig = self.config
         words = wording(pool.names, config)
-        shield = Armoury(words, config, context, public).shield(Defence.of(config.data, config.instruct, config.output))
+        armoury = Armoury(words, config, context, public)
+        defence = Defence.of(config.data, config.instruct, config.output)
+        shield = armoury.shield(defence)
+        recipes = armoury.ready((defence.data,), sizes=config.demonstrations)
+        writing = Writing(recipes, config.trials + config.shadow_trials, config.demonstrations)
         attacker = prepare_attacker(pool, config, context)
-        size = sum(config.demonstrations) / len(config.demonstrations)
         announce(
-            pool, config, context, targets=targets_of(config) * shield.parts, demonstrations=size, further=length_questions(1)
+            pool,
+            config,
+            context,
+            targets=targets_of(config) * shield.parts,
+            demonstrations=sum(config.demonstrations) / len(config.demonstrations),
+            further=[length_questions(1), paraphrase_questions(writing, pool)],
+            writing=writing,
         )
         arena = Arena(pool, words, attacker, config, context)
         check_lengths(arena, [shield], k=max(config.demonstrations))

@@ -104,7 +104,16 @@ class ServiceConfig(AuditConfig):
     ngram: int = Field(0, ge=0, description="words in a row that `overlap_guard` blocks; 0: half of a text, at most 5")
     ensemble_parts: int = Field(3, ge=2, description="prompts with parts of the demonstrations that `ensemble` asks")
     epsilon: float = Field(8.0, gt=0, description="privacy budget of `synthetic`, for all demonstrations of a prompt")
-    delta: float = Field(1e-5, gt=0, lt=1, description="delta of that budget")
+    delta: float = Field(1e-5, gt=0, lt=1, description="delta of that budget, where its noise is gaussian")
+    # Tang et al. 2024 (arXiv 2309.11765), for AG News.
+    synthetic_tokens: int = Field(
+        100, ge=1, description="longest text of `synthetic`; all its tokens are paid for out of epsilon, drawn or not"
+    )
+    synthetic_groups: int = Field(10, ge=1, description="groups of demonstrations whose predictions are averaged")
+    synthetic_top_k: int = Field(100, ge=1, description="tokens that may come next: the likeliest without demonstrations")
+    synthetic_noise: Literal["gaussian", "gumbel", "exponential"] = Field(
+        "gaussian", description="noise on the average: the paper's (the extra `privacy` accounts for it), or with delta 0"
+    )
 
     @field_validator("repeat_wording")
     @classmethod

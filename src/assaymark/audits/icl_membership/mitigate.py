@@ -9,12 +9,12 @@ from assaymark.audit import AuditInfo, Context, Mitigation
 from assaymark.audits.icl_membership.config import DefenceConfig
 from assaymark.audits.icl_membership.data import CURE_INPUTS, CURE_ROLES
 from assaymark.audits.icl_membership.measures.attacks import prepare_attacker
-from assaymark.audits.icl_membership.measures.defending import defend_all, instructions
+from assaymark.audits.icl_membership.measures.defending import defend_all, distinct, instructions
 from assaymark.audits.icl_membership.measures.games import Arena
 from assaymark.audits.icl_membership.measures.lengths import check_lengths
 from assaymark.audits.icl_membership.measures.service import Shield
 from assaymark.audits.icl_membership.measures.shields import Armoury
-from assaymark.audits.icl_membership.planning import announce, defence_cost
+from assaymark.audits.icl_membership.planning import Writing, announce, defence_cost
 from assaymark.audits.icl_membership.reading import read_pool, read_public
 from assaymark.audits.icl_membership.report.defences import defence_section
 from assaymark.audits.icl_membership.wording import wording
@@ -51,10 +51,13 @@ class PromptDefence(Mitigation):
         attacker = prepare_attacker(pool, config, context)
         arena = Arena(pool, words, attacker, config, context)
         armoury = Armoury(words, config, context, public)
-        cost = defence_cost(armoury, config)
-        announce(pool, config, context, targets=cost.targets, demonstrations=config.demonstrations, further=cost.further)
+        size = config.demonstrations
+        recipes = armoury.ready((each.data for each in distinct(config)), sizes=(size,))
+        writing = Writing(recipes, config.trials + config.shadow_trials, (size,))
+        cost = defence_cost(armoury, config, writing, pool)
+        announce(pool, config, context, targets=cost.targets, demonstrations=size, further=cost.further, writing=writing)
         shields = [Shield(), *(Shield(name, instruction=name) for name in instructions(config))]
-        check_lengths(arena, shields, k=config.demonstrations)
+        check_lengths(arena, shields, k=size)
         with context.progress.task("attacking", total=cost.attacked, unit="texts") as task:
             found = defend_all(arena, armoury, config, context, task)
         return assemble(

@@ -70,6 +70,8 @@ class Shield:
         Prompts with disjoint parts of the demonstrations that are asked; the label that most of them name is the reply.
     said : callable (replies, demonstrations of each, conversations) -> replies
         What leaves the service.
+    prepare : callable (demonstrations of each prompt) -> None
+        Called before `data`, with all prompts of the games: what a model has to write for them it is asked for together.
     """
 
     name: str = "none"
@@ -78,6 +80,7 @@ class Shield:
     heard: Callable[[Sequence[Conversation]], Sequence[Conversation]] | None = None
     parts: int = 1
     said: Callable[[list[str], Sequence[Demonstrations], Sequence[Conversation]], list[str]] | None = None
+    prepare: Callable[[Sequence[Demonstrations]], None] | None = None
 
 
 @dataclass
@@ -93,6 +96,10 @@ class Service:
     shield: Shield = field(default_factory=Shield)
     with_demonstrations: bool = True
     usage: Usage = field(default_factory=Usage)
+
+    def __post_init__(self) -> None:
+        if self.shield.prepare is not None:
+            self.shield.prepare([self.private(game) for game in range(len(self.games.position))])
 
     def reply(self, questions: Sequence[Question], *, max_tokens: int, stop: Sequence[str] = (), seed: int = 0) -> list[str]:
         """One reply a question, in their order; the prompts of one game begin alike, so keep its questions side by side."""

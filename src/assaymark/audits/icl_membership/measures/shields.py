@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
-
-import numpy as np
 
 from assaymark.audit import Context
 from assaymark.audits.icl_membership.config import ServiceConfig
 from assaymark.audits.icl_membership.measures.service import Demonstrations, Shield
-from assaymark.audits.icl_membership.method.defences.accountant import Generation, noise_multiplier_for
+from assaymark.audits.icl_membership.measures.written import generated, paraphrased, private_generation
+from assaymark.audits.icl_membership.method.defences.accountant import Generation
 from assaymark.audits.icl_membership.method.defences.combinations import Defence
 from assaymark.audits.icl_membership.method.defences.consistency import consistent
 from assaymark.audits.icl_membership.method.defences.output import label_only, overlap_guard, scrub
-from assaymark.audits.icl_membership.method.defences.paraphrase import paraphrase
 from assaymark.audits.icl_membership.method.defences.records import DataDefence
 from assaymark.audits.icl_membership.method.defences.redaction import redact
 from assaymark.audits.icl_membership.method.defences.replacement import PublicIndex, labels_only, nearest_public
 from assaymark.audits.icl_membership.method.defences.subset import query_generator, subset
-from assaymark.audits.icl_membership.method.defences.synthetic import synthetic
 from assaymark.audits.icl_membership.method.prompts import Conversation
 from assaymark.audits.icl_membership.method.words import words_of
 from assaymark.audits.icl_membership.reading import Pool
 from assaymark.audits.icl_membership.wording import Wording
 from assaymark.errors import InputError, ModelError
 
-__all__ = ["PARAPHRASE_TOKENS", "Armoury", "missing_for"]
-
-PARAPHRASE = "Say the following in other words. Keep its meaning, and write nothing else.\n\n"
-PARAPHRASE_TOKENS = 128
-SYNTHETIC_TOKENS = 40
-"""Longest generated demonstration: its tokens are all paid for out of epsilon, used or not."""
+__all__ = ["Armoury", "missing_for"]
 
 Data = Callable[[int, Demonstrations, Conversation], Demonstrations]
+Maker = Callable[[Sequence[Demonstrations]], Sequence[DataDefence]]
 
 
 @dataclass
@@ -55,54 +48,81 @@ class Armoury:
     context: Context
     public: Pool | None
     guarantees: dict[str, str] = field(default_factory=dict)
+    _made: dict[str, dict[Demonstrations, Demonstrations]] = field(default_factory=dict)
+    _generations: dict[int, Generation] = field(default_factory=dict)
+
+    def ready(self, recipes: Iterable[str | None], *, sizes: Sequence[int]) -> tuple[str, ...]:
+        """Of some data recipes those that have what they need, for prompts of these sizes: found out before the first question.
+
+        Raises
+        ------
+        MissingExtra
+        """
+        usable = [name for name in dict.fromkeys(recipes) if name and not missing_for(name, self.context, self.public)]
+        if "synthetic" in usable:
+            for size in sizes:
+                self.generation(size)
+        return tuple(usable)
 
     def shield(self, defence: Defence) -> Shield:
         """A service with a defence.
 
         Raises
         ------
-        ModelError, InputError
-            A recipe needs a model or an input that was not given.
+        ModelError, InputError, MissingExtra
+            A recipe needs a model, an input or a library that is not there.
         """
+        make = self._maker(defence.data)
         return Shield(
             defence.name,
             defence.instruction,
-            None if defence.data is None else self._data(defence.data),
+            self._subset if defence.data == "subset" else None if make is None else partial(self._made_of, str(defence.data)),
             self._heard if defence.output == "consistent" else None,
             self.config.ensemble_parts if defence.output == "ensemble" else 1,
             self._said.get(defence.output or ""),
+            None if make is None else partial(self._make, str(defence.data), make),
         )
 
-    def _data(self, recipe: str) -> Data:
-        if recipe == "subset":
-            return self._subset
-        makers: Mapping[str, Callable[[int, Demonstrations], DataDefence]] = {
-            "labels_only": lambda game, shown: labels_only(shown),
-            "redact": self._redacted,
-            "nearest_public": self._replaced,
-            "paraphrase": self._paraphrased,
-            "synthetic": self._generated,
-        }
+    def _maker(self, recipe: str | None) -> Maker | None:
+        """What makes the demonstrations of many prompts, for recipes that do so once and not for each question."""
         if recipe in ("redact", "nearest_public") and self.public is None:
             raise InputError(f"the recipe {recipe} works with texts that are no secret: give them with public=FILE")
         if recipe == "paraphrase":
             self.context.require("paraphraser")
         if recipe == "synthetic":
             self.context.require("writer")
-        return self._once(recipe, makers[recipe])
+        makers: Mapping[str, Maker] = {
+            "labels_only": lambda prompts: [labels_only(shown) for shown in prompts],
+            "redact": lambda prompts: [self._redacted(shown) for shown in prompts],
+            "nearest_public": lambda prompts: [nearest_public(shown, public=self._public_index) for shown in prompts],
+            "paraphrase": lambda prompts: paraphrased(prompts, self.context),
+            "synthetic": lambda prompts: generated(prompts, self.wording, self.context, settings=self.generation),
+        }
+        return makers.get(recipe or "")
 
-    def _once(self, recipe: str, make: Callable[[int, Demonstrations], DataDefence]) -> Data:
-        """A recipe that changes the demonstrations of a prompt when it is written, not for each question."""
-        made: dict[Demonstrations, Demonstrations] = {}
+    def _make(self, recipe: str, make: Maker, prompts: Sequence[Demonstrations]) -> None:
+        """Make what is not yet made of some prompts, all together; every defence with this recipe has it from then on."""
+        made = self._made.setdefault(recipe, {})
+        missing = [shown for shown in dict.fromkeys(prompts) if shown and shown not in made]
+        for shown, found in zip(missing, make(missing) if missing else (), strict=True):
+            made[shown] = found.demonstrations
+            self.guarantees[recipe] = str(found.guarantee)
 
-        def defended(game: int, shown: Demonstrations, conversation: Conversation) -> Demonstrations:
-            if shown not in made:
-                found = make(game, shown)
-                made[shown] = found.demonstrations
-                self.guarantees[recipe] = str(found.guarantee)
-            return made[shown]
+    def _made_of(self, recipe: str, game: int, shown: Demonstrations, conversation: Conversation) -> Demonstrations:
+        return self._made[recipe][shown]
 
-        return defended
+    def generation(self, demonstrations: int) -> Generation:
+        """How `synthetic` writes a prompt of so many demonstrations.
+
+        Raises
+        ------
+        MissingExtra
+        """
+        if demonstrations not in self._generations:
+            self._generations[demonstrations] = private_generation(
+                self.config, demonstrations=demonstrations, labels=len(self.wording.parser.labels)
+            )
+        return self._generations[demonstrations]
 
     def _subset(self, game: int, shown: Demonstrations, conversation: Conversation) -> Demonstrations:
         keep = min(self.config.subset_size or max(1, len(shown) // 2), len(shown))
@@ -112,7 +132,7 @@ class Armoury:
         self.guarantees["subset"] = str(found.guarantee)
         return found.demonstrations
 
-    def _redacted(self, game: int, shown: Demonstrations) -> DataDefence:
+    def _redacted(self, shown: Demonstrations) -> DataDefence:
         return redact(shown, document_frequency=self._document_frequency, rare_below=self.config.rare_documents)
 
     @cached_property
@@ -124,34 +144,11 @@ class Armoury:
                 counts[word] = counts.get(word, 0) + 1
         return counts
 
-    def _replaced(self, game: int, shown: Demonstrations) -> DataDefence:
-        return nearest_public(shown, public=self._public_index)
-
     @cached_property
     def _public_index(self) -> PublicIndex:
         assert self.public is not None
         pairs = zip(self.public.text, self.public.label.tolist(), strict=True)
         return PublicIndex.of([(text, self.public.names[label]) for text, label in pairs])
-
-    def _paraphrased(self, game: int, shown: Demonstrations) -> DataDefence:
-        model = self.context.require("paraphraser")
-
-        def write(texts: Sequence[str]) -> list[str | None]:
-            prompts = [[{"role": "user", "content": PARAPHRASE + text}] for text in texts]
-            said = model.generate_text(prompts, temperature=0.0, max_tokens=PARAPHRASE_TOKENS)
-            return [" ".join(each[0].split()) or None for each in said]
-
-        return paraphrase(shown, write=write)
-
-    def _generated(self, game: int, shown: Demonstrations) -> DataDefence:
-        """One demonstration for each label of the task, written from those of the prompt under the privacy budget."""
-        model: Any = self.context.require("writer")
-        longest = min(SYNTHETIC_TOKENS, self.config.max_tokens)
-        free = Generation(0.0, groups=max(len(shown) // 2, 1), longest=longest, delta=self.config.delta)
-        noise = noise_multiplier_for(self.config.epsilon, settings=free, examples_per_label=1)
-        settings = Generation(noise, groups=free.groups, longest=longest, delta=self.config.delta)
-        rng = np.random.default_rng([self.context.seed, game, 0xD9])
-        return synthetic(shown, wanted=self.wording.parser.labels, next_token=model.next_tokens, settings=settings, rng=rng)
 
     def _heard(self, conversations: Sequence[Conversation]) -> Sequence[Conversation]:
         templates = self.wording.templates

@@ -31,13 +31,17 @@ class Customers:
 
 @dataclass(frozen=True)
 class Utility:
-    """Whether each query got its right label, and whether it was declined, shape (n,); seconds a reply, NaN where cached."""
+    """Whether each query got its right label, and whether it was declined, shape (n,); seconds a reply, NaN where cached.
+
+    The others are means for a query: calls of the model, words of its prompts, and demonstrations that it was answered with.
+    """
 
     right: Bools
     refused: Bools
     seconds: float
     calls_each: float
     words_each: float
+    shown_each: float
 
 
 def send_customers(pool: Pool, games: Games, *, queries: int, rng: np.random.Generator) -> Customers:
@@ -73,4 +77,5 @@ def measure_utility(service: Service, customers: Customers) -> Utility:
         took / len(questions) if computed >= calls else float("nan"),
         calls / max(len(questions), 1),
         (service.usage.prompt_words - before) / max(len(questions), 1),
+        sum(len(service.demonstrations(question)) for question in questions) / max(len(questions), 1),
     )

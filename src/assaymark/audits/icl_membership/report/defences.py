@@ -12,6 +12,7 @@ from assaymark.audit import Context
 from assaymark.audits.icl_membership.config import DefenceConfig
 from assaymark.audits.icl_membership.measures.defending import Defences, Defended
 from assaymark.audits.icl_membership.measures.evaluation import Judged
+from assaymark.audits.icl_membership.measures.written import generation
 from assaymark.audits.icl_membership.method.defences.combinations import extra_calls
 from assaymark.audits.icl_membership.report.attacks import TITLES, short_title, worst_of
 from assaymark.audits.icl_membership.report.replies import reply_section
@@ -154,6 +155,7 @@ def _table(rows: list[_Row], config: DefenceConfig) -> Table:
         **interval_values("accuracy", [row.accuracy for row in rows]),
         **interval_values("cost", [row.cost for row in rows]),
         **interval_values("refused", [row.refused for row in rows]),
+        "shown": [None if found is None else found.shown_each for found in utility],
         "calls": [None if found is None else found.calls_each for found in utility],
         "setup": extra,
         "words": [None if found is None else found.words_each for found in utility],
@@ -171,8 +173,9 @@ def _table(rows: list[_Row], config: DefenceConfig) -> Table:
         *interval_columns("accuracy", "share", "right labels"),
         *interval_columns("cost", "number", "change in right labels"),
         *interval_columns("refused", "share", "declined queries"),
+        Column("shown", "number", "examples left in a prompt"),
         Column("calls", "number", "model calls a query"),
-        Column("setup", "count", "calls to set up a prompt"),
+        Column("setup", "count", "calls to set up a prompt, at most"),
         Column("words", "number", "words of prompt a query"),
         Column("guarantee", "text", "guarantee"),
         Column("reason", "text", "why not tried"),
@@ -186,9 +189,15 @@ def _table(rows: list[_Row], config: DefenceConfig) -> Table:
 
 def _extra(row: _Row, config: DefenceConfig) -> int | None:
     defence = row.found.defence
-    if row.found.lack or defence.data == "synthetic":
-        return None  # depends on the length of what is generated
-    return extra_calls(defence, demonstrations=config.demonstrations, prompts=config.ensemble_parts).setup
+    if row.found.lack:
+        return None
+    return extra_calls(
+        defence,
+        demonstrations=config.demonstrations,
+        prompts=config.ensemble_parts,
+        generation=generation(config),
+        generated=config.demonstrations,
+    ).setup
 
 
 def _attack_table(rows: list[_Row]) -> Table:
