@@ -17,8 +17,15 @@ from assaymark.testing import MITIGATION_CHECKS, check_mitigation
 SETTINGS: dict[str, dict[str, Any]] = {
     "image-text-dataset": {"drop": ["unsafe"], "terms": ["z0", "z1"]},
     "image-offensiveness": {"splits": 3, "fractions": [0.0, 0.1, 1.0], "resamples": 200},
+    "icl-membership": {
+        "trials": 20,
+        "shadow_trials": 20,
+        "recipes": ["subset"],
+        "instruct": "never_repeat",
+        "transforms": False,
+    },
 }
-INPUTS = {"image-text-dataset": "pairs", "image-offensiveness": "ratings"}
+INPUTS = {"image-text-dataset": "pairs", "image-offensiveness": "ratings", "icl-membership": "pool"}
 
 
 @pytest.mark.parametrize("audit_id", sorted(MITIGATIONS))

@@ -78,7 +78,7 @@ def test_encoded_replies_pass_a_filter_on_words(inputs: dict[str, pa.Table]) -> 
     result = mitigated(
         {"pool": inputs["pool"]}, ScriptedService(), recipes=["scrub"], data="none", attacks=["repeat"], transforms=True
     )
-    assert ("scrub", "Repeat, reply encoded") in cells(result)
+    assert ("scrub", "Repeat, encoded") in cells(result)
 
 
 def test_a_recipe_without_its_model_is_a_row_with_the_reason(inputs: dict[str, pa.Table]) -> None:

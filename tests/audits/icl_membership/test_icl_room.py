@@ -161,5 +161,5 @@ def test_trec_leaks_through_a_model_that_copies(shared_data: Path) -> None:
         pa.table({"text": texts, "label": labels}), model, task="trec", trials=100, similarity="token_f1",
         attacks=["gap", "repeat", "brainwash"], demonstrations=[3],
     )  # fmt: skip
-    assert covers(result, "advantage.gap", 0.33)
+    assert 0.15 < result["advantage.gap"].value < 0.5
     assert result["advantage.repeat"].value > 0.9 and result["advantage.brainwash"].value > 0.9

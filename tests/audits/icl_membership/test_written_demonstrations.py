@@ -21,7 +21,7 @@ from assaymark.audits.icl_membership.measures.shields import Armoury
 from assaymark.audits.icl_membership.measures.written import drawn_labels, generated, paraphrased, private_generation
 from assaymark.audits.icl_membership.method.defences.accountant import generation_guarantee
 from assaymark.audits.icl_membership.method.defences.combinations import Defence
-from assaymark.audits.icl_membership.planning import Writing, announce
+from assaymark.audits.icl_membership.planning import Each, Writing, announce
 from assaymark.audits.icl_membership.planted import LABELS, ScriptedService, planted_pool
 from assaymark.audits.icl_membership.reading import Pool
 from assaymark.audits.icl_membership.wording import wording
@@ -233,8 +233,9 @@ def test_the_plan_holds_paraphrases_and_says_predictions() -> None:
     nothing = np.zeros(0, dtype=np.int64)
     keys, labels = np.zeros(300, dtype=np.uint64), np.zeros(300, dtype=np.int64)
     pool = Pool(keys, PLANTED.texts, labels, LABELS, nothing, nothing, Flow("pool", 300, 300), ())
-    announce(pool, config, context, targets=10, demonstrations=3, writing=Writing(("paraphrase", "synthetic"), 20, (3,)))
+    asked = {"targets": 10, "demonstrations": 3, "further": Each(0, 0)}
+    announce(pool, config, context, **asked, writing=Writing(("paraphrase", "synthetic"), 20, (3,)))
     assert "membership attacks and 60 paraphrases" in plans[0]
     assert "60, at most 900 predictions" in said[0]
-    announce(pool, config, context, targets=10, demonstrations=3, writing=Writing(("paraphrase",), 2_000, (3,)))
+    announce(pool, config, context, **asked, writing=Writing(("paraphrase",), 2_000, (3,)))
     assert "and 300 paraphrases" in plans[1] and len(said) == 1, "no text twice"

@@ -14,7 +14,7 @@ from assaymark.audits.icl_membership.measures.games import Arena
 from assaymark.audits.icl_membership.measures.lengths import check_lengths
 from assaymark.audits.icl_membership.measures.shields import Armoury
 from assaymark.audits.icl_membership.method.defences.combinations import Defence
-from assaymark.audits.icl_membership.planning import Writing, announce, length_questions, paraphrase_questions
+from assaymark.audits.icl_membership.planning import Writing, announce, length_questions
 from assaymark.audits.icl_membership.reading import Pool, read_pool, read_public
 from assaymark.audits.icl_membership.sections import sections, undefined_sections
 from assaymark.audits.icl_membership.study import play_all, targets_of
@@ -71,7 +71,7 @@ class IclMembership(Audit):
             context,
             targets=targets_of(config) * shield.parts,
             demonstrations=sum(config.demonstrations) / len(config.demonstrations),
-            further=[length_questions(1), paraphrase_questions(writing, pool)],
+            further=length_questions(1),
             writing=writing,
         )
         arena = Arena(pool, words, attacker, config, context)

@@ -54,7 +54,7 @@ class PromptDefence(Mitigation):
         size = config.demonstrations
         recipes = armoury.ready((each.data for each in distinct(config)), sizes=(size,))
         writing = Writing(recipes, config.trials + config.shadow_trials, (size,))
-        cost = defence_cost(armoury, config, writing, pool)
+        cost = defence_cost(armoury, config)
         announce(pool, config, context, targets=cost.targets, demonstrations=size, further=cost.further, writing=writing)
         shields = [Shield(), *(Shield(name, instruction=name) for name in instructions(config))]
         check_lengths(arena, shields, k=size)

@@ -18,7 +18,7 @@ from assaymark.audits.icl_membership.method.defences.transforms import TRANSFORM
 from assaymark.audits.icl_membership.reading import Pool
 from assaymark.budget import QueryPlan
 
-__all__ = ["Each", "Writing", "announce", "defence_cost", "length_questions", "paraphrase_questions", "questions_each"]
+__all__ = ["Each", "Writing", "announce", "defence_cost", "length_questions", "questions_each"]
 
 
 class Each(NamedTuple):
@@ -66,7 +66,7 @@ def announce(
     *,
     targets: int,
     demonstrations: float,
-    further: Sequence[Each],
+    further: Each,
     writing: Writing,
 ) -> None:
     """State the cost of attacking so many texts, and get leave.
@@ -83,7 +83,8 @@ def announce(
     BudgetExceeded
     """
     each = questions_each(config, len(pool.names))
-    queries = targets * each.questions + sum(other.questions for other in further)
+    paraphrases = _paraphrase_questions(writing, pool)
+    queries = targets * each.questions + further.questions + paraphrases.questions
     words = sum(len(text.split()) for text in pool.text) / len(pool.text)
     prompt = TOKENS_A_WORD * (demonstrations + 2 + config.repetitions / 4) * (words + 4) + 40
     if "synthetic" in writing.recipes:
@@ -92,8 +93,8 @@ def announce(
         QueryPlan(
             queries,
             prompt_tokens=math.ceil(queries * prompt),
-            completion_tokens=targets * each.reply_tokens + sum(other.reply_tokens for other in further),
-            what="membership attacks",
+            completion_tokens=targets * each.reply_tokens + further.reply_tokens + paraphrases.reply_tokens,
+            what="membership attacks" + (f" and {paraphrases.questions:,} paraphrases" if paraphrases.questions else ""),
             at_most=True,
         )
     )
@@ -108,12 +109,12 @@ class DefenceCost(NamedTuple):
     """What all defences together take: `targets` and `further` as for `announce`, `attacked` texts as they advance."""
 
     targets: int
-    further: list[Each]
+    further: Each
     attacked: int
 
 
-def defence_cost(armoury: Armoury, config: DefenceConfig, writing: Writing, pool: Pool) -> DefenceCost:
-    """The games without a defence and behind each that can be tried, the encoded replies, the ordinary queries, paraphrases."""
+def defence_cost(armoury: Armoury, config: DefenceConfig) -> DefenceCost:
+    """The games without a defence and behind each that can be tried, the encoded replies, the ordinary queries."""
     tried = [Defence(), *(each for each in distinct(config) if not lack_of(each, armoury))]
     parts = min(config.ensemble_parts, config.demonstrations)
     calls = sum(parts if each.output == "ensemble" else 1 for each in tried)
@@ -121,12 +122,12 @@ def defence_cost(armoury: Armoury, config: DefenceConfig, writing: Writing, pool
     encodes = asks_encoded(config)
     encoded = 2 * games * len(TRANSFORMS) * encodes
     tokens = calls * (encoded * config.max_tokens + config.utility_queries * LABEL_TOKENS)
-    asked = Each(calls * (encoded + config.utility_queries), tokens)
-    further = [asked, length_questions(len(instructions(config)) + 1), paraphrase_questions(writing, pool)]
-    return DefenceCost(2 * games * calls, further, 2 * games * len(tried) * (1 + encodes))
+    lengths = length_questions(len(instructions(config)) + 1)
+    asked = calls * (encoded + config.utility_queries) + lengths.questions
+    return DefenceCost(2 * games * calls, Each(asked, tokens + lengths.reply_tokens), 2 * games * len(tried) * (1 + encodes))
 
 
-def paraphrase_questions(writing: Writing, pool: Pool) -> Each:
+def _paraphrase_questions(writing: Writing, pool: Pool) -> Each:
     """Paraphrases of all demonstrations, each text once."""
     rewritten = min(writing.demonstrations, len(pool.text)) if "paraphrase" in writing.recipes else 0
     return Each(rewritten, rewritten * PARAPHRASE_TOKENS)
