@@ -151,9 +151,11 @@ def test_a_budget_that_is_too_small(command, monkeypatch) -> None:
             same(kind, f"free {kind}")
 
 
-def test_the_announced_cost_is_not_exceeded(command) -> None:
+@pytest.mark.parametrize("attacks", ["repeat", "brainwash"])
+def test_the_announced_cost_is_not_exceeded(command, attacks: str) -> None:
     """Also with prompts in parts, encoded replies and ordinary queries: a budget of what was announced is enough."""
     settings = ("recipes=[ensemble]", "transforms=true", "search=linear", "repetitions=2", "demonstrations=3", "trials=2")
+    settings = (*settings, f"attacks=[{attacks}]")
     done = attacked(command, None, "--budget", 10, settings=settings, kind="mitigate")
     needed = int(done.err.partition("give --budget ")[2].split()[0])
     service = "fake:generator?reply=none of them"  # every search goes to its end

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from outcomes import Outcome, survived
 from outcomes import refused as refused_in
-from post_inputs import undefined
 from prompt_inputs import ATTACKS, advantages, attacked, labelled, pool, table, write
 
 KINDS = ("audit", "mitigate")
@@ -26,6 +25,18 @@ def refused(done: Outcome, *says: str) -> None:
     refused_in(done, *says, lines=2)
 
 
+def unplayable(done: Outcome, *says: str) -> None:
+    """No game can be drawn: the reason with its mend, as an error or in place of every number."""
+    if done.code == 2:
+        refused(done, *says)
+        return
+    survived(done)
+    assert done.result is not None and done.result["estimates"]
+    for found in done.result["estimates"]:
+        assert found["value"] is None and found["low"] is None
+        assert all(part in found["reason"] for part in says)
+
+
 def flow(done: Outcome) -> dict[str, Any]:
     assert done.result is not None
     (found,) = done.result["flows"]
@@ -36,14 +47,12 @@ def flow(done: Outcome) -> dict[str, Any]:
 # -- texts ------------------------------------------------------------------------------------------------------------------
 
 
-def test_fewer_texts_than_demonstrations(command) -> None:
-    few, nothing = pool(8), {"text": pa.array([], pa.string()), "label": pa.array([], pa.string())}
-    says = "of 8 different texts", "are needed", "give more texts, or fewer demonstrations"
-    refused(attacked(command, few, settings=("demonstrations=20",), kind="mitigate"), *says)
-    refused(attacked(command, nothing, kind="mitigate"), "no labelled")
-    done = survived(attacked(command, few, settings=("demonstrations=20",)), "Nothing was attacked", *says)
-    assert all("of 8 different texts" in reason for reason in undefined(done, "advantage.worst", "advantage.gap"))
-    survived(attacked(command, nothing), "Nothing was attacked", "no labelled")
+@pytest.mark.parametrize("kind", KINDS)
+def test_fewer_texts_than_demonstrations(command, kind: str) -> None:
+    done = attacked(command, pool(8), settings=("demonstrations=20",), kind=kind)
+    unplayable(done, "of 8 different texts", "are needed", "give more texts, or fewer demonstrations")
+    nothing = pa.array([], pa.string())
+    unplayable(attacked(command, {"text": nothing, "label": nothing}, kind=kind), "no labelled text")
 
 
 def test_what_is_left_out_is_counted(command) -> None:
@@ -132,9 +141,9 @@ def test_labels_inside_other_labels(command) -> None:
 
 
 def test_labels_that_no_game_can_be_played_with(command) -> None:
-    survived(attacked(command, labelled(["x"])), "has the one label 'x'", "at least two labels")
-    refused(attacked(command, labelled(["x"]), kind="mitigate"), "has the one label 'x'", "at least two labels")
-    survived(attacked(command, pool(label=pa.nulls(40, pa.string()))), "no labelled text")
+    unplayable(attacked(command, labelled(["x"])), "has the one label 'x'", "at least two labels")
+    unplayable(attacked(command, labelled(["x"]), kind="mitigate"), "has the one label 'x'", "at least two labels")
+    unplayable(attacked(command, pool(label=pa.nulls(40, pa.string()))), "no labelled text")
     alike = attacked(command, labelled(["Sports", "sports"]))
     refused(alike, "'Sports' and 'sports'", "cannot be told apart", "label_words={sports: Sports}")
     three = labelled(["Sports", "sports", "World"])
