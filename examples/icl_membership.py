@@ -40,7 +40,7 @@ SIZES = (6, 1, 3, 12)  # demonstrations; the first is the main one
 QUICK = {"recipes": ("nearest_public", "overlap_guard", "label_only"), "instruct": "only_a_label", "transforms": False}
 PUBLIC = 10  # every tenth text
 TREC_WORDS = dict(zip(("NUM", "LOC", "HUM", "DESC", "ENTY", "ABBR"), TASK_LABELS["trec"], strict=True))
-ATTACKS = {"gap": "GAP", "inquiry": "Inquiry", "repeat": "Repeat", "brainwash": "Brainwash", "hybrid": "hybrid"}
+ATTACKS = {"gap": "GAP", "inquiry": "Inquiry", "repeat": "Repeat", "brainwash": "Brainwash", "hybrid": "Hybrid"}
 
 
 class Task(NamedTuple):

@@ -36,7 +36,7 @@ class IclMembership(Audit):
         paper="Wen et al. 2024, ACM CCS; arXiv 2409.01380",
         inputs=INPUTS,
         models=ROLES,
-        cost="about 18 questions for each attacked text, two texts a game; 500 games and 100 shadow games make some 25,000, "
+        cost="about 18 questions for each attacked text, two texts a game; 500 games and 100 shadow games make 36,000 at most, "
         "announced before the first; prompts that begin alike share their computation",
         limits="an advantage that is not detected may be there; it holds for one model, task and prompt; nothing short of "
         "differential privacy is a guarantee",

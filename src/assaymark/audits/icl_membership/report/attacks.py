@@ -30,7 +30,7 @@ TITLES = {
     "inquiry": "Inquiry: have you seen it?",
     "repeat": "Repeat: how does it go on?",
     "brainwash": "Brainwash: when does it agree?",
-    "hybrid": "hybrid",
+    "hybrid": "Hybrid: of Repeat and others",
     "likelihood": "log-probability: of the label",
     ENCODED: "Repeat, encoded",
 }
