@@ -54,6 +54,7 @@ ColumnKind = Literal[
     "count",
     "number",
     "share",  # in [0, 1], shown as a percentage
+    "points",  # a difference of shares, in [-1, 1], shown in percentage points
     "p_value",
     "low",  # lower limit of the column named in `of`
     "high",

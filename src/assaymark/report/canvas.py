@@ -106,7 +106,10 @@ def tick_text(kind: ColumnKind) -> Callable[[float, int | None], str]:
     def number(value: float, _: int | None = None) -> str:
         return f"{value:.6g}" if abs(value) < 1e6 else format_number(value, "number")
 
-    return share if kind == "share" else count if kind == "count" else number
+    def points(value: float, _: int | None = None) -> str:
+        return f"{100 * value:.6g} pp"
+
+    return {"share": share, "points": points, "count": count}.get(kind, number)
 
 
 def format_axis(axis: MatplotlibAxis, described: Axis, *, log: bool = False) -> None:

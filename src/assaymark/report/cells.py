@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from assaymark.report.text import format_p_value, humanise, shorten, visible
-from assaymark.result import Column, ColumnKind, Table, format_number
+from assaymark.result import Column, ColumnKind, Table, Unit, format_number
 
 __all__ = ["Cell", "Heading", "TableView", "format_value", "view_table"]
 
@@ -15,7 +15,8 @@ FIRST_ROWS = 50
 MOST_ROWS = 2_000
 CELL_CHARACTERS = 200
 ABSENT = "–"
-NUMERIC: frozenset[ColumnKind] = frozenset({"count", "number", "share", "p_value", "low", "high"})
+NUMERIC: frozenset[ColumnKind] = frozenset({"count", "number", "share", "points", "p_value", "low", "high"})
+_UNITS: dict[ColumnKind, Unit] = {"share": "share", "points": "percentage points", "count": "count"}
 
 
 class Heading(NamedTuple):
@@ -134,5 +135,5 @@ def format_value(value: Any, kind: ColumnKind) -> str:
     if kind in NUMERIC and _number(value):
         if kind == "p_value":
             return format_p_value(float(value))
-        return format_number(float(value), kind if kind in ("share", "count") else "number")
+        return format_number(float(value), _UNITS.get(kind, "number"))
     return shorten(visible(str(value)), CELL_CHARACTERS)

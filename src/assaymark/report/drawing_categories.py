@@ -141,12 +141,13 @@ def _write_cells(axes: Axes, values: np.ndarray, shown: Panel) -> None:
         return
     text = tick_text(shown.y_axis.kind)
     dark = 0.4 * min(0.0, np.nanmin(values)) + 0.6 * np.nanmax(values)
-    digits = 1 if shown.y_axis.kind == "share" else 3
+    unit = {"share": " %", "points": " pp"}.get(shown.y_axis.kind, "")
+    digits = 1 if unit else 3
     for (row, column), value in np.ndenumerate(values):
         if not np.isfinite(value):
             axes.text(column, row, "–", ha="center", va="center", fontsize=8, color=INK)
             continue
-        words = f"{100 * value:.{digits}f} %" if shown.y_axis.kind == "share" else text(float(f"{value:.{digits}g}"), None)
+        words = f"{100 * value:.{digits}f}{unit}" if unit else text(float(f"{value:.{digits}g}"), None)
         colour = "white" if value > dark and value > 0 else INK
         axes.text(column, row, words, ha="center", va="center", fontsize=8, color=colour)
 

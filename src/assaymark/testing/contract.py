@@ -237,7 +237,7 @@ def shares_have_intervals(case: Case) -> None:
     """A share in a table stands beside its limits."""
     for table in case.result.tables.values():
         limited = {column.of for column in table.columns if column.of}
-        bare = [column.name for column in table.columns if column.kind == "share" and column.name not in limited]
+        bare = [column.name for column in table.columns if column.kind in ("share", "points") and column.name not in limited]
         assert not bare, f"table {table.name}: shares without interval: {bare}"
 
 

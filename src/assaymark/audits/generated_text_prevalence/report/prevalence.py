@@ -85,7 +85,7 @@ def _period_table(study: Study, series: Series) -> Table:
         Column("period", "label"),
         Column("posts", "count", "posts counted"),
         *(column for method in methods for column in interval_columns(method, "share", TITLES[method])),
-        *interval_columns("above_floor", "number", "called, minus the floor"),
+        *interval_columns("above_floor", "points", "called, minus the floor"),
         *interval_columns("floor_adjusted", "share", "corrected with the floor"),
     )
     unit = study.config.unit

@@ -153,7 +153,7 @@ def _table(study: Study, condition: Condition) -> Table:
     }
     columns = (
         Column("attack", "label"),
-        *interval_columns("advantage", "number", "advantage (1: always right)"),
+        *interval_columns("advantage", "points", "advantage"),
         *interval_columns("auc", "number", "AUC"),
         *(
             column

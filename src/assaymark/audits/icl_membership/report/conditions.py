@@ -38,7 +38,7 @@ def condition_section(study: Study) -> Section:
         Column("condition", "label"),
         Column("demonstrations", "label"),
         Column("attack", "label"),
-        *interval_columns("advantage", "number", "advantage"),
+        *interval_columns("advantage", "points", "advantage"),
         *interval_columns("auc", "number", "AUC"),
         Column("reason", "text", "why undefined"),
     )
@@ -125,7 +125,7 @@ def control_section(study: Study) -> Section:
     columns = (
         Column("attack", "label"),
         *interval_columns("called", "share", "texts called members without a prompt"),
-        *interval_columns("advantage", "number", "advantage"),
+        *interval_columns("advantage", "points", "advantage"),
     )
     section.tables.append(
         Table.of(

@@ -165,13 +165,13 @@ def _table(rows: list[_Row], config: DefenceConfig) -> Table:
     columns = (
         Column("defence", "label"),
         Column("changes", "label", "changes"),
-        *interval_columns("advantage", "number", "advantage of the strongest attack (1: always right)"),
+        *interval_columns("advantage", "points", "advantage of the strongest attack"),
         Column("attack", "label", "which"),
-        *interval_columns("static", "number", "by an attacker who does not know of it"),
-        *interval_columns("gain", "number", "change of the strongest attack"),
+        *interval_columns("static", "points", "by an attacker who does not know of it"),
+        *interval_columns("gain", "points", "change of the strongest attack"),
         Column("p_value", "p_value", "p (Holm)"),
         *interval_columns("accuracy", "share", "right labels"),
-        *interval_columns("cost", "number", "change in right labels"),
+        *interval_columns("cost", "points", "change in right labels"),
         *interval_columns("refused", "share", "declined queries"),
         Column("shown", "number", "examples left in a prompt"),
         Column("calls", "number", "model calls a query"),
@@ -212,7 +212,7 @@ def _attack_table(rows: list[_Row]) -> Table:
     columns = (
         Column("defence", "label"),
         Column("attack", "label"),
-        *interval_columns("advantage", "number", "advantage"),
+        *interval_columns("advantage", "points", "advantage"),
         *interval_columns("auc", "number", "AUC"),
         Column("reason", "text", "why undefined"),
     )

@@ -138,7 +138,7 @@ def _pair_table(found: Retrieval, shown: Mapping[str, str]) -> Table:
         Column("axis", "label"),
         Column("query", "label"),
         Column("counterpart", "label"),
-        *interval_columns("difference", "number", "difference of unsafe@k"),
+        *interval_columns("difference", "points", "difference of unsafe@k"),
         Column("p_value", "p_value", "permutation p"),
     )
     return Table.of("retrieval_pairs", "Paired queries", values, columns)

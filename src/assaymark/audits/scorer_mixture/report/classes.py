@@ -88,7 +88,7 @@ def _comparison(
     columns = (
         Column("way", "label", "way of combining"),
         *interval_columns("accuracy", "share", "accuracy"),
-        *interval_columns("lead", "number", "accuracy of weights for each class minus this"),
+        *interval_columns("lead", "points", "accuracy of weights for each class minus this"),
         Column("p_value", "p_value", "McNemar p"),
     )
     section.tables.append(Table.of("classes", "All classes, on the test rows", values, columns))

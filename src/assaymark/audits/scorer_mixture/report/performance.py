@@ -142,7 +142,7 @@ def _comparison(section: Section, study: Study) -> None:
             for c in interval_columns(m, "number" if m == "auroc" else "share", TITLES.get(m, m.replace("_", " ")))
         ),
         Column("threshold", "number"),
-        *interval_columns("lead", "number", "accuracy of the mixture minus this"),
+        *interval_columns("lead", "points", "accuracy of the mixture minus this"),
         Column("p_value", "p_value", "McNemar p"),
         Column("abstained", "count", "rows without a verdict"),
     )

@@ -56,7 +56,7 @@ def skin_pictures_section(study: Study) -> Section:
     columns = (
         Column("rule", "label"),
         *(c for m in ("accuracy", "recall", "fpr") for c in interval_columns(m, "share", m.replace("fpr", "FPR"))),
-        *interval_columns("lead", "number", "accuracy of the mixture minus this"),
+        *interval_columns("lead", "points", "accuracy of the mixture minus this"),
         Column("p_value", "p_value", "McNemar p"),
     )
     section.tables.append(Table.of("skin_pictures", "Skin-colour rules on the same pictures", values, columns))

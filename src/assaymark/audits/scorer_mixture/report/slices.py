@@ -106,7 +106,7 @@ def _table(found: list[_Slice]) -> Table:
         Column("rows", "count", "test images"),
         *interval_columns("recall", "share", "unsafe images found"),
         *interval_columns("fpr", "share", "safe images flagged"),
-        *interval_columns("recall_gap", "number", "recall minus that of the others"),
+        *interval_columns("recall_gap", "points", "recall minus that of the others"),
         *interval_columns("fpr_gap", "number", "FPR minus that of the others"),
     )
     return Table.of("slices", "Errors by declared attribute", values, columns)
