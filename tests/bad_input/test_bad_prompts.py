@@ -27,7 +27,7 @@ def refused(done: Outcome, *says: str) -> None:
 
 def unplayable(done: Outcome, *says: str) -> None:
     """No game can be drawn: an audit has the reason with its mend in place of every number."""
-    survived(done, "Nothing was attacked")
+    survived(done)
     assert done.result is not None and done.result["estimates"]
     for found in done.result["estimates"]:
         assert found["value"] is None and found["low"] is None
