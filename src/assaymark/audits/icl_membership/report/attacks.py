@@ -81,8 +81,8 @@ def attack_section(study: Study) -> Section:
             reference=((config.leak, "leak"),),
         ),
         Figure(
-            "roc", "True against false positives", "lines", table="roc", x="fpr", y="tpr", low="tpr_low", high="tpr_high",
-            group="attack", log_x=True, log_y=True, x_title="outsiders called members", y_title="members found",
+            "roc", "True against false positives", "lines", table="roc", x="fpr", y="tpr", group="attack",
+            log_x=True, log_y=True, x_title="outsiders called members", y_title="members found",
             caption="Both axes are logarithmic: what counts is who is found while hardly anybody is accused.",
         ),
     ]  # fmt: skip
