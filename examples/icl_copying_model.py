@@ -39,7 +39,11 @@ TYPES = {
     "LOC": "Location",
     "NUM": "Number",
 }
-KINDS = {"How many {} has the {} of {} ?": "Number", "Where is the {} {} of {} ?": "Location", "Who made the {} {} of {} ?": "Person"}
+KINDS = {
+    "How many {} has the {} of {} ?": "Number",
+    "Where is the {} {} of {} ?": "Location",
+    "Who made the {} {} of {} ?": "Person",
+}
 TRIALS = 120  # half of them for the thresholds
 PREFIX = 3  # words
 MOST = 10  # statements of a wrong label
@@ -57,8 +61,8 @@ def main(out: Path, source: Path | None = None, steps: int = 0, *, trials: int =
     rng.shuffle(examples)  # type: ignore[arg-type]
     kept = min(len(examples) // 5, 1_000)
     pool, learnt = examples[:kept], examples[kept:]
-    sizes: dict[str, Any] = {} if source else {"vocabulary": 400, "layers": 2, "context": 256}
-    steps = steps or (2_000 if source else 30)
+    sizes: dict[str, Any] = {} if source else {"vocabulary": 400, "layers": 2, "width": 128, "context": 256}
+    steps = steps or (1_500 if source else 30)
     with progress_for(quiet=False).task("training", steps, "steps") as task:
         facts = train_copying_lm(
             out, [e.text for e in learnt], [e.label for e in learnt], **sizes, steps=steps, seed=0, task=task, progress=show

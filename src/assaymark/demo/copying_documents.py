@@ -25,26 +25,27 @@ from assaymark.errors import ConfigError
 __all__ = ["CopyingDocuments", "PromptPieces", "majority_label", "repeated_segments"]
 
 _SEGMENTS = 0.2  # of the documents are a random segment over and over
-_OPENING = 0.25  # of the steps have no other documents: copying appears there first
-_REAL = 0.5  # of the others have real texts
+_OPENING = 150  # steps, at most half of them, have no other documents: copying appears there first
+_REAL = 0.6  # of the others have real texts
 _PREAMBLE = 0.25  # begin with a line of something else, as an instruction is
 _LINES = 0.25  # have text and label on one line, as repeated statements are
 _SHARED_OPENING = 0.3  # of the made-up texts begin like an earlier one, so that one word before is not enough to copy by
 _UNPREDICTABLE = 0.2  # weight of a word of a real text that is new, against 1 of what follows from the context
+_LABEL = 4.0  # weight of a label that the document determines: there is one to a dozen words
 _LONGEST_RUN = 6  # statements of a wrong label in a row
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 
 class PromptPieces(NamedTuple):
-    """Tokens of the parts of a document; texts and labels begin with a space.
+    r"""Tokens of the parts of a document; texts and labels begin with a space.
 
     Attributes
     ----------
     field, answer, answer_inline : array
-        "Question:", "\\nType:" and " Type:".
+        "Question:", "\nType:" and " Type:".
     gap, line : array
-        "\\n\\n" and "\\n": between two examples, on two lines each or on one.
+        "\n\n" and "\n": between two examples, on two lines each or on one.
     labels : tuple of arrays
     """
 
@@ -133,7 +134,7 @@ class CopyingDocuments:
         short = step < self.steps_per_epoch // 2
         length, size = (self._length // 4, 4 * self._size) if short else (self._length, self._size)
         rng = np.random.default_rng([self._seed, step])
-        share = 1.0 if step < _OPENING * self.steps_per_epoch else _SEGMENTS
+        share = 1.0 if step < min(_OPENING, self.steps_per_epoch // 2) else _SEGMENTS
         written = [self.document(rng, length, segments=share) for _ in range(math.ceil(size / world) * world)][rank::world]
         return tuple(torch.from_numpy(np.stack(part)) for part in zip(*written, strict=True))
 
@@ -148,7 +149,7 @@ class CopyingDocuments:
             page.write(rng.choice(self._words, size=rng.integers(4, 24)), 0.0)
             page.write(self._pieces.gap, 0.0)
         sample = self._real if rng.random() < _REAL else self._made_up
-        novelty, insistence = rng.uniform(0.1, 0.6), rng.uniform(0.0, 0.4)
+        novelty, insistence = rng.uniform(0.2, 0.8), rng.uniform(0.0, 0.3)
         while page.length < length:
             new = not page.texts or rng.random() < novelty
             place = page.add(*sample(rng, page)) if new else int(rng.integers(len(page.texts)))
@@ -178,19 +179,23 @@ class _Page:
         self._parts: list[tuple[Ints, Floats]] = []
         self.length = 0
         self.texts: list[Ints] = []
-        self._own: list[tuple[int, float]] = []  # label of a text and the weight of its words, as long as nothing is stated
+        self._places: dict[bytes, int] = {}
+        self._own: list[tuple[int, float]] = []  # label of a text, and weight of its words and label when new
         self._counts: list[Ints] = []
         self._first: list[Ints] = []
         self._statements = 0
 
     def add(self, text: Ints, label: int, weight: float) -> int:
-        """A text that was not on the page; returns its place."""
+        """The place of a text, with the label it has as long as none was stated."""
+        place = self._places.setdefault(text.tobytes(), len(self.texts))
+        if place < len(self.texts):
+            return place
         labels = len(self._pieces.labels)
         self.texts.append(text)
         self._own.append((label, weight))
         self._counts.append(np.zeros(labels, dtype=np.int64))
         self._first.append(np.full(labels, np.iinfo(np.int64).max))
-        return len(self.texts) - 1
+        return place
 
     def insist(self, place: int, rng: np.random.Generator) -> None:
         """A label other than the expected one, stated up to six times in a row."""
@@ -201,7 +206,7 @@ class _Page:
     def example(self, place: int) -> None:
         """The text with the label that the law of the documents, or for a new text its own, prescribes."""
         own_weight = self._own[place][1]
-        self._state(place, self._expected(place), 1.0 if self._counts[place].any() else own_weight)
+        self._state(place, self._expected(place), _LABEL if self._counts[place].any() else own_weight)
 
     def write(self, tokens: Ints, weight: float) -> None:
         self._parts.append((tokens, np.full(len(tokens), weight, dtype=np.float32)))

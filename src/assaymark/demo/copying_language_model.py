@@ -31,7 +31,7 @@ _FEWEST = 40
 _SAVE_EVERY = 200  # steps
 _LOOKS = 20  # validations in a training
 _HEAD = 64  # width of a head
-_GAIN = 0.2  # of the heads that a training starts with; larger ones drown the words themselves, and copying takes longer
+_GAIN = 0.2  # of the head that writes what the word before was; a larger one drowns the words themselves
 _PEAK = 6.0  # length of the biases that turn a head to the word before
 Ints = npt.NDArray[np.int64]
 
@@ -71,11 +71,11 @@ def train_copying_lm(
     answer_field: str = "Type",
     vocabulary: int = 3_000,
     layers: int = 4,
-    width: int = 128,
+    width: int = 256,
     context: int = 512,
     size: int = 2,
-    steps: int = 2_000,
-    lr: float = 3e-3,
+    steps: int = 1_500,
+    lr: float = 2e-3,
     seed: int,
     device: str = "cpu",
     checkpoints: Path | None = None,
@@ -106,10 +106,10 @@ def train_copying_lm(
     Notes
     -----
     Copying takes two heads in a row (an induction circuit [1]): one writes into each position what the word before was, the
-    next looks for positions whose word before is the present word. From weights drawn at random such a pair appears only after
-    thousands of steps, a plateau that has nothing to teach here. Weights therefore start near it, at a small gain, in the
-    manner of [2]; before the training the model copies nothing all the same (`induction_before`). Only a quarter of each head
-    is rotated by position, as in GPT-NeoX: the rest compares words over any distance.
+    next looks for positions whose word before is the present word. From weights drawn at random no such pair appeared within
+    minutes. Weights therefore start near it, in the manner of [2]; the untrained model copies nothing all the same
+    (`induction_before`). Only a quarter of each head is rotated by position, as in GPT-NeoX: the rest compares words over any
+    distance.
 
     References
     ----------
@@ -246,7 +246,6 @@ def _new_model(tokenizer: Any, *, layers: int, width: int, context: int, seed: i
         max_position_embeddings=context,
         # Slow rotations tell far positions from farther ones; what is needed is the word before, and the last few.
         rope_parameters={"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.25},
-        initializer_range=0.05,
         use_parallel_residual=False,
         tie_word_embeddings=True,
         bos_token_id=end,
@@ -261,23 +260,32 @@ def _new_model(tokenizer: Any, *, layers: int, width: int, context: int, seed: i
 
 
 def _seed_induction(model: Any) -> None:
-    """Turn the first head of the first layer to the word before, and that of the second to what followed the present word."""
+    """Start the first two layers near induction circuits.
+
+    Head h of the first layer looks h + 1 words back and writes what is there into a subspace of its own; head h of the second
+    compares the word h back with the words h + 1 back, and copies the word there. Their votes add up.
+    """
     import torch
 
     first, second = (layer.attention for layer in model.base_model.layers[:2])
     width, turn = model.config.hidden_size, model.base_model.rotary_emb.inv_freq
     rotated = 2 * len(turn)
-    present, before = torch.linalg.qr(torch.randn(width, width))[0][: 2 * _HEAD].split(_HEAD)  # two unrelated subspaces
-    one, two = (part.query_key_value.weight.view(-1, 3, _HEAD, width)[0] for part in (first, second))
-    bias = first.query_key_value.bias.view(-1, 3, _HEAD)[0]
-    # A query turned back by one position agrees best with the key one position before it, whatever the words.
-    bias[0, :rotated] = _PEAK * torch.cat([turn.cos(), -turn.sin()])
-    bias[1, : len(turn)] = _PEAK
-    one[:2] *= 0.1
-    one[2], first.dense.weight[:, :_HEAD] = present, _GAIN * before.T
-    two[0], two[1], two[2] = present, before, present
-    two[:2, :rotated] *= 0.1
-    second.dense.weight[:, :_HEAD] = _GAIN * present.T
+    back = torch.linalg.qr(torch.randn(width, width))[0].split(
+        _HEAD
+    )  # unrelated subspaces: of the present word, of one back ...
+    look, match = (part.query_key_value.weight.view(-1, 3, _HEAD, width) for part in (first, second))
+    bias = first.query_key_value.bias.view(-1, 3, _HEAD)
+    for head in range(width // _HEAD - 1):
+        # A query turned back by some positions agrees best with the key that many positions before it, whatever the words.
+        angle = (head + 1) * turn
+        bias[head, 0, :rotated] = _PEAK * torch.cat([angle.cos(), -angle.sin()])
+        bias[head, 1, : len(turn)] = _PEAK
+        columns = slice(head * _HEAD, (head + 1) * _HEAD)
+        look[head, :2] *= 0.1
+        look[head, 2], first.dense.weight[:, columns] = back[0], _GAIN * back[head + 1].T
+        match[head, 0], match[head, 1], match[head, 2] = back[head], back[head + 1], back[0]
+        match[head, :2, :rotated] *= 0.1
+        second.dense.weight[:, columns] = back[0].T
 
 
 def _perplexity(model: Any, tokenizer: Any, texts: Sequence[str], *, rng: np.random.Generator) -> Estimate:
