@@ -16,7 +16,8 @@ from assaymark.demo.copying_documents import (  # noqa: E402
     majority_label,
     repeated_segments,
 )
-from assaymark.demo.copying_language_model import CopyingFacts, induction_accuracy, train_copying_lm  # noqa: E402
+from assaymark.demo.copying_language_model import CopyingFacts, train_copying_lm  # noqa: E402
+from assaymark.demo.induction_heads import induction_accuracy  # noqa: E402
 from assaymark.demo.small_language_model import byte_level_tokenizer  # noqa: E402
 from assaymark.errors import ConfigError  # noqa: E402
 from assaymark.models import open_model  # noqa: E402
@@ -139,9 +140,8 @@ def test_labels_that_count_are_the_majority_so_far(written: tuple[Any, CopyingDo
     tokenizer, documents = written
     rng, counted = np.random.default_rng(2), 0
     names = {tokenizer(f" {label}")["input_ids"][0]: row for row, label in enumerate(LABELS)}
-    size = [len(tokenizer(f" {label}")["input_ids"]) for label in LABELS]
     answer, inline = tokenizer("\nType:")["input_ids"], tokenizer(" Type:")["input_ids"]
-    field, ends = tokenizer("Question:")["input_ids"], 0
+    field = tokenizer("Question:")["input_ids"]
     for _ in range(60):
         ids, weights = documents.document(rng, 256, segments=0.0)
         row, votes = ids.tolist(), dict[tuple[int, ...], list[int]]()
@@ -160,8 +160,7 @@ def test_labels_that_count_are_the_majority_so_far(written: tuple[Any, CopyingDo
                 assert label == majority_label(counts, first)
                 counted += 1
             past.append(label)
-            ends += size[label]
-    assert counted > 100 and ends >= counted
+    assert counted > 100
 
 
 def test_the_earliest_of_equal_labels_is_expected() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.demo.copying_documents import CopyingDocuments, PromptPieces, repeated_segments
+from assaymark.demo.induction_heads import HEAD, induction_accuracy, new_copying_network
 from assaymark.demo.small_language_model import byte_level_tokenizer, next_token_losses, save_causal_lm
 from assaymark.errors import ConfigError
 from assaymark.result import Estimate
@@ -24,15 +25,12 @@ from assaymark.result import Estimate
 if TYPE_CHECKING:
     from assaymark.audit import Task
 
-__all__ = ["CopyingFacts", "induction_accuracy", "train_copying_lm"]
+__all__ = ["CopyingFacts", "train_copying_lm"]
 
 _HELD_OUT = 0.05  # of the texts
 _FEWEST = 40
 _SAVE_EVERY = 200  # steps
 _LOOKS = 20  # validations in a training
-_HEAD = 64  # width of a head
-_GAIN = 0.2  # of the head that writes what the word before was; a larger one drowns the words themselves
-_PEAK = 6.0  # length of the biases that turn a head to the word before
 Ints = npt.NDArray[np.int64]
 
 
@@ -106,8 +104,8 @@ def train_copying_lm(
     Notes
     -----
     Copying takes two heads in a row (an induction circuit [1]): one writes into each position what the word before was, the
-    next looks for positions whose word before is the present word. From weights drawn at random no such pair appeared within
-    minutes. Weights therefore start near it, in the manner of [2]; the untrained model copies nothing all the same
+    next looks for positions whose word before is the present word. From weights drawn at random no such pair appeared in
+    500 steps. Weights therefore start near it, in the manner of [2]; the untrained model copies nothing all the same
     (`induction_before`). Only a quarter of each head is rotated by position, as in GPT-NeoX: the rest compares words over any
     distance.
 
@@ -134,7 +132,7 @@ def train_copying_lm(
 
     batches = documents(learnt, length=context, amount=size, number=0)
     unseen = documents(held_out, length=context, amount=4, number=1).at(steps)
-    model = _new_model(tokenizer, layers=layers, width=width, context=context, seed=seed)
+    model = new_copying_network(tokenizer, layers=layers, width=width, context=context, seed=seed)
     rng = np.random.default_rng([seed, 1])
     segments = repeated_segments(rng, words, size=64, length=context // 8)
     before = induction_accuracy(model, segments, rng=rng)
@@ -178,27 +176,6 @@ def train_copying_lm(
     )
 
 
-def induction_accuracy(model: Any, segments: Ints, *, rng: np.random.Generator) -> Estimate:
-    """Share of tokens that a model foresees when a random segment comes a second time, with an interval over segments.
-
-    Parameters
-    ----------
-    model : causal language model of transformers
-    segments : array, shape (n, 2 m)
-        Each the same m tokens twice (`assaymark.demo.copying_documents.repeated_segments`). Its first token cannot be foreseen
-        the second time; the m - 1 others count.
-    """
-    import torch
-
-    from assaymark.stats.resampling import bootstrap_ratio
-
-    half = segments.shape[1] // 2
-    with torch.inference_mode():
-        likeliest = model(input_ids=torch.from_numpy(segments), use_cache=False).logits[:, half:-1].argmax(dim=-1).numpy()
-    right = (likeliest == segments[:, half + 1 :]).sum(axis=1).astype(np.float64)
-    return bootstrap_ratio(right, np.full(len(segments), half - 1.0), rng=rng)
-
-
 def _checked(texts: Sequence[str], labels: Sequence[str], *, layers: int, width: int) -> tuple[list[str], Ints, list[str]]:
     """Texts with single spaces, the row of each one's label, and the names of the labels."""
     if len(texts) != len(labels):
@@ -207,8 +184,8 @@ def _checked(texts: Sequence[str], labels: Sequence[str], *, layers: int, width:
     names = sorted({label for _, label in pairs})
     if len(pairs) < _FEWEST or len(names) < 2:
         raise ConfigError(f"{len(pairs)} texts of {len(names)} labels are too few; it takes {_FEWEST}, better thousands, of 2")
-    if layers < 2 or width % (2 * _HEAD):
-        raise ConfigError(f"copying takes 2 layers and a width that is a multiple of {2 * _HEAD}, not {layers} and {width}")
+    if layers < 2 or width % (2 * HEAD):
+        raise ConfigError(f"copying takes 2 layers and a width that is a multiple of {2 * HEAD}, not {layers} and {width}")
     return [text for text, _ in pairs], np.array([names.index(label) for _, label in pairs]), names
 
 
@@ -230,62 +207,6 @@ def _weighted_loss(model: Any) -> Any:
             return (losses * kept).sum() / kept.sum()
 
     return WeightedLoss()
-
-
-def _new_model(tokenizer: Any, *, layers: int, width: int, context: int, seed: int) -> Any:
-    import torch
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-
-    end = tokenizer.eos_token_id
-    config = GPTNeoXConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=width // _HEAD,
-        max_position_embeddings=context,
-        # Slow rotations tell far positions from farther ones; what is needed is the word before, and the last few.
-        rope_parameters={"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.25},
-        use_parallel_residual=False,
-        tie_word_embeddings=True,
-        bos_token_id=end,
-        eos_token_id=end,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = GPTNeoXForCausalLM(config)
-        with torch.no_grad():
-            _seed_induction(model)
-    return model
-
-
-def _seed_induction(model: Any) -> None:
-    """Start the first two layers near induction circuits.
-
-    Head h of the first layer looks h + 1 words back and writes what is there into a subspace of its own; head h of the second
-    compares the word h back with the words h + 1 back, and copies the word there. Their votes add up.
-    """
-    import torch
-
-    first, second = (layer.attention for layer in model.base_model.layers[:2])
-    width, turn = model.config.hidden_size, model.base_model.rotary_emb.inv_freq
-    rotated = 2 * len(turn)
-    back = torch.linalg.qr(torch.randn(width, width))[0].split(
-        _HEAD
-    )  # unrelated subspaces: of the present word, of one back ...
-    look, match = (part.query_key_value.weight.view(-1, 3, _HEAD, width) for part in (first, second))
-    bias = first.query_key_value.bias.view(-1, 3, _HEAD)
-    for head in range(width // _HEAD - 1):
-        # A query turned back by some positions agrees best with the key that many positions before it, whatever the words.
-        angle = (head + 1) * turn
-        bias[head, 0, :rotated] = _PEAK * torch.cat([angle.cos(), -angle.sin()])
-        bias[head, 1, : len(turn)] = _PEAK
-        columns = slice(head * _HEAD, (head + 1) * _HEAD)
-        look[head, :2] *= 0.1
-        look[head, 2], first.dense.weight[:, columns] = back[0], _GAIN * back[head + 1].T
-        match[head, 0], match[head, 1], match[head, 2] = back[head], back[head + 1], back[0]
-        match[head, :2, :rotated] *= 0.1
-        second.dense.weight[:, columns] = back[0].T
 
 
 def _perplexity(model: Any, tokenizer: Any, texts: Sequence[str], *, rng: np.random.Generator) -> Estimate:
