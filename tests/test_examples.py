@@ -33,6 +33,7 @@ def test_no_example_is_forgotten() -> None:
         "detector_scores.py",
         "generated_text_prevalence.py",
         "golden_numbers.py",
+        "icl_copying_model.py",
         "icl_membership.py",
         "image_offensiveness.py",
         "image_text_dataset.py",
@@ -187,3 +188,14 @@ def test_dated_posts_become_two_models_labelled_texts_and_a_plan(tmp_path: Path)
     plan = load_plan(out / "plan.yaml")
     assert [step.id for step in plan.steps] == ["control", "no_release", "other"]
     assert "2016-01-01" < str(plan.steps[1].settings["released"]) < "2016-12-31"
+
+
+def test_a_copying_model_is_trained_and_attacked(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "icl_copying_model.py"), "model", folder=tmp_path)
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    assert len(re.findall(r"  loss \d", printed)) == 15
+    assert "k = 1, 8 trials" in printed and "k = 3" not in printed
+    for line in (r"induction accuracy before \S+ .*, after \S+", r"Repeat +AUC", r"GAP +advantage", r"Brainwash +AUC"):
+        assert re.search(line, printed), line
+    (means,) = re.findall(r"statements needed: members ([\d.]+), non-members ([\d.]+)", printed)
+    assert all(0 <= float(mean) <= 11 for mean in means)

@@ -117,7 +117,7 @@ def train_causal_lm(
         data_id=windows.fingerprint if checkpoints is not None else "",
         task=task,
     )
-    _save(model, tokenizer, folder)
+    save_causal_lm(model, tokenizer, folder)
     rng = np.random.default_rng([seed, 1])
     return _facts(model, tokenizer, held_out, windows, steps=steps, context=context, rng=rng)
 
@@ -254,7 +254,7 @@ def _facts(
     )
 
 
-def _save(model: Any, tokenizer: Any, folder: Path) -> None:
+def save_causal_lm(model: Any, tokenizer: Any, folder: Path) -> None:
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
