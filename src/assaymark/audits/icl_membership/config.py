@@ -48,7 +48,9 @@ class ServiceConfig(AuditConfig):
     synonyms: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="{label word: other words that mean it in a reply}"
     )
-    instruction: str = Field("", description="instruction before the demonstrations; default: that of the task")
+    instruction: str | None = Field(
+        None, description="instruction before the demonstrations; default: that of the task, and '' is none"
+    )
     field: str = Field("", description="name of a text in the prompt, as Question; default: that of the task")
     answer_field: str = Field("", description="name of a label in the prompt, as Type; default: that of the task")
     form: Literal["chat", "flat"] = Field("chat", description="messages, or one text that a base model continues")

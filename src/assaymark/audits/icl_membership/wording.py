@@ -93,12 +93,13 @@ def wording(names: Sequence[str], config: ServiceConfig) -> Wording:
     """
     templates = TASKS.get(config.task) or generic_templates(names)
     changes: dict[str, Any] = {
-        "instruction": config.instruction,
         "field": config.field,
         "answer_field": config.answer_field,
         "repeat": config.repeat_wording,
         "inquiries": config.inquiries or templates.inquiries[:1],
     }
+    if config.instruction is not None:
+        templates = replace(templates, instruction=config.instruction)
     templates = replace(templates, chat=config.form == "chat", **{name: value for name, value in changes.items() if value})
     synonyms = {label: words for label, words in SYNONYMS.get(config.task, {}).items() if label in names}
     try:
