@@ -31,9 +31,8 @@ import pyarrow.parquet as pq
 
 import assaymark as am
 from assaymark.audits.icl_membership.induction import InductionModel
-from assaymark.audits.icl_membership.method.prompts import AG_NEWS, TREC, Templates
+from assaymark.audits.icl_membership.method.prompts import AG_NEWS, TASK_LABELS, TREC, Templates
 from assaymark.audits.icl_membership.planted import LABELS, TEMPLATES, planted_pool
-from assaymark.audits.icl_membership.wording import TASK_LABELS
 from assaymark.result import Result
 
 SIZES = (6, 1, 3, 12)  # demonstrations; the first is the main one

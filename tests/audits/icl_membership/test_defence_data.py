@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assaymark.audits.icl_membership.method.defences.paraphrase import longest_common_run, paraphrase
-from assaymark.audits.icl_membership.method.defences.records import NO_GUARANTEE, words_of
+from assaymark.audits.icl_membership.method.defences.records import NO_GUARANTEE
 from assaymark.audits.icl_membership.method.defences.redaction import PLACEHOLDERS, redact, redact_text
 from assaymark.audits.icl_membership.method.defences.replacement import PublicIndex, labels_only, nearest_public
 from assaymark.audits.icl_membership.method.defences.subset import query_generator, subset
+from assaymark.audits.icl_membership.method.words import words_of
 
 DEMONSTRATIONS = [
     ("Who wrote the long book about whales ?", "Person"),

@@ -19,7 +19,7 @@ from assaymark.audits.icl_membership.method.defences.output import (
     overlap_guard,
     scrub,
 )
-from assaymark.audits.icl_membership.method.defences.records import words_of
+from assaymark.audits.icl_membership.method.words import words_of
 
 LABELS = ("Number", "Location", "Person", "Description", "Entity", "Abbreviation")
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assaymark.audits.icl_membership.method.defences.output import BLOCKED, label_only, overlap_guard
-from assaymark.audits.icl_membership.method.defences.records import words_of
 from assaymark.audits.icl_membership.method.defences.transforms import TRANSFORMS, decode, transformed_query
+from assaymark.audits.icl_membership.method.words import words_of
 
 HELD = [
     "Who wrote the long book about the white whales of Nantucket",

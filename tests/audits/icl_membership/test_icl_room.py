@@ -12,9 +12,9 @@ import pytest
 import assaymark as am
 from assaymark.audits.icl_membership.induction import InductionModel
 from assaymark.audits.icl_membership.method.exact import exact_advantages
-from assaymark.audits.icl_membership.method.prompts import TREC
+from assaymark.audits.icl_membership.method.prompts import TASK_LABELS, TREC
 from assaymark.audits.icl_membership.planted import ScriptedService, planted_pool
-from assaymark.audits.icl_membership.wording import TASK_LABELS, label_words
+from assaymark.audits.icl_membership.wording import label_words
 from assaymark.errors import ConfigError
 from assaymark.result import Result
 

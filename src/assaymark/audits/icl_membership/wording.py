@@ -8,21 +8,11 @@ from typing import Any, NamedTuple
 
 from assaymark.audits.icl_membership.config import ServiceConfig
 from assaymark.audits.icl_membership.method.labels import SYNONYMS, LabelParser
-from assaymark.audits.icl_membership.method.prompts import TASKS, Templates, generic_templates
+from assaymark.audits.icl_membership.method.prompts import TASK_LABELS, TASKS, Templates, generic_templates
 from assaymark.audits.icl_membership.method.words import folded
 from assaymark.errors import ConfigError
 
-__all__ = ["TASK_LABELS", "Wording", "check_names", "label_words", "wording"]
-
-TASK_LABELS: dict[str, tuple[str, ...]] = {
-    "trec": ("Number", "Location", "Person", "Description", "Entity", "Abbreviation"),
-    "ag_news": ("World", "Sports", "Business", "Technology"),
-    "dbpedia": (
-        *("Company", "School", "Artist", "Athlete", "Politician", "Transportation", "Building"),
-        *("Nature", "Village", "Animal", "Plant", "Album", "Film", "Book"),
-    ),
-}
-"""Label words of the paper's tasks; those of AG News and DBpedia in the order of the data sets' numbers."""
+__all__ = ["Wording", "check_names", "label_words", "wording"]
 
 
 class Wording(NamedTuple):

@@ -17,6 +17,7 @@ __all__ = [
     "AG_NEWS",
     "DBPEDIA",
     "TASKS",
+    "TASK_LABELS",
     "TREC",
     "Conversation",
     "Demonstration",
@@ -102,25 +103,26 @@ def _classify(what: str, labels: Sequence[str]) -> str:
     return f"{what} into one of: {', '.join(labels)}."
 
 
+TASK_LABELS: dict[str, tuple[str, ...]] = {
+    "trec": ("Number", "Location", "Person", "Description", "Entity", "Abbreviation"),
+    "ag_news": ("World", "Sports", "Business", "Technology"),
+    "dbpedia": (
+        *("Company", "School", "Artist", "Athlete", "Politician", "Transportation", "Building"),
+        *("Nature", "Village", "Animal", "Plant", "Album", "Film", "Book"),
+    ),
+}
+"""Label words of the paper's tasks, in the order of the data sets' numbers (which begin with 1)."""
+
 TREC = Templates(
-    instruction="Classify the question by the type of its answer. "
-    "Types: Number, Location, Person, Description, Entity, Abbreviation.",
+    instruction=f"Classify the question by the type of its answer. Types: {', '.join(TASK_LABELS['trec'])}.",
     field="Question",
     answer_field="Type",
 )
 AG_NEWS = Templates(
-    instruction=_classify("Classify the news article", ("World", "Sports", "Business", "Technology")),
-    field="Article",
-    answer_field="Topic",
+    instruction=_classify("Classify the news article", TASK_LABELS["ag_news"]), field="Article", answer_field="Topic"
 )
 DBPEDIA = Templates(
-    instruction=_classify(
-        "Classify the document by its subject",
-        (
-            *("Company", "School", "Artist", "Athlete", "Politician", "Transportation", "Building"),
-            *("Nature", "Village", "Animal", "Plant", "Album", "Film", "Book"),
-        ),
-    ),
+    instruction=_classify("Classify the document by its subject", TASK_LABELS["dbpedia"]),
     field="Document",
     answer_field="Category",
 )

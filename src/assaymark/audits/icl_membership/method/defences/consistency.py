@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.icl_membership.method.defences.records import Conversation, Demonstration
+from assaymark.audits.icl_membership.method.prompts import Conversation, Demonstration
 
 __all__ = ["Consistent", "Vote", "consistent", "disjoint_parts", "ensemble"]
 

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.icl_membership.method.defences.records import OutputDefence, released, words_of
+from assaymark.audits.icl_membership.method.defences.records import OutputDefence, released
+from assaymark.audits.icl_membership.method.words import words_of
 
 __all__ = ["BLOCKED", "LONGEST_GRAM", "NO_COMMENT", "UNKNOWN", "gram_length", "label_only", "overlap_guard", "scrub"]
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from assaymark.audits.icl_membership.method.defences.records import Change, DataDefence, Demonstration, words_of
+from assaymark.audits.icl_membership.method.defences.records import Change, DataDefence
+from assaymark.audits.icl_membership.method.prompts import Demonstration
+from assaymark.audits.icl_membership.method.words import words_of
 
 __all__ = ["longest_common_run", "paraphrase"]
 

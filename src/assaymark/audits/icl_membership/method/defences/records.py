@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from assaymark.audits.icl_membership.method.prompts import Demonstration
+
 __all__ = [
     "NO_GUARANTEE",
     "Change",
-    "Conversation",
     "DataDefence",
-    "Demonstration",
     "Guarantee",
-    "Message",
     "OutputDefence",
     "released",
-    "words_of",
 ]
-
-Demonstration = tuple[str, str]
-"""Text and label."""
-Message = dict[str, str]
-"""`{"role": "user" | "assistant", "content": ...}`"""
-Conversation = tuple[Message, ...]
-"""What one caller of the service sends in one query."""
-
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
-
-
-def words_of(text: str) -> list[str]:
-    """Words of a text as the recipes compare them: NFKC, case-folded, without punctuation.
-
-    Examples
-    --------
-    >>> words_of("What’s  the ﬁrst WORD?")
-    ["what's", 'the', 'first', 'word']
-    """
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold().replace("’", "'"))
 
 
 class Guarantee(NamedTuple):

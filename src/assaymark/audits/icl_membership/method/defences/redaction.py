@@ -13,7 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from assaymark.audits.icl_membership.method.defences.records import Change, DataDefence, Demonstration
+from assaymark.audits.icl_membership.method.defences.records import Change, DataDefence
+from assaymark.audits.icl_membership.method.prompts import Demonstration
 
 __all__ = ["PLACEHOLDERS", "RedactedText", "redact", "redact_text"]
 

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.icl_membership.method.defences.records import Change, DataDefence, Demonstration, words_of
+from assaymark.audits.icl_membership.method.defences.records import Change, DataDefence
+from assaymark.audits.icl_membership.method.prompts import Demonstration
+from assaymark.audits.icl_membership.method.words import words_of
 
 __all__ = ["PublicIndex", "labels_only", "nearest_public"]
 

@@ -14,7 +14,9 @@ from hashlib import blake2b
 
 import numpy as np
 
-from assaymark.audits.icl_membership.method.defences.records import Change, DataDefence, Demonstration, words_of
+from assaymark.audits.icl_membership.method.defences.records import Change, DataDefence
+from assaymark.audits.icl_membership.method.prompts import Demonstration
+from assaymark.audits.icl_membership.method.words import words_of
 
 __all__ = ["query_generator", "subset"]
 

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.audits.icl_membership.method.defences.accountant import Generation, Noise, generation_guarantee
-from assaymark.audits.icl_membership.method.defences.records import Change, DataDefence, Demonstration, Guarantee
+from assaymark.audits.icl_membership.method.defences.records import Change, DataDefence, Guarantee
+from assaymark.audits.icl_membership.method.prompts import Demonstration
 
 __all__ = [
     "NextToken",
