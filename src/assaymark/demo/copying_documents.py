@@ -30,8 +30,9 @@ _REAL = 0.6  # of the others have real texts
 _PREAMBLE = 0.25  # begin with a line of something else, as an instruction is
 _LINES = 0.25  # have text and label on one line, as repeated statements are
 _SHARED_OPENING = 0.3  # of the made-up texts begin like an earlier one, so that one word before is not enough to copy by
-_UNPREDICTABLE = 0.2  # weight of a word of a real text that is new, against 1 of what follows from the context
+_UNPREDICTABLE = 0.05  # weight of a word of a real text that is new, against 1 of what follows from the context
 _LABEL = 4.0  # weight of a label that the document determines: there is one to a dozen words
+_FEWEST_WORDS = 24  # of a document with made-up texts
 _LONGEST_RUN = 6  # statements of a wrong label in a row
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -144,7 +145,7 @@ class CopyingDocuments:
             period = int(rng.integers(4, length // 2))
             tokens = np.resize(rng.choice(self._words, size=period), length)
             return tokens, (np.arange(length) > period).astype(np.float32)
-        page = _Page(self._pieces, inline=rng.random() < _LINES)
+        page = _Page(self._pieces, inline=rng.random() < _LINES, words=self._palette(rng), longest=int(rng.integers(4, 20)))
         if rng.random() < _PREAMBLE:
             page.write(rng.choice(self._words, size=rng.integers(4, 24)), 0.0)
             page.write(self._pieces.gap, 0.0)
@@ -158,23 +159,31 @@ class CopyingDocuments:
             page.example(place)
         return page.cut(length)
 
+    def _palette(self, rng: np.random.Generator) -> Ints:
+        """The words of one document: from two dozen, which recur in other texts too, to all; log-uniform."""
+        size = math.exp(rng.uniform(math.log(min(_FEWEST_WORDS, len(self._words))), math.log(len(self._words))))
+        return rng.choice(self._words, size=int(size), replace=False)
+
     def _real(self, rng: np.random.Generator, page: _Page) -> tuple[Ints, int, float]:
         row = int(rng.integers(len(self._texts)))
         return self._texts[row], int(self._labels[row]), _UNPREDICTABLE
 
     def _made_up(self, rng: np.random.Generator, page: _Page) -> tuple[Ints, int, float]:
-        text = rng.choice(self._words, size=rng.integers(4, 20))
+        text = rng.choice(page.words, size=rng.integers(2, page.longest))
         if page.texts and rng.random() < _SHARED_OPENING:
-            opening = page.texts[int(rng.integers(len(page.texts)))][: int(rng.integers(1, 4))]
+            opening = page.texts[int(rng.integers(len(page.texts)))][: min(int(rng.integers(1, 4)), len(text) - 1)]
             text[: len(opening)] = opening
         return text, int(rng.integers(len(self._pieces.labels))), 0.0
 
 
 class _Page:
-    """A document being written: its tokens so far, and what was stated about each of its texts."""
+    """A document being written: its tokens so far, and what was stated about each of its texts.
 
-    def __init__(self, pieces: PromptPieces, *, inline: bool) -> None:
-        self._pieces = pieces
+    `words` and the length below `longest` are those of its made-up texts.
+    """
+
+    def __init__(self, pieces: PromptPieces, *, inline: bool, words: Ints, longest: int) -> None:
+        self._pieces, self.words, self.longest = pieces, words, longest
         self._answer, self._end = (pieces.answer_inline, pieces.line) if inline else (pieces.answer, pieces.gap)
         self._parts: list[tuple[Ints, Floats]] = []
         self.length = 0
