@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -26,11 +26,14 @@ __all__ = [
     "EmbedsTexts",
     "FillsSpans",
     "GeneratesText",
+    "Layer",
     "Model",
     "NextTokens",
     "PredictsTokens",
     "Prompt",
     "ReadsColumns",
+    "RecordsActivations",
+    "RecordsTextActivations",
     "ScoresContinuations",
     "ScoresEmbeddings",
     "ScoresImages",
@@ -38,6 +41,7 @@ __all__ = [
     "ScoresTokens",
     "TrainsImages",
     "TrainsTexts",
+    "Visit",
     "capabilities_of",
 ]
 
@@ -67,6 +71,42 @@ class NextTokens(NamedTuple):
 
     probabilities: Array
     tokens: Sequence[str]
+
+
+class Layer(NamedTuple):
+    """One place in a network whose output can be looked at.
+
+    Attributes
+    ----------
+    name : str
+        Dotted name of the module; its second call within a forward pass is `name#1`.
+    kind : str
+        "convolution", "pooling", "residual", "attention", "mlp", "linear", "block", "embedding" or "representation".
+    block : int or None
+        Number of the block that it belongs to, from 0; None outside of blocks.
+    shape : tuple of int
+        Output of one item: (channels, height, width), (tokens, width) or (width,).
+    rectified : bool
+        Outputs are never negative (ReLU).
+    class_token : bool
+        The first of the tokens stands for the whole.
+    """
+
+    name: str
+    kind: str
+    block: int | None
+    shape: tuple[int, ...]
+    rectified: bool
+    class_token: bool = False
+
+    @property
+    def units(self) -> int:
+        """Channels of a map, or width of tokens or of a vector."""
+        return self.shape[0] if len(self.shape) == 3 else self.shape[-1]
+
+
+Visit = Callable[[str, Any], None]
+"""Called with the name of a layer and its output, a float tensor of shape (n, *shape) that is gone afterwards."""
 
 
 class Decision(NamedTuple):
@@ -191,6 +231,38 @@ class TrainsTexts(Model, Protocol):
 
     def save_classifier(self, module: Any, folder: Path, labels: Sequence[str], *, max_tokens: int | None = None) -> None:
         """Write a trained module so that the folder is a spec that scores-texts; texts are then cut at `max_tokens` too."""
+        ...
+
+
+@runtime_checkable
+class RecordsActivations(Model, Protocol):
+    """An image encoder that can be looked into, layer by layer. `dimension` is the width of its representation."""
+
+    dimension: int
+    layers: tuple[Layer, ...]
+    """In the order in which a forward pass finishes them; the last is the representation, behind pooling."""
+
+    def raw_pixels(self, images: Sequence[Image]) -> Any:
+        """Float32 tensor on the CPU, shape (n, 3, height, width), in [0, 1]: resized, not normalised."""
+        ...
+
+    def record(self, pixels: Any, layers: Sequence[str], visit: Visit) -> None:
+        """One forward pass over raw pixels, on the device of the model, in evaluation mode and without gradients.
+
+        `visit` is called as soon as a named layer is finished, so that no more than one output has to be held. Neither cached
+        nor counted.
+        """
+        ...
+
+
+@runtime_checkable
+class RecordsTextActivations(Model, Protocol):
+    """A text encoder, or the text tower of a dual one, that can be looked into."""
+
+    text_layers: tuple[Layer, ...]
+
+    def record_texts(self, texts: Sequence[str], layers: Sequence[str], visit: Visit) -> None:
+        """As `RecordsActivations.record`. Texts of unequal length are padded at the end; outputs there are zero."""
         ...
 
 
@@ -332,6 +404,8 @@ CAPABILITIES: dict[str, type] = {
     "embeds-texts": EmbedsTexts,
     "trains-images": TrainsImages,
     "trains-texts": TrainsTexts,
+    "records-activations": RecordsActivations,
+    "records-text-activations": RecordsTextActivations,
     "captions-images": CaptionsImages,
     "generates-text": GeneratesText,
     "scores-continuations": ScoresContinuations,
