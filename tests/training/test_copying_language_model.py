@@ -154,7 +154,7 @@ def test_labels_that_count_are_the_majority_so_far(written: tuple[Any, CopyingDo
                 continue
             text, label = tuple(row[starts[-1] + len(field) : at - len(found)]), names[row[at]]
             past = votes.setdefault(text, [])
-            if weights[at] == 4:
+            if weights[at] == 8:
                 counts = np.bincount(past, minlength=2)
                 first = np.array([past.index(k) if k in past else NEVER for k in range(2)])
                 assert label == majority_label(counts, first)
