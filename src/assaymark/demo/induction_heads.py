@@ -13,9 +13,9 @@ __all__ = ["HEAD", "induction_accuracy", "new_copying_network"]
 
 HEAD = 64  # width of a head
 _GAIN = 0.2  # of the heads that write what the words before were; a larger one drowns the words themselves
-_PEAK = 6.0  # length of the biases that turn a head to a word before
+_PEAK = 6.0  # length of the biases that turn a head to one word before
 _SHARP = 2.5  # factor on both sides of the comparison of means, which are shorter than words
-_BROAD, _FAR, _SLOW = 3.0, 4, 0.6  # the same for a head that takes a mean: around which word back, of rotations below a speed
+_BROAD, _FAR, _SLOW = 3.0, 4, 0.6  # of heads that take a mean: length, words back, below which speed they rotate
 Ints = npt.NDArray[np.int64]
 
 
@@ -51,9 +51,12 @@ def _seed_induction(model: Any) -> None:
     """Start the first two layers near induction circuits, and with room for it the next two near a search for equal texts.
 
     Head h of the first layer looks h + 1 words back and writes what is there into a subspace of its own; head h of the second
-    compares the word h back with the words h + 1 back, and copies the word there. Their votes add up. From four subspaces and
-    layers on, the last subspace takes the mean of about sixteen words in the third layer, and the fourth copies from where the
-    mean was alike.
+    compares the word h back with the words h + 1 back, and copies the word there. Their votes add up.
+
+    A label follows the last words of its text at some distance. With four layers and four subspaces, a head of the third layer
+    takes the mean of the words around the fifth back, another of those around the seventh back, into the last two subspaces. A
+    head of the fourth compares the first mean, at the place of a label to come, with the second, at the places behind labels
+    given, and copies the word before: the label that followed the same words.
     """
     import torch
 
