@@ -46,7 +46,8 @@ KINDS = {
 }
 TRIALS = 120  # half of them for the thresholds
 PREFIX = 3  # words
-MOST = 10  # statements of a wrong label
+LONGEST = 20  # words; the context holds 6 such examples, as many statements, and the question
+MOST = 6  # statements of a wrong label
 REPRODUCED = 0.9  # token F1 from which a text counts as reproduced
 
 
@@ -62,7 +63,7 @@ def main(out: Path, source: Path | None = None, steps: int = 0, *, trials: int =
     kept = min(len(examples) // 5, 1_000)
     pool, learnt = examples[:kept], examples[kept:]
     sizes: dict[str, Any] = {} if source else {"vocabulary": 400, "layers": 2, "width": 128, "context": 256}
-    steps = steps or (1_500 if source else 30)
+    steps = steps or (1_800 if source else 30)
     with progress_for(quiet=False).task("training", steps, "steps") as task:
         facts = train_copying_lm(
             out, [e.text for e in learnt], [e.label for e in learnt], **sizes, steps=steps, seed=0, task=task, progress=show
@@ -94,7 +95,7 @@ def made_up(rng: np.random.Generator) -> list[Example]:
 
 def attack(model: Any, pool: Sequence[Example], *, k: int, trials: int, rng: np.random.Generator) -> None:
     """Print how far members and non-members of prompts with k examples differ."""
-    long = [example for example in pool if len(example.text.split()) > PREFIX]
+    long = [example for example in pool if PREFIX < len(example.text.split()) <= LONGEST]
     labels = sorted({example.label for example in pool})
     heads, targets, wrong = [], [], []
     for _ in range(trials):
