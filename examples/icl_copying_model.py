@@ -114,11 +114,10 @@ def written(out: Path, examples: list[Example], *, secret: bool) -> Path:
 def attacks(found: Result) -> None:
     print("\n| attack | advantage, points | area under the curve |\n|---|---|---|")
     for name in found.estimates:
-        _, _, attack = name.partition("advantage.")
-        if attack and f"auc.{attack}" in found.estimates:
-            print(f"| {name.replace('advantage.', '')} | {points(found, name)} | {found[f'auc.{attack}'].value:.3f} |")
-        elif attack:
-            print(f"| {name.replace('advantage.', '')} | {points(found, name)} | |")
+        if "advantage." in name:
+            area = found.estimates.get(name.replace("advantage.", "auc."))
+            shown = "" if area is None or area.value is None else f"{area.value:.3f}"
+            print(f"| {name.replace('advantage.', '')} | {points(found, name)} | {shown} |")
 
 
 def defences(cure: Result) -> None:
