@@ -106,9 +106,9 @@ def train_copying_lm(
     Copying takes two heads in a row (an induction circuit [1]): one writes into each position what the word before was, the
     next looks for positions whose word before is the present word. Labels of texts that come back take such a pair over a
     distance. From weights drawn at random neither appeared in 500 steps. Weights therefore start near both, in the manner of
-    [2]: an untrained model of four layers copies one token in eight, one of two layers none (`induction_before`). Larger
-    learning rates than the default wipe out the pair for labels before it is of use. Only a quarter of each head is rotated by position, as in GPT-NeoX: the
-    rest compares words over any distance.
+    [2]: an untrained model of four layers copies one token in eight, one of two layers hardly any (`induction_before`).
+    Larger learning rates than the default wipe out the pair for labels before it is of use. Only a quarter of each head is
+    rotated by position, as in GPT-NeoX: the rest compares words over any distance.
 
     References
     ----------
