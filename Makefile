@@ -23,8 +23,8 @@ export TOKENIZERS_PARALLELISM := false
 demo: $(RUNTIME) ## run the audit on data with a known answer and write a report (no network, no GPU)
 	$(BIN)/assaymark demo
 
-test: $(DEV) ## run all tests; narrow with ARGS="tests/stats -k wilson"
-	$(BIN)/python -m pytest -q --durations=10 $(ARGS)
+test: $(DEV) ## run all tests, on all cores; narrow with ARGS="tests/stats -k wilson"
+	$(BIN)/python -m pytest -q --durations=10 --numprocesses=logical --maxprocesses=8 --dist=loadfile $(ARGS)
 
 lint: $(DEV) ## style, formatting, import directions, types
 	$(BIN)/ruff check .

@@ -1,35 +1,29 @@
-"""A small language model that copies within its context, and what its answers give away about the examples in its prompt.
+"""A small transformer that copies within its context is trained, attacked like any language model, and defended.
 
     python examples/icl_copying_model.py OUT                      # made-up questions and few steps: shows how it goes
-    python examples/icl_copying_model.py OUT FOLDER [STEPS]       # TREC: FOLDER holds trec_train.txt (minutes)
+    python examples/icl_copying_model.py OUT FOLDER [STEPS]       # TREC: FOLDER holds trec_train.txt (a quarter of an hour)
 
-The model is written to OUT, in the layout of transformers. A fifth of the texts, at most 1,000, is kept from it. They are the
-examples in the prompts: one that is answered as if it were known is known from the prompt. In each trial the prompt holds k
-of them; one of the k, the member, and another, the non-member, are attacked in three ways:
+OUT/model receives the model, in the layout of transformers; OUT/pool.parquet and OUT/public.parquet a fifth of the texts, at
+most 1,000, which it never saw: one that is answered as if it were known is known from the prompt. The same from the command
+line:
 
-Repeat: the first three words of the text are given; the score is the token F1 of the answer with the rest of the text.
-GAP: the text is given; a hit is an answer with its true label. Advantage = hits of members - hits of non-members.
-Brainwash: a wrong label is stated j = 0, 1, 2, ... times; the score is the first j at which the answer is that label.
-
-AUC is over all trials; for the advantage the first half of the trials sets the threshold, and the other half counts.
+    assaymark audit icl-membership OUT/pool.parquet --model 'service=hf:OUT/model?task=generate' --set task=trec --set form=flat
 """
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+import assaymark as am
 from assaymark.console import progress_for
 from assaymark.demo.copying_language_model import train_copying_lm
-from assaymark.models import open_model
-from assaymark.result import Estimate
-from assaymark.stats.ranking import roc_auc, roc_curve
-from assaymark.stats.resampling import bootstrap_ratio
+from assaymark.result import Result
 
 TYPES = {
     "ABBR": "Abbreviation",
@@ -44,10 +38,12 @@ KINDS = {
     "Where is the {} {} of {} ?": "Location",
     "Who made the {} {} of {} ?": "Person",
 }
-TRIALS = 120  # half of them for the thresholds
-PREFIX = 3  # words
-MOST = 10  # statements of a wrong label
-REPRODUCED = 0.9  # token F1 from which a text counts as reproduced
+LONGEST = 20  # words; the context holds 6 such examples, as many statements, and the question
+PUBLIC = 5  # every fifth text that the model never saw
+# A base model continues a text, and reads no instruction.
+SERVICE = {"task": "trec", "form": "flat", "instruction": "", "similarity": "token_f1", "repetitions": 6}
+SERVICE |= {"attacks": ("gap", "repeat", "brainwash", "hybrid"), "max_tokens": 48}
+RECIPES = ("subset", "nearest_public", "labels_only", "overlap_guard", "label_only", "ensemble")
 
 
 class Example(NamedTuple):
@@ -55,24 +51,39 @@ class Example(NamedTuple):
     label: str
 
 
-def main(out: Path, source: Path | None = None, steps: int = 0, *, trials: int = TRIALS) -> None:
+def main(out: Path, source: Path | None = None, steps: int = 0) -> None:
     rng = np.random.default_rng(0)
     examples = read_trec(source) if source else made_up(rng)
     rng.shuffle(examples)  # type: ignore[arg-type]
     kept = min(len(examples) // 5, 1_000)
-    pool, learnt = examples[:kept], examples[kept:]
-    sizes: dict[str, Any] = {} if source else {"vocabulary": 400, "layers": 2, "width": 128, "context": 256}
-    steps = steps or (1_500 if source else 30)
+    unseen = [example for example in examples[:kept] if len(example.text.split()) <= LONGEST]
+    folder = train(out / "model", examples[kept:], steps=steps, full=source is not None)
+    service = {"service": f"hf:{folder.resolve()}?task=generate"}
+    pool, public = (written(out, unseen, secret=secret) for secret in (True, False))
+    sizes = (3, 1, 6) if source else (1,)
+    games = {"trials": 150, "shadow_trials": 75} if source else {"trials": 20, "shadow_trials": 10}
+    found = am.audit("icl-membership", {"pool": pool}, models=service, demonstrations=sizes, **games, **SERVICE)
+    attacks(found)
+    found.report(out / "audit.html")
+    games = {"trials": 60, "shadow_trials": 60} if source else {"trials": 10, "shadow_trials": 10}
+    cure = am.mitigate(
+        "icl-membership", {"pool": pool, "public": public}, models=service, demonstrations=sizes[0],
+        recipes=RECIPES if source else RECIPES[3:5], instruct="only_a_label", transforms=False, **games, **SERVICE,
+    )  # fmt: skip
+    defences(cure)
+    cure.report(out / "defences.html")
+
+
+def train(folder: Path, examples: list[Example], *, steps: int, full: bool) -> Path:
+    sizes: dict[str, Any] = {} if full else {"vocabulary": 400, "layers": 2, "width": 128, "context": 384}
+    steps = steps or (1_800 if full else 30)
+    texts, labels = ([example[part] for example in examples] for part in (0, 1))
     with progress_for(quiet=False).task("training", steps, "steps") as task:
-        facts = train_copying_lm(
-            out, [e.text for e in learnt], [e.label for e in learnt], **sizes, steps=steps, seed=0, task=task, progress=show
-        )
+        facts = train_copying_lm(folder, texts, labels, **sizes, steps=steps, seed=0, task=task, progress=show)
     print(f"{facts.parameters:,} parameters, {facts.steps:,} steps, {facts.seconds:.0f} s of processor time")
     print(f"perplexity of texts held out {facts.perplexity}")
     print(f"induction accuracy before {facts.induction_before}, after {facts.induction_after}")
-    model: Any = open_model(f"hf:{out.resolve()}?task=generate")
-    for k in (1, 3, 6) if source else (1,):
-        attack(model, pool, k=k, trials=trials if source else 8, rng=np.random.default_rng([1, k]))
+    return folder
 
 
 def show(loss: float, induction: float) -> None:
@@ -92,73 +103,37 @@ def made_up(rng: np.random.Generator) -> list[Example]:
     return [Example(kind.format(*rng.choice(names, size=3, replace=False)), KINDS[kind]) for kind in kinds]
 
 
-def attack(model: Any, pool: Sequence[Example], *, k: int, trials: int, rng: np.random.Generator) -> None:
-    """Print how far members and non-members of prompts with k examples differ."""
-    long = [example for example in pool if len(example.text.split()) > PREFIX]
-    labels = sorted({example.label for example in pool})
-    heads, targets, wrong = [], [], []
-    for _ in range(trials):
-        drawn = [long[row] for row in rng.choice(len(long), size=k + 1, replace=False)]
-        member, other = drawn[int(rng.integers(k))], drawn[k]
-        head = "".join(shown(example) for example in drawn[:k])
-        for target in (member, other):
-            heads.append(head)
-            targets.append(target)
-            wrong.append(str(rng.choice([label for label in labels if label != target.label])))
-    is_member = np.tile([True, False], trials)
-    repeated, alone = repeat_scores(model, heads, targets), repeat_scores(model, [""] * len(heads), targets)
-    hits = np.array([reply == t.label for reply, t in zip(answers(model, heads, targets), targets, strict=True)], dtype=float)
-    stated = iterations(model, heads, targets, wrong)
-    gap = bootstrap_ratio(hits[is_member] - hits[~is_member], np.ones(trials), rng=rng)
-    print(f"k = {k}, {trials} trials")
-    print(f"  Repeat     AUC {roc_auc(repeated, is_member)}, advantage {advantage(repeated, is_member)}")
-    rates = [float((scores >= REPRODUCED).mean()) for scores in (repeated[is_member], repeated[~is_member], alone)]
-    print("  reproduced members {:.0%}, non-members {:.0%}, without any example in the prompt {:.0%}".format(*rates))
-    print(f"  GAP        advantage {gap}; hits of members {hits[is_member].mean():.0%}")
-    print(f"  Brainwash  AUC {roc_auc(stated, is_member)}, advantage {advantage(stated, is_member)}")
-    means = [stated[is_member].mean(), stated[~is_member].mean()]
-    print("  statements needed: members {:.2f}, non-members {:.2f}".format(*means))
+def written(out: Path, examples: list[Example], *, secret: bool) -> Path:
+    """The pool, or the public texts."""
+    kept = [example for row, example in enumerate(examples) if (row % PUBLIC > 0) == secret]
+    path = out / ("pool.parquet" if secret else "public.parquet")
+    pq.write_table(pa.table({"text": [e.text for e in kept], "label": [e.label for e in kept]}), path)
+    return path
 
 
-def shown(example: Example, *, label: str | None = None) -> str:
-    return f"Question: {example.text}\nType: {label or example.label}\n\n"
+def attacks(found: Result) -> None:
+    print("\n| attack | advantage, points | area under the curve |\n|---|---|---|")
+    for name in found.estimates:
+        if "advantage." in name:
+            area = found.estimates.get(name.replace("advantage.", "auc."))
+            shown = "" if area is None or area.value is None else f"{area.value:.3f}"
+            print(f"| {name.replace('advantage.', '')} | {points(found, name)} | {shown} |")
 
 
-def repeat_scores(model: Any, heads: Sequence[str], targets: Sequence[Example]) -> Any:
-    words = [target.text.split() for target in targets]
-    prompts = [f"{head}Question: {' '.join(own[:PREFIX])}" for head, own in zip(heads, words, strict=True)]
-    replies = model.generate_text(prompts, temperature=0.0, max_tokens=48, stop=["\n"])
-    return np.array([token_f1(reply[0].split(), own[PREFIX:]) for reply, own in zip(replies, words, strict=True)])
+def defences(cure: Result) -> None:
+    print("\n| defence | strongest attack, points | right labels |\n|---|---|---|")
+    for row in cure.tables["defences"].rows():
+        if not row["reason"]:
+            worst = f"{100 * row['advantage']:.0f} ({100 * row['advantage_low']:.0f} to {100 * row['advantage_high']:.0f})"
+            print(f"| {row['defence']} | {worst} | {100 * row['accuracy']:.0f} % |")
 
 
-def token_f1(said: Sequence[str], true: Sequence[str]) -> float:
-    shared = sum((Counter(said) & Counter(true)).values())
-    return 2 * shared / (len(said) + len(true))
-
-
-def answers(model: Any, heads: Sequence[str], targets: Sequence[Example]) -> list[str]:
-    prompts = [f"{head}Question: {target.text}\nType:" for head, target in zip(heads, targets, strict=True)]
-    return [reply[0].strip() for reply in model.generate_text(prompts, temperature=0.0, max_tokens=6, stop=["\n"])]
-
-
-def iterations(model: Any, heads: Sequence[str], targets: Sequence[Example], wrong: Sequence[str]) -> Any:
-    """Smallest number of statements after which the wrong label is the answer; MOST + 1 where it never is."""
-    needed = np.full(len(heads), MOST + 1)
-    for j in range(MOST + 1):
-        open_ = np.flatnonzero(needed > MOST)
-        told = [heads[row] + j * shown(targets[row], label=wrong[row]) for row in open_]
-        said = answers(model, told, [targets[row] for row in open_]) if len(open_) else []
-        needed[[row for row, reply in zip(open_, said, strict=True) if reply == wrong[row]]] = j
-    return needed.astype(float)
-
-
-def advantage(scores: Any, is_member: Any) -> Estimate:
-    """TPR - FPR on the second half of the trials, at the threshold that is best on the first; with an interval over trials."""
-    half = len(scores) // 4 * 2
-    curve = roc_curve(scores[:half], is_member[:half])
-    called = scores[half:] >= curve.thresholds[int(np.argmax(curve.tpr - curve.fpr))]
-    differences = called[is_member[half:]].astype(float) - called[~is_member[half:]]
-    return bootstrap_ratio(differences, np.ones(len(differences)), rng=np.random.default_rng(2))
+def points(found: Result, name: str) -> str:
+    """An advantage in percentage points."""
+    estimate = found[name]
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return "undefined"
+    return f"{100 * estimate.value:.0f} ({100 * estimate.low:.0f} to {100 * estimate.high:.0f})"
 
 
 if __name__ == "__main__":

@@ -190,12 +190,13 @@ def test_dated_posts_become_two_models_labelled_texts_and_a_plan(tmp_path: Path)
     assert "2016-01-01" < str(plan.steps[1].settings["released"]) < "2016-12-31"
 
 
-def test_a_copying_model_is_trained_and_attacked(tmp_path: Path) -> None:
-    printed = python(str(EXAMPLES / "icl_copying_model.py"), "model", folder=tmp_path)
-    assert (tmp_path / "model" / "model.safetensors").is_file()
+def test_a_copying_model_is_trained_attacked_and_defended(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "icl_copying_model.py"), "out", folder=tmp_path)
+    assert (tmp_path / "out" / "model" / "model.safetensors").is_file()
     assert len(re.findall(r"  loss \d", printed)) == 15
-    assert "k = 1, 8 trials" in printed and "k = 3" not in printed
-    for line in (r"induction accuracy before \S+ .*, after \S+", r"Repeat +AUC", r"GAP +advantage", r"Brainwash +AUC"):
-        assert re.search(line, printed), line
-    (means,) = re.findall(r"statements needed: members ([\d.]+), non-members ([\d.]+)", printed)
-    assert all(0 <= float(mean) <= 11 for mean in means)
+    assert re.search(r"induction accuracy before \S+ .*, after \S+", printed)
+    for attack in ("gap", "repeat", "brainwash", "hybrid"):
+        assert re.search(rf"\| {attack} \| -?\d+ \(-?\d+ to \d+\) \| [01]\.\d", printed), attack
+    for defence in ("none", "overlap guard", "label only"):
+        assert re.search(rf"\| {defence} \| -?\d+ \(-?\d+ to \d+\) \| \d+ % \|", printed), defence
+    assert (tmp_path / "out" / "audit.html").is_file() and (tmp_path / "out" / "defences.html").is_file()

@@ -17,12 +17,12 @@ from assaymark.demo.copying_documents import (  # noqa: E402
     repeated_segments,
 )
 from assaymark.demo.copying_language_model import CopyingFacts, train_copying_lm  # noqa: E402
-from assaymark.demo.induction_heads import induction_accuracy  # noqa: E402
+from assaymark.demo.induction_heads import induction_accuracy, new_copying_network  # noqa: E402
 from assaymark.demo.small_language_model import byte_level_tokenizer  # noqa: E402
 from assaymark.errors import ConfigError  # noqa: E402
 from assaymark.models import open_model  # noqa: E402
 
-SMALL: dict[str, Any] = {"vocabulary": 320, "layers": 2, "width": 128, "context": 256, "size": 4, "lr": 4e-3, "seed": 3}
+SMALL: dict[str, Any] = {"vocabulary": 320, "layers": 2, "width": 128, "context": 256, "size": 4, "lr": 2e-3, "seed": 3}
 LABELS = ("Number", "Person")
 NEVER = np.iinfo(np.int64).max
 
@@ -38,7 +38,7 @@ def questions(n: int = 60) -> tuple[list[str], list[str]]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CopyingFacts]:
     folder = tmp_path_factory.mktemp("copying") / "model"
-    return folder, train_copying_lm(folder, *questions(), **SMALL, steps=100)
+    return folder, train_copying_lm(folder, *questions(), **SMALL, steps=130)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_copying_appears_in_the_training_and_not_before(trained: tuple[Path, Cop
     before, after = facts.induction_before, facts.induction_after
     assert before.high is not None and before.high < 0.05
     assert after.low is not None and after.low > 0.3
-    assert facts.steps == 100 and facts.seconds > 0
+    assert facts.steps == 130 and facts.seconds > 0
 
 
 def test_the_folder_generates_text(trained: tuple[Path, CopyingFacts]) -> None:
@@ -176,10 +176,36 @@ def test_batches_are_functions_of_the_step_and_shared_between_processes(written:
     assert not torch.equal(documents.at(25)[0], documents.at(26)[0])
     parts = [documents.at(2, rank=rank, world=2)[0] for rank in range(2)]
     assert torch.equal(torch.stack(parts, dim=1).flatten(0, 1), documents.at(2)[0])
-    ids, weights = documents.at(0)  # only segments: what counts stands one period before
-    for row, counted in zip(ids.numpy(), weights.numpy() > 0, strict=True):
-        period = int(counted.argmax()) - 1
-        assert counted[period + 1 :].all() and (row[period:] == row[:-period]).all()
+
+
+def test_what_counts_in_a_segment_stands_one_period_before(written: tuple[Any, CopyingDocuments]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        tokens, weights = written[1].document(rng, 64, segments=1.0)
+        period = int((weights > 0).argmax()) - 1
+        assert 4 <= period < 32 and (weights[period + 1 :] == 1).all() and (weights[: period + 1] == 0).all()
+        assert (tokens[period:] == tokens[:-period]).all()
+
+
+def test_untrained_heads_look_where_copying_needs_them() -> None:
+    tokenizer = byte_level_tokenizer(["a b"], vocabulary=300, longest=64)
+    model = new_copying_network(tokenizer, layers=4, width=256, context=64, seed=0).eval()
+    model.set_attn_implementation("eager")
+    # Twice the same six words, a template of three, and a label: where is the label of the first ones?
+    rng = np.random.default_rng(1)
+    text, other = rng.choice(np.arange(20, 255), size=(2, 6), replace=False)
+    template, label = [1, 2, 3], [4]
+    tokens = [*text, *template, *label, 9, *other, *template, *label, 9, *text, *template]
+    with torch.inference_mode():
+        seen = model(input_ids=torch.tensor([tokens]), output_attentions=True).attentions
+    last = len(tokens) - 1
+    first, mean, search = seen[0][0], seen[2][0], seen[3][0, 0, last]
+    assert int(first[0, last].argmax()) == last - 1 and int(first[1, last].argmax()) == last - 2
+    for head, back in ((0, 4), (1, 6)):
+        assert abs(int(mean[head, last].argmax()) - (last - back)) <= 1
+        assert float(mean[head, last, last - back - 3 : last - back + 4].sum()) > 0.8
+    behind_label, behind_other = 10, 21
+    assert float(search[behind_label]) > 3 * float(search[behind_other])
 
 
 def test_what_is_too_little_is_named(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from assaymark.errors import ConfigError
 
 __all__ = ["CopyingDocuments", "PromptPieces", "majority_label", "repeated_segments"]
 
-_SEGMENTS = 0.2  # of the documents are a random segment over and over
-_OPENING = 150  # steps, at most half of them, have no other documents: copying appears there first
+_SEGMENTS, _SEGMENTS_FIRST = 0.2, 0.8  # of the documents are a random segment over and over, later and in the opening
+_OPENING = 150  # steps, at most half of them: copying appears on segments first
 _REAL = 0.6  # of the others have real texts
 _PREAMBLE = 0.25  # begin with a line of something else, as an instruction is
 _LINES = 0.25  # have text and label on one line, as repeated statements are
@@ -135,7 +135,7 @@ class CopyingDocuments:
         short = step < self.steps_per_epoch // 2
         length, size = (self._length // 4, 4 * self._size) if short else (self._length, self._size)
         rng = np.random.default_rng([self._seed, step])
-        share = 1.0 if step < min(_OPENING, self.steps_per_epoch // 2) else _SEGMENTS
+        share = _SEGMENTS_FIRST if step < min(_OPENING, self.steps_per_epoch // 2) else _SEGMENTS
         written = [self.document(rng, length, segments=share) for _ in range(math.ceil(size / world) * world)][rank::world]
         return tuple(torch.from_numpy(np.stack(part)) for part in zip(*written, strict=True))
 
