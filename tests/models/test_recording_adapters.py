@@ -182,7 +182,8 @@ def test_a_processor_that_does_more_than_normalise_is_refused(vision_model: Save
             made = processor(images, **settings)
             return made if settings.get("do_normalize") is False else {"pixel_values": made["pixel_values"] ** 2}
 
-    model._parts = model._parts._replace(image_processor=Odd())
+    model = open_model(f"hf:{folder}")
+    model._parts = model._loaded()._replace(image_processor=Odd())
     with pytest.raises(ModelError, match="does more than rescale and normalise"):
         recorded(model, pictures)
 
@@ -195,6 +196,18 @@ def test_a_network_whose_layers_cannot_be_found_lacks_the_capability_and_says_wh
     assert capabilities_of(model) == ("embeds-images", "trains-images")
     with pytest.raises(ModelError, match=r"lacks records-activations.*its layers cannot be loaded \(ValueError: Input"):
         open_role(ModelRole("encoder", "is looked into", all_of=("records-activations",)), f"hf:{folder}")
+
+
+def test_weights_that_are_no_numbers_are_counted(vision_model: Saver, torch: Any, pictures: list[Image.Image]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = vision_model("ViTModel")
+    weights = load_file(folder / "model.safetensors")
+    weights["layernorm.bias"][:3] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model = open_model(f"hf:{folder}")
+    assert np.isnan(recorded(model, pictures)["representation"]).any()
+    assert model.notes[0].startswith("3 of ") and "not finite, in layernorm.bias" in model.notes[0]
 
 
 def test_a_timm_encoder(tmp_path: Path, torch: Any, pictures: list[Image.Image]) -> None:

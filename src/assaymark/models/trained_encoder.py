@@ -23,7 +23,7 @@ from assaymark.errors import ConfigError, MissingExtra, ModelError
 from assaymark.models.convnet import network_pixels
 from assaymark.models.encoder_layouts import LAYOUTS, EncoderLayout, PerceptronLayout, encoder_layout, layout_facts
 from assaymark.models.image_pixels import Normalisation
-from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
+from assaymark.models.image_recording import RecordsImageLayers
 from assaymark.models.spec import ModelSpec, UnknownOption, file_mark
 
 if TYPE_CHECKING:
@@ -155,8 +155,11 @@ class TrainedEncoder(RecordsImageLayers):
         """A copy of the network, with gradients."""
         return copy.deepcopy(self._loaded()).cpu()
 
-    def _recorded_network(self) -> RecordedNetwork:
-        return RecordedNetwork(self._loaded(), self._normalisation)
+    def _recorded_module(self) -> Any:
+        return self._loaded()
+
+    def _normalising(self) -> Normalisation:
+        return self._normalisation
 
     def _sketch(self) -> tuple[Any, Any]:
         import torch
