@@ -242,3 +242,22 @@ def test_weights_of_timm_open_without_it_too(tmp_path: Path, torch: Any, picture
     with torch.no_grad():
         expected = network(model.prepare_images(pictures)).numpy()
     np.testing.assert_allclose(model.embed_images(pictures), unit(expected), atol=1e-5)
+
+
+def test_a_network_of_timm_trained_by_others_or_here(tmp_path: Path, torch: Any, pictures: list[Image.Image]) -> None:
+    timm = pytest.importorskip("timm")
+    from assaymark.models.encoder_architectures import new_encoder
+    from assaymark.models.trained_encoder import save_encoder
+
+    network = timm.create_model("resnet18", num_classes=0).eval()
+    torch.save({"state_dict": {f"backbone.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "solo.ckpt")
+    model = open_model(f"encoder:{tmp_path}/solo.ckpt?architecture=timm&name=resnet18&input_size=64&mean=0&std=1")
+    with torch.no_grad():
+        expected = unit(network(model.prepare_images(pictures)).numpy())
+    np.testing.assert_allclose(model.embed_images(pictures), expected, atol=1e-5)
+    assert (model.dimension, len(model.layers)) == (512, 30)
+    own = new_encoder("timm", seed=0, name="resnet18", input_size=32)
+    save_encoder(tmp_path / "own.safetensors", own, mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert open_model(str(tmp_path / "own.safetensors")).embed_images(pictures).shape == (len(pictures), 512)
+    with pytest.raises(ModelError, match="its architecture cannot be loaded"):
+        new_encoder("timm", seed=0, name="resnet1")

@@ -41,7 +41,7 @@ def open_timm(spec: ModelSpec, loading: Loading) -> Any:
     task = spec.options.get("task")
     if task is not None and task not in _TASKS:
         raise UnknownOption("task", task, _TASKS, mend=f"(model {spec.text})")
-    timm_library(spec)
+    timm_library(f"model {spec.text}")
     checkpoint = find_checkpoint(spec)
     if task == "encoder" or (task is None and checkpoint.config.get("num_classes") == 0):
         return TimmEncoder(checkpoint, loading)
@@ -97,7 +97,7 @@ class TimmEncoder(RecordsImageLayers, TorchAdapter):
     def _sketch(self) -> tuple[Any, Any]:
         import torch
 
-        timm = timm_library(self._checkpoint.spec)
+        timm = timm_library(f"model {self.spec}")
         model = self._network(timm)
         size = self._preprocessing(timm, model)["input_size"]
         return model, torch.empty(2, *map(int, size))
@@ -116,7 +116,7 @@ class TimmEncoder(RecordsImageLayers, TorchAdapter):
     def _load(self, folder: Path, device: str) -> _Parts:
         from assaymark.models.state_dicts import fit_weights, non_finite_note, read_weights
 
-        timm = timm_library(self._checkpoint.spec)
+        timm = timm_library(f"model {self.spec}")
         model = load_part(self.spec, "architecture", lambda: self._network(timm))
         weights: dict[str, Any] = {}
         for path in sorted(folder.glob("*.safetensors")):  # all shards at once: each lacks what the others hold
