@@ -210,6 +210,31 @@ def test_weights_that_are_no_numbers_are_counted(vision_model: Saver, torch: Any
     assert model.notes[0].startswith("3 of ") and "not finite, in layernorm.bias" in model.notes[0]
 
 
+def test_a_module_of_the_callers_own(tmp_path: Path, torch: Any, pictures: list[Image.Image]) -> None:
+    from assaymark.models.encoder_architectures import new_encoder
+    from assaymark.models.square_encoder import ModuleEncoder
+    from assaymark.models.trained_encoder import save_encoder
+
+    module = new_encoder("resnet9", seed=0, width=2, input_size=16)
+    settings: dict[str, Any] = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3)}
+    save_encoder(tmp_path / "net.safetensors", module, **settings)
+    filed = open_model(str(tmp_path / "net.safetensors"))
+    model = ModuleEncoder(module, input_size=16, **settings)
+    assert "modules were in training mode, 8 of them batch normalisations: switched to evaluation" in model.notes[0]
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    role = open_role(ModelRole("encoder", "is looked into", all_of=("records-activations", "embeds-images")), model)
+    assert role.layers == filed.layers and role.notes == model.notes and role.dimension == 16
+    for name, output in recorded(role, pictures).items():
+        np.testing.assert_array_equal(output, recorded(filed, pictures)[name])
+    np.testing.assert_allclose(role.embed_images(pictures), filed.embed_images(pictures), atol=1e-6)
+    assert module.training and all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    assert pickle.loads(pickle.dumps(model)).fingerprint == model.fingerprint
+    with torch.no_grad():
+        module.body.layer2.norm.running_mean[0] += 1e-3
+    assert ModuleEncoder(module.eval(), input_size=16, **settings).fingerprint != model.fingerprint
+    assert ModuleEncoder(module, input_size=16, **settings).notes == ()
+
+
 def test_a_timm_encoder(tmp_path: Path, torch: Any, pictures: list[Image.Image]) -> None:
     timm = pytest.importorskip("timm")
     from safetensors.torch import save_file
