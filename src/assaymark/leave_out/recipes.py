@@ -170,7 +170,7 @@ def recipe_settings(recipe: type[EncoderRecipe] | type[ClipRecipe], given: Mappi
     return {name: _typed(name, value, str(known[name])) for name, value in given.items()}
 
 
-_KINDS = {
+_KINDS: dict[str, tuple[Any, str]] = {
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
     "str": (str, "text"),

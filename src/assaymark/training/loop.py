@@ -80,7 +80,8 @@ def train(
     epochs, steps : int
         Length; exactly one of them. A step is one update of the weights.
     optimiser : {"adamw", "adamw-fused", "sgd"}
-        The fused one is rounded otherwise and a third as long in its step: for small networks, where that counts. With `lr` as the largest learning rate of the `schedule` ("cosine", "constant", "linear", "one-cycle"); `momentum` is
+        The fused one rounds otherwise and takes a third of the time for its step, which counts for small networks. With `lr` as
+        the largest learning rate of the `schedule` ("cosine", "constant", "linear", "one-cycle"); `momentum` is
         for sgd, `warmup` (a share of the steps) for linear and cosine.
     accumulate : int
         Batches in a step, for large batches in little memory. The gradient of a step is the mean over its batches, each with
