@@ -12,7 +12,7 @@ from assaymark.training.schedule import SCHEDULES
 
 __all__ = ["OPTIMISERS", "Settings"]
 
-OPTIMISERS = ("adamw", "sgd")
+OPTIMISERS = ("adamw", "adamw-fused", "sgd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Settings:
             raise UnknownName("schedule", self.schedule, SCHEDULES)
         if not 0 <= self.warmup < 1:
             raise ConfigError(f"warmup is {self.warmup}; it is a share of the steps, from 0 to below 1")
-        if self.warmup and self.schedule != "linear":
-            raise ConfigError(f"warmup belongs to the schedule linear; {self.schedule} has none to set")
+        if self.warmup and self.schedule not in ("linear", "cosine"):
+            raise ConfigError(f"warmup belongs to the schedules linear and cosine; {self.schedule} has none to set")
         if self.accumulate < 1:
             raise ConfigError(f"accumulate is {self.accumulate}; a step is made of at least one batch")
         if not self.lr > 0:
@@ -54,4 +54,5 @@ class Settings:
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if self.optimiser == "sgd":
             return torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
-        return torch.optim.AdamW(trained, lr=self.lr, weight_decay=self.weight_decay)
+        fused = self.optimiser == "adamw-fused" or None  # None leaves it to torch
+        return torch.optim.AdamW(trained, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
