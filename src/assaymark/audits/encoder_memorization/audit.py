@@ -9,13 +9,13 @@ from typing import Any
 from assaymark.audit import Audit, AuditInfo, Context, Planting, Trial
 from assaymark.audits.encoder_memorization.config import EncoderMemorizationConfig
 from assaymark.audits.encoder_memorization.data import INPUTS, ROLES, planting
-from assaymark.audits.encoder_memorization.measures.layers import chosen_layers, same_layers
 from assaymark.audits.encoder_memorization.measures.passing import measure
 from assaymark.audits.encoder_memorization.measures.pair import encoders_of
 from assaymark.audits.encoder_memorization.reading import flow_of, point_ids, read_points, size_notes
 from assaymark.audits.encoder_memorization.sections import sections
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.audits.encoder_memorization.trials import method_trials
+from assaymark.models.layer_patterns import matching_layers, same_architecture
 from assaymark.result import Result
 from assaymark.section import Section, assemble
 
@@ -45,8 +45,8 @@ class EncoderMemorization(Audit):
         images.require("image")
         pair = encoders_of(images, inputs.get("split"), config, context)
         if pair.reference is not None:
-            same_layers(pair.encoder, pair.reference)
-        layers = chosen_layers(pair.encoder.layers, config.layers)
+            same_architecture(pair.encoder.layers, pair.reference.layers)
+        layers = matching_layers(pair.encoder.layers, (*config.layers, pair.encoder.layers[-1].name))
         points = read_points(
             images, pair.split, config, context, candidates=config.candidates, others=config.points,
             scored=pair.reference is not None,

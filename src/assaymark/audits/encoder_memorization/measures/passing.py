@@ -67,13 +67,11 @@ def unit_activations(output: Any, layer: Layer, *, rectify: str, tokens: str) ->
     -------
     tensor, shape (n, layer.units)
     """
+    from assaymark.models.layer_reductions import reduce_output, unit_reduction
+
     if not layer.rectified:
         output = rectified(output, how=rectify)  # type: ignore[arg-type]
-    if output.ndim == 4:
-        return output.mean(dim=(2, 3))
-    if output.ndim == 3:
-        return output[:, 0] if tokens == "cls" and layer.class_token else output.mean(dim=1)
-    return output
+    return reduce_output(output, unit_reduction(layer, cls=tokens == "cls"))
 
 
 def measure(

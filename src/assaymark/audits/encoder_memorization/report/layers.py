@@ -110,7 +110,7 @@ def _kinds(study: Study) -> dict[str, Estimate]:
     scores = study.scores("bound")
     kinds: dict[str, Floats] = {}
     for kind in dict.fromkeys(layer.kind for layer in study.layers):
-        rows = scores[[layer.kind == kind for layer in study.layers]]
+        rows = scores[[layer.kind == kind and not layer.name.endswith(".hidden") for layer in study.layers]]
         kinds[kind] = rows[:, np.isfinite(rows).all(axis=0)].mean(axis=0) if rows.size else np.zeros(0)
     if len(kinds.get("attention", ())) == len(kinds.get("mlp", ())) > 0:
         kinds["mlp_minus_attention"] = kinds["mlp"] - kinds["attention"]
