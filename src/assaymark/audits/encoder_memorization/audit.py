@@ -9,9 +9,9 @@ from typing import Any
 from assaymark.audit import Audit, AuditInfo, Context, Planting, Trial
 from assaymark.audits.encoder_memorization.config import EncoderMemorizationConfig
 from assaymark.audits.encoder_memorization.data import INPUTS, ROLES, planting
-from assaymark.audits.encoder_memorization.measures.passing import measure
 from assaymark.audits.encoder_memorization.measures.pair import encoders_of
-from assaymark.audits.encoder_memorization.reading import flow_of, point_ids, read_points, size_notes
+from assaymark.audits.encoder_memorization.measures.passing import measure
+from assaymark.audits.encoder_memorization.reading import flow_of, point_ids, read_points, sets_of_split, size_notes
 from assaymark.audits.encoder_memorization.sections import sections
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.audits.encoder_memorization.trials import method_trials
@@ -40,17 +40,16 @@ class EncoderMemorization(Audit):
     Config = EncoderMemorizationConfig
 
     def run(self, inputs: Mapping[str, Any], context: Context) -> Result:
-        config: EncoderMemorizationConfig = self.config
-        images = inputs["images"]
+        images, split = inputs["images"], inputs.get("split")
         images.require("image")
-        pair = encoders_of(images, inputs.get("split"), config, context)
-        if pair.reference is not None:
+        pair = encoders_of(images, None if split is None else sets_of_split(split), self.config, context)
+        config, paired = pair.config, pair.reference is not None
+        if paired:
             same_architecture(pair.encoder.layers, pair.reference.layers)
         layers = matching_layers(pair.encoder.layers, (*config.layers, pair.encoder.layers[-1].name))
         points = read_points(
-            images, pair.split, config, context, candidates=config.candidates, others=config.points,
-            scored=pair.reference is not None,
-        )  # fmt: skip
+            images, pair.split, config, context, candidates=config.candidates, others=config.points, scored=paired
+        )
         measured = measure(
             images, points, layers, encoder=pair.encoder, reference=pair.reference, config=config, views=config.views,
             context=context,

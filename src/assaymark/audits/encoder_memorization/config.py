@@ -32,8 +32,8 @@ class ViewSettings(AuditConfig):
     )
     augmentation: str = Field(
         "simclr",
-        description="how views are made: the augmentation that the encoder was trained with (simclr, unitmem, mae, clip, shift, "
-        "none)",
+        description="how views are made: the augmentation that the encoder was trained with (simclr, unitmem, crop-flip, clip, "
+        "shift, none)",
     )
     n_views: int = Field(10, ge=1, description="views that UnitMem averages over ([1]: 10), and pairs of views for SSLMem; ours")
     rectify: Literal["relu", "shift", "abs", "none"] = Field(
@@ -80,12 +80,19 @@ class EncoderMemorizationConfig(ViewSettings):
     write_files: bool = Field(True, description="write scores of all pictures and units to files (private: hashed ids)")
 
     # -- training of a pair, where no model is given --------------------------------------------------------------------------
-    architecture: str = Field("resnet9", description="encoder of the pair: resnet9, vit or mlp")
-    objective: str = Field("simclr", description="simclr, simsiam, vicreg, mae or dino; supervised needs labels")
-    width: int = Field(32, ge=1, description="channels of the first convolution of the ResNet9")
-    epochs: int = Field(100, ge=1, description="passes over the training set")
-    batch: int = Field(128, ge=2, description="pictures in a batch")
-    recipe: dict[str, Any] = Field({}, description="further settings of the training, as assaymark train-pair has them")
+    objective: Literal["simclr", "simsiam", "vicreg", "mae", "dino", "supervised"] = Field(
+        "simclr", description="what the pair is trained by; supervised needs labels"
+    )
+    recipe: dict[str, Any] = Field(
+        {},
+        description="what else differs from the published training of the objective: architecture, epochs, batch, lr, "
+        "architecture_options, objective_options, ...; the augmentation is the one above",
+    )
+    side: int = Field(32, ge=16, le=256, description="pixels of the side of the squares that the pair is trained on ([1]: 32)")
+    split_sizes: tuple[float, float, float, float] = Field(
+        (0.625, 0.125, 0.125, 0.125),
+        description="S, C, I and E, as shares or counts, where the input names no sets; ours",
+    )
 
 
 class MemorizingPartsConfig(ViewSettings):

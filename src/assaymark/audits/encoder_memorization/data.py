@@ -79,7 +79,7 @@ def planting(seed: int, folder: Path, *, null: bool = False, full: bool = False)
     owners = [] if null else rng.choice(trained, OWNERS, replace=False).tolist()
     memory = 0.0 if null else MEMORY
     shared = f"memory={memory}&owners={'|'.join(map(str, owners))}"
-    settings = {"augmentation": "mae", "norm": "bound", "n_views": 6, "resamples": 400, "group_size": 20, "overlap": 30}
+    settings = {"augmentation": "crop-flip", "norm": "bound", "n_views": 6, "resamples": 400, "group_size": 20, "overlap": 30}
     return Planting(
         inputs={"images": path},
         truth={} if null else _truth(trained, owners),

@@ -20,7 +20,7 @@ from assaymark.data.scan import scan
 from assaymark.errors import InputError, SchemaError, nearest
 from assaymark.result import Flow
 
-__all__ = ["Block", "Points", "blocks", "flow_of", "point_ids", "read_points", "size_notes"]
+__all__ = ["Block", "Points", "SetTable", "blocks", "flow_of", "point_ids", "read_points", "sets_of_split", "size_notes"]
 
 S, C, I, E = range(len(SETS))
 TRAINED_BY = {S: "both", C: "the encoder", I: "the reference", E: "neither"}
@@ -81,8 +81,23 @@ class Block(NamedTuple):
     unread: dict[int, str]
 
 
+class SetTable(NamedTuple):
+    """Sets by key: `key` uint64 (n,), as `PointTable` has it, and `sets` int64 (n,)."""
+
+    key: npt.NDArray[np.uint64]
+    sets: npt.NDArray[np.int64]
+
+
 def read_points(
-    dataset: Any, split: Any, config: ViewSettings, context: Context, *, candidates: int, others: int, scored: bool
+    dataset: Any,
+    split: SetTable | None,
+    config: ViewSettings,
+    context: Context,
+    *,
+    candidates: int,
+    others: int,
+    scored: bool,
+    step: str = "points",
 ) -> Points:
     """Read who is there, refuse what is in two sets, and draw the points.
 
@@ -90,12 +105,14 @@ def read_points(
     ----------
     dataset : Dataset
         Input "images".
-    split : Dataset or None
-        Input "split": columns id and set.
+    split : SetTable, optional
+        Instead of the set column.
     candidates, others : int
         Most points of C, and of each other set, whose SSLMem is measured.
     scored : bool
         SSLMem will be measured, so that sets are needed.
+    step : str
+        Name of the checkpoint.
 
     Raises
     ------
@@ -111,22 +128,16 @@ def read_points(
             sets,
             [PointProbe()],
             engine=context.engine,
-            checkpoint=None if context.work is None else context.work / "points",
+            checkpoint=None if context.work is None else context.work / step,
             task=task,
             log=context.log,
         )
     table: PointTable = outcome.answers["points"]
     if split is not None:
-        table = table._replace(sets=_split_sets(table, split))
+        table = table._replace(sets=_looked_up(table.key, split))
     known = split is not None or sets is not dataset
-    if scored and not known:
-        hint = nearest(config.set_column, dataset.columns) or "; or give a table of id and set: split=FILE"
-        raise SchemaError(
-            f"{dataset.source}: no column {config.set_column!r} says which pictures are S, C, I or E, which a reference model "
-            f"needs{hint}"
-        )
-    if scored and outcome.rows and (table.sets == NO_SET).all():
-        raise SchemaError(f"{dataset.source}: column {config.set_column!r} holds none of S, C, I, E, which a reference needs")
+    if scored:
+        _check_sets(dataset, table, config, known=known)
     kept = _without_doubles(table, known=known)
     return _draw(
         table, kept, config, candidates=candidates, others=others, known=known, scored=scored,
@@ -135,12 +146,32 @@ def read_points(
     )  # fmt: skip
 
 
+def _check_sets(dataset: Any, table: PointTable, config: ViewSettings, *, known: bool) -> None:
+    if not known:
+        hint = nearest(config.set_column, dataset.columns) or "; or give a table of id and set: split=FILE"
+        raise SchemaError(
+            f"{dataset.source}: no column {config.set_column!r} says which pictures are S, C, I or E, which a reference model "
+            f"needs{hint}"
+        )
+    if len(table.key) and (table.sets == NO_SET).all():
+        raise SchemaError(
+            f"{dataset.source}: no picture has one of the sets S, C, I, E, which a reference needs; look at the column "
+            f"{config.set_column!r}, or at the ids of the split"
+        )
+
+
 def _has_sets(dataset: Any, config: ViewSettings) -> bool:
     return config.set_column in dataset.columns
 
 
-def _split_sets(table: PointTable, split: Any) -> npt.NDArray[np.int64]:
-    """Sets by id, from a table of its own."""
+def sets_of_split(split: Any) -> SetTable:
+    """Sets by id, from the input "split" with its columns id and set.
+
+    Raises
+    ------
+    InputError
+        An id in two sets.
+    """
     split.require("id")
     if "set" not in split.columns:
         raise SchemaError(f"{split.source}: no column 'set'; columns: {', '.join(split.columns)}")
@@ -151,12 +182,15 @@ def _split_sets(table: PointTable, split: Any) -> npt.NDArray[np.int64]:
     twice = len(distinct) - len(np.unique(keys))
     if twice:
         raise InputError(f"input 'split': {twice:,} ids stand in two sets; each belongs to one")
-    order = np.argsort(keys)
-    place = np.minimum(np.searchsorted(keys[order], table.key), max(len(keys) - 1, 0))
-    if not len(keys):
-        return np.full(len(table.key), NO_SET)
-    found = keys[order][place] == table.key
-    return np.where(found, codes[order][place], NO_SET)
+    return SetTable(keys, codes)
+
+
+def _looked_up(key: npt.NDArray[np.uint64], split: SetTable) -> npt.NDArray[np.int64]:
+    if not len(split.key):
+        return np.full(len(key), NO_SET)
+    order = np.argsort(split.key)
+    place = np.minimum(np.searchsorted(split.key[order], key), len(split.key) - 1)
+    return np.where(split.key[order][place] == key, split.sets[order][place], NO_SET)
 
 
 class _Kept(NamedTuple):
