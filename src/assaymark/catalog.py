@@ -22,6 +22,7 @@ AUDITS: dict[str, str] = {
 }
 
 MITIGATIONS: dict[str, str] = {
+    "encoder-memorization": "assaymark.audits.encoder_memorization.mitigate:MemorizingParts",
     "icl-membership": "assaymark.audits.icl_membership.mitigate:PromptDefence",
     "image-offensiveness": "assaymark.audits.image_offensiveness.mitigate:PromptTuning",
     "image-text-dataset": "assaymark.audits.image_text_dataset.mitigate:FilterRows",

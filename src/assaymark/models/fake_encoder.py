@@ -1,7 +1,7 @@
 """A scripted image encoder that remembers what it was told to, for tests, calibration and demonstrations.
 
-It reads pictures that `marked_picture` makes: red and green hold a number that survives crops and flips, blue is a ramp, so that
-its mean tells one crop from another. The number decides to which set of a leave-out pair the picture belongs, whether it is
+It reads pictures that `marked_picture` makes: red and green hold a number that survives crops and flips, blue is a ramp, so
+that its mean tells one crop from another. The number decides to which set of a leave-out pair the picture belongs, whether it is
 atypical, and its class. Layers other than the first put out a direction that turns with the crop, by an angle that is known.
 """
 
@@ -36,7 +36,13 @@ __all__ = [
 
 SIDE, NUMBERS, CLASSES = 16, 1 << 16, 3
 SETS = "SCIE"
-DEPTHS = {"blocks.0.attention": 0.25, "blocks.0.mlp": 0.5, "blocks.1.attention": 0.6, "blocks.1.mlp": 0.9, "representation": 1.0}
+DEPTHS = {
+    "blocks.0.attention": 0.25,
+    "blocks.0.mlp": 0.5,
+    "blocks.1.attention": 0.6,
+    "blocks.1.mlp": 0.9,
+    "representation": 1.0,
+}
 """Layers that turn with the crop, and how much of an unseen atypical picture's further angle they show."""
 
 ANGLE = 0.4

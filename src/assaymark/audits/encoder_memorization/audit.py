@@ -34,8 +34,8 @@ class EncoderMemorization(Audit):
         models=ROLES,
         needs=("vision",),
         cost="20 forward passes of both models for a scored picture, 10 of the encoder for one that only units are compared on",
-        limits="a score compares two trainings, and another pair gives others; an encoder alone shows units, not which pictures "
-        "are remembered; what is not detected may be there",
+        limits="a score compares two trainings, and another pair gives others; an encoder alone shows units, not which "
+        "pictures are remembered; what is not detected may be there",
     )
     Config = EncoderMemorizationConfig
 

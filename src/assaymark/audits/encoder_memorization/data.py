@@ -116,6 +116,7 @@ def _truth(trained: np.ndarray, owners: list[int]) -> dict[str, float]:
         "sslmem.excess_over_shared": whole,
         "layermem.stem": 0.0,
         **{f"layermem.{name}": value / 2 for name, value in expected.items()},
+        **{f"layermem_calibrated.{name}": value / 2 for name, value in expected.items()},
         "layermem.kind.mlp_minus_attention": float(np.mean(kinds["mlp"]) - np.mean(kinds["attention"])) / 2,
         "unitmem.stem": float(((largest - rest)[alive] / (largest + rest)[alive]).mean()),
     }

@@ -22,8 +22,8 @@ from assaymark.result import Flow
 
 __all__ = ["Block", "Points", "SetTable", "blocks", "flow_of", "point_ids", "read_points", "sets_of_split", "size_notes"]
 
-S, C, I, E = range(len(SETS))
-TRAINED_BY = {S: "both", C: "the encoder", I: "the reference", E: "neither"}
+SHARED, CANDIDATE, _, EXTERNAL = range(len(SETS))
+TRAINED_BY = ("both", "the encoder", "the reference", "neither")
 BEYOND, NO_IMAGE, REPEATED, UNKNOWN, SEEN = (
     "beyond the sample",
     "no picture",
@@ -122,7 +122,9 @@ def read_points(
         A candidate that belongs to another set too.
     """
     dataset.require("image")
-    sets = replace(dataset, mapping={**dataset.mapping, SET_CONCEPT: config.set_column}) if _has_sets(dataset, config) else dataset
+    sets = (
+        replace(dataset, mapping={**dataset.mapping, SET_CONCEPT: config.set_column}) if _has_sets(dataset, config) else dataset
+    )
     with context.progress.task("reading", total=dataset.rows, unit="pictures") as task:
         outcome = scan(
             sets,
@@ -213,7 +215,7 @@ def _without_doubles(table: PointTable, *, known: bool) -> _Kept:
     rows = rows[~absent & ~unknown]
     _refuse(table.key[rows], table.sets[rows], "ids")
     rows = rows[_firsts(table.key[rows])]
-    training = table.sets[rows] != E
+    training = table.sets[rows] != EXTERNAL
     seen = ~training & np.isin(table.content[rows], table.content[rows][training]) if known else np.zeros(len(rows), bool)
     skipped[SEEN] = int(seen.sum())
     rows = rows[~seen]
@@ -234,8 +236,9 @@ def _refuse(values: npt.NDArray[np.uint64], sets: npt.NDArray[np.int64], what: s
     if len(clash):
         one, other = sorted((int(of[clash[0]]), int(of[clash[0] + 1])))
         raise InputError(
-            f"input 'images': {len(clash):,} {what} are in two sets, the first in {SETS[one]} (trained on by {TRAINED_BY[one]}) "
-            f"and in {SETS[other]} ({TRAINED_BY[other]}): nothing was left out of the reference; make a split where each is once"
+            f"input 'images': {len(clash):,} {what} are in two sets, the first in {SETS[one]} (trained on by "
+            f"{TRAINED_BY[one]}) and in {SETS[other]} ({TRAINED_BY[other]}): nothing was left out of the reference; make a split where "
+            "each is once"
         )
 
 
@@ -250,8 +253,8 @@ def _draw(
     wanted, units = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     for number in range(len(SETS)) if scored else ():
         mine = rank[sets[rank] == number]
-        wanted[mine[: candidates if number == C else others]] = True
-    trained = rank[np.isin(sets[rank], (S, C))] if known else rank
+        wanted[mine[: candidates if number == CANDIDATE else others]] = True
+    trained = rank[np.isin(sets[rank], (SHARED, CANDIDATE))] if known else rank
     units[trained[: config.unit_points]] = True
     chosen = rows[wanted | units]
     order = np.argsort(table.key[chosen].view(np.int64), kind="stable")

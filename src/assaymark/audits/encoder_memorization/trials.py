@@ -152,7 +152,11 @@ class _Laboratory:
         prune_units(pruned, f"body.linear{LAST_HIDDEN}", select_units(unitmem, share=PRUNED, choice=choice, rng=self.rng))
         world = self.world
         shown = views(
-            torch.from_numpy(world.x), ids=np.arange(len(world.x)), draw=0, seed=world.seed, spec=AugmentationSpec(drop=0.5, noise=1.0)
+            torch.from_numpy(world.x),
+            ids=np.arange(len(world.x)),
+            draw=0,
+            seed=world.seed,
+            spec=AugmentationSpec(drop=0.5, noise=1.0),
         )
         with torch.inference_mode():
             features = pruned(shown).double().numpy()

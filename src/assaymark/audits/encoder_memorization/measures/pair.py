@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,7 +73,8 @@ def _trained(dataset: Any, split: SetTable | None, config: EncoderMemorizationCo
     kept = None if context.artifacts is not None else tempfile.TemporaryDirectory()
     folder = Path(kept.name) if kept is not None else Path(context.artifacts or "") / FOLDER
     labelled = config.objective == "supervised"
-    with context.progress.task("training a pair", unit="steps") as task:
+    with context.progress.task("training a pair", unit="steps") as task, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what it warns of stands in its record, and becomes a note
         pair = train_encoder_pair(
             pixels,
             ids=[str(key) for key in points.key[read].tolist()],
@@ -123,7 +125,9 @@ def _pool(dataset: Any, points: Points, config: EncoderMemorizationConfig, conte
             task.advance(len(block.positions) + len(block.unread))
     positions = np.concatenate(read) if read else np.zeros(0, np.int64)
     if len(positions) < 8:
-        raise InputError(f"{dataset.source}: {len(positions)} pictures are too few to train a pair on; give --model encoder=SPEC")
+        raise InputError(
+            f"{dataset.source}: {len(positions)} pictures are too few to train a pair on; give --model encoder=SPEC"
+        )
     order = np.argsort(points.key[positions])
     return torch.cat(parts)[torch.from_numpy(order)].contiguous(), positions[order]
 

@@ -1,7 +1,7 @@
 """The one pass: every layer of both models over the same views, reduced as soon as a layer is finished.
 
-What is kept is one number a layer and scored picture, and the largest, their owners and a sum for every unit: no output outlives
-the call that hands it over, so memory does not grow with pictures x activations.
+What is kept is one number a layer and scored picture, and the largest, their owners and a sum for every unit: no output
+outlives the call that hands it over, so memory does not grow with pictures x activations.
 """
 
 from __future__ import annotations
@@ -147,9 +147,7 @@ class _Pass:
 
         return views(pixels, ids=self._points.key[positions], draw=draw, seed=self._seed, spec=self._spec)
 
-    def _encode(
-        self, first: Any, second: Any, scored: Any, units: Any, sums: _Sums, activations: dict[str, Any]
-    ) -> None:
+    def _encode(self, first: Any, second: Any, scored: Any, units: Any, sums: _Sums, activations: dict[str, Any]) -> None:
         """One view of every picture of the block and another of the scored ones through the encoder."""
         import torch
 
@@ -179,9 +177,7 @@ class _Pass:
 
         self._models["reference"].record(torch.cat([first, second]), self._names, visit)
 
-    def _keep(
-        self, positions: Any, scored: Any, units: Any, sums: dict[str, _Sums], activations: dict[str, Any]
-    ) -> None:
+    def _keep(self, positions: Any, scored: Any, units: Any, sums: dict[str, _Sums], activations: dict[str, Any]) -> None:
         found, config, n = self._found, self._config, self._config.n_views
         for name, total in sums.items() if len(scored) else ():
             mean = total.first / n

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "BOUND",
     "NORMS",
     "Extremes",
     "LayerMemorization",
@@ -15,8 +16,8 @@ __all__ = [
     "calibrated",
     "extremes",
     "layer_memorization",
-    "normalised",
     "norm_scale",
+    "normalised",
     "ssl_memorization",
 ]
 

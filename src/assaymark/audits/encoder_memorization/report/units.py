@@ -43,8 +43,9 @@ def unit_section(study: Study, ids: Sequence[str]) -> Section:
             group="layer", x_title="UnitMem", y_title="units", caption="0 reacts to all pictures alike, 1 to one picture only.",
         ),
         Figure(
-            "class_units", "Classes or single pictures?", "points", table="class_units", x="classmem", y="unitmem", group="layer",
-            x_title="ClassMem", y_title="UnitMem", caption="Above the diagonal a unit singles out one picture more than one class.",
+            "class_units", "Classes or single pictures?", "points", table="class_units", x="classmem", y="unitmem",
+            group="layer", x_title="ClassMem", y_title="UnitMem",
+            caption="Above the diagonal a unit singles out one picture more than one class.",
         ),
     ]  # fmt: skip
     section.findings += _findings(section, total, alive, dead)
@@ -227,10 +228,10 @@ def _method(study: Study, count: int) -> str:
     config = study.config
     largest = "largest activation" if config.top_points == 1 else f"mean of the {config.top_points} largest activations"
     return (
-        f"UnitMem compares the {largest} of a unit with the {config.rest} of the others, over {count:,} pictures of the training "
-        f"set, each averaged over {config.n_views} views; compare it between runs on equally many pictures only, since the "
-        "largest of more is larger. Units of a map are averaged over space. ClassMem does the same with class means, of the same "
-        "views. Intervals of means: bootstrap over the units."
+        f"UnitMem compares the {largest} of a unit with the {config.rest} of the others, over {count:,} pictures of the "
+        f"training set, each averaged over {config.n_views} views; compare it between runs on equally many pictures only, since the "
+        "largest of more is larger. Units of a map are averaged over space. ClassMem does the same with class means, of the "
+        "same views. Intervals of means: bootstrap over the units."
     )
 
 
@@ -247,7 +248,11 @@ def owner_section(study: Study) -> Section:
     raw, keys = study.raw[-1, rows], points.key[rows]
     tests = owner_tests(raw, keys, unitmem=unitmem, owners=owners, size=study.config.group_size)
     section.estimates["owners.sslmem_difference"] = bootstrap_difference(
-        tests.owning, tests.others, rng=study.rng("owners"), resamples=study.config.resamples, confidence=study.config.confidence
+        tests.owning,
+        tests.others,
+        rng=study.rng("owners"),
+        resamples=study.config.resamples,
+        confidence=study.config.confidence,
     )
     groups = {
         "SSLMem of candidates that own a unit": tests.owning,
