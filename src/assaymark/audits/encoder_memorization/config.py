@@ -74,7 +74,7 @@ class EncoderMemorizationConfig(ViewSettings):
     norm: Literal["range", "bound", "minmax01", "none"] = Field(
         "range",
         description="scale of the estimates layermem.*: by the range over the candidates (code of [2]), by the largest "
-        "distance there is (comparable between layers and models; ours), smallest 0 to largest 1 ([1]), or none; tables have several",
+        "distance there is (comparable between layers and models; ours), smallest 0 to largest 1 ([1]), or none",
     )
     candidates: int = Field(5_000, ge=2, description="pictures of C that are scored, at most ([2]: 5,000)")
     points: int = Field(1_000, ge=0, description="pictures of S, of I and of E that are scored, at most ([2]: 5,000)")

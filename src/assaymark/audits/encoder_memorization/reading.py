@@ -237,8 +237,8 @@ def _refuse(values: npt.NDArray[np.uint64], sets: npt.NDArray[np.int64], what: s
         one, other = sorted((int(of[clash[0]]), int(of[clash[0] + 1])))
         raise InputError(
             f"input 'images': {len(clash):,} {what} are in two sets, the first in {SETS[one]} (trained on by "
-            f"{TRAINED_BY[one]}) and in {SETS[other]} ({TRAINED_BY[other]}): nothing was left out of the reference; make a split where "
-            "each is once"
+            f"{TRAINED_BY[one]}) and in {SETS[other]} ({TRAINED_BY[other]}): nothing was left out of the reference; make a "
+            "split where each is once"
         )
 
 

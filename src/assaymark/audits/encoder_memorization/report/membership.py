@@ -195,7 +195,7 @@ def _method(study: Study) -> str:
     drawn = "two views" if config.views == "pair" else "the clean picture and a view"
     return (
         f"SSLMem is the mean distance of {drawn} of a picture under the reference, which was not trained on it, minus that "
-        f"under the encoder, over {config.n_views} draws of the augmentation {config.augmentation}, the same for both models and all "
-        "layers. Outputs are flattened and scaled to length 1. Intervals: bootstrap over pictures; they hold for this pair of "
-        "trainings, not for others of the same data."
+        f"under the encoder, over {config.n_views} draws of the augmentation {config.augmentation}, the same for both models "
+        "and all layers. Outputs are flattened and scaled to length 1. Intervals: bootstrap over pictures; they hold for "
+        "this pair of trainings, not for others of the same data."
     )

@@ -229,9 +229,9 @@ def _method(study: Study, count: int) -> str:
     largest = "largest activation" if config.top_points == 1 else f"mean of the {config.top_points} largest activations"
     return (
         f"UnitMem compares the {largest} of a unit with the {config.rest} of the others, over {count:,} pictures of the "
-        f"training set, each averaged over {config.n_views} views; compare it between runs on equally many pictures only, since the "
-        "largest of more is larger. Units of a map are averaged over space. ClassMem does the same with class means, of the "
-        "same views. Intervals of means: bootstrap over the units."
+        f"training set, each averaged over {config.n_views} views; compare it between runs on equally many pictures only, "
+        "since the largest of more is larger. Units of a map are averaged over space. ClassMem does the same with class "
+        "means, of the same views. Intervals of means: bootstrap over the units."
     )
 
 

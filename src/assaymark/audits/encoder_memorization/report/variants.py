@@ -44,9 +44,9 @@ def variant_section(found: Sequence[Variant], config: MemorizingPartsConfig, con
     section.artifacts += _handed_on(found, config, context)
     section.methods.append(
         "A linear head is trained on a random part of the labelled pictures, anew for every pruned encoder, and counted on the "
-        "others. Differences are paired: the same held-out pictures, the same candidates and views. Units that are silenced have "
-        "no UnitMem, and the means before and after are over the units that are alive in both. Silenced and tuned parts are "
-        "chosen on the encoder as it is; choices at random are one draw."
+        "others. Differences are paired: the same held-out pictures, the same candidates and views. Units that are silenced "
+        "have no UnitMem, and the means before and after are over the units that are alive in both. Silenced and tuned parts "
+        "are chosen on the encoder as it is; choices at random are one draw."
     )
     return section
 
