@@ -234,7 +234,7 @@ def _foreign(spec: ModelSpec) -> _Described:
     spec.check_options(("architecture", "prefix", "key", "mean", "std", *own))
     layout = encoder_layout(architecture, {name: spec.options[name] for name in own if name in spec.options})
     mean, std = (_channels(spec, name) for name in ("mean", "std"))
-    notes = ()
+    notes: tuple[str, ...] = ()
     if "mean" not in spec.options or "std" not in spec.options:
         notes = ("its file does not say how pixels are normalised; 0.5 is taken where ?mean= and ?std= do not",)
     if min(std) <= 0:
