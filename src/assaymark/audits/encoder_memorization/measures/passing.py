@@ -136,7 +136,9 @@ class _Pass:
         activations: dict[str, Any] = {}
         for view in range(self._config.n_views):
             first = self._view(pixels, positions, 2 * view)
-            second = pixels[scored] if self._clean else self._view(pixels[scored], positions[scored], 2 * view + 1)
+            second = pixels[scored]
+            if len(scored) and not self._clean:
+                second = self._view(second, positions[scored], 2 * view + 1)
             self._encode(first, second, scored, units, sums["encoder"], activations)
             if len(scored) and "reference" in self._models:
                 self._compare(first[scored], second, sums["reference"])
@@ -193,7 +195,7 @@ class _Pass:
                 labels = self._points.label[positions[units]]
                 added = class_state(mu, labels, classes=len(self._points.classes))
                 old = found.classes.get(name)
-                found.classes[name] = added if old is None else ClassState(old.total + added.total, old.count + added.count)
+                found.classes[name] = added if old is None else ClassState(old.total + added.total, old.points + added.points)
 
 
 class _Sums:

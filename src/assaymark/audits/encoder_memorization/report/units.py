@@ -26,7 +26,7 @@ SCATTERED = 60
 def unit_section(study: Study, ids: Sequence[str]) -> Section:
     section, level = Section(), study.config.confidence
     units = study.units
-    count = units[0].count if units else 0
+    count = units[0].points if units else 0
     section.estimates["unit_points"] = exact_count(count, method="pictures that units are compared on")
     means = {layer.name: undefined("there are no pictures to compare") for layer in study.layers}
     means |= {found.layer.name: _mean(study, found) for found in units}
@@ -57,7 +57,7 @@ def unit_section(study: Study, ids: Sequence[str]) -> Section:
 def _mean(study: Study, found: LayerUnits) -> Estimate:
     values = found.units.unitmem[np.isfinite(found.units.unitmem)]
     if not len(values):
-        return undefined("no unit of the layer is alive" if found.count > 1 else "one picture cannot be compared")
+        return undefined("no unit of the layer is alive" if found.points > 1 else "one picture cannot be compared")
     rng, config = study.rng(f"units {found.layer.name}"), study.config
     return bootstrap_mean(values, rng=rng, resamples=config.resamples, confidence=config.confidence)
 
@@ -214,7 +214,7 @@ def _findings(section: Section, total: int, alive: int, dead: int) -> list[Findi
 
 def _notes(study: Study, lost: int) -> list[str]:
     notes = []
-    if lost > 0 and study.units and study.units[0].count > 1:
+    if lost > 0 and study.units and study.units[0].points > 1:
         notes.append(f"{lost:,} units put out numbers that are not finite, and have no UnitMem")
     other = [layer.name for layer in study.layers if not layer.rectified]
     if other:
