@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 import torch
 
+from assaymark.audit import Context
 from assaymark.audits.encoder_memorization.audit import EncoderMemorization
 from assaymark.audits.encoder_memorization.config import EncoderMemorizationConfig
 from assaymark.audits.encoder_memorization.measures.passing import measure
 from assaymark.audits.encoder_memorization.reading import read_points
 from assaymark.audits.encoder_memorization.study import units_of
-from assaymark.audit import Context
 from assaymark.data import open_input
 from assaymark.data.images import decode_image
 from assaymark.execution import execute

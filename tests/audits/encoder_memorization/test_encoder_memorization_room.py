@@ -28,7 +28,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"encoder": encoder_file(folder, "f", seed=1), "reference": encoder_file(folder, "g", seed=2)}
 
 
-def audit(images: Any, models: dict[str, str], *, folder: Path | None = None, more: dict[str, Any] | None = None, **settings: Any):
+def audit(
+    images: Any, models: dict[str, str], *, folder: Path | None = None, more: dict[str, Any] | None = None, **settings: Any
+):
     options = {"n_views": 2, "resamples": 100, "augmentation": "crop-flip", **settings}
     inputs = {"images": images, **(more or {})}
     return execute(EncoderMemorization, inputs=inputs, models=models, settings=options, folder=folder, seed=1)
@@ -100,8 +102,8 @@ def test_sets_come_from_a_table_of_their_own(models) -> None:
     split = pa.table({"id": [f"p{k}" for k in range(12)], "set": list(SETS)})
     found = audit(table(12), models, more={"split": split})
     assert found["sslmem.candidates"].value == audit(table(12, sets=SETS), models)["sslmem.candidates"].value
+    twice = pa.concat_tables([split, pa.table({"id": ["p0"], "set": ["C"]})])
     with pytest.raises(InputError, match="1 ids stand in two sets"):
-        twice = pa.concat_tables([split, pa.table({"id": ["p0"], "set": ["C"]})])
         audit(table(12), models, more={"split": twice})
 
 

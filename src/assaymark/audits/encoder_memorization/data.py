@@ -28,6 +28,7 @@ ROLES = (
 CURE_INPUTS = (
     InputSpec("images", "images", "labelled pictures: image, label; optional id, and set where the reference needs it"),
     SPLIT,
+    InputSpec("other", "images", "labelled pictures of another kind, to see what is left of the use elsewhere", required=False),
 )
 CURE_ROLES = (
     ModelRole(

@@ -65,9 +65,8 @@ def _trained(dataset: Any, split: SetTable | None, config: EncoderMemorizationCo
 
     recipe = _recipe(config)
     whole = config.model_copy(update={"unit_points": EVERYTHING})
-    points = read_points(
-        dataset, split, whole, context, candidates=EVERYTHING, others=EVERYTHING, scored=split is not None, step="pool"
-    )
+    given = split is not None or config.set_column in dataset.columns
+    points = read_points(dataset, split, whole, context, candidates=EVERYTHING, others=EVERYTHING, scored=given, step="pool")
     pixels, read = _pool(dataset, points, config, context)
     sets = _sets(points, read, config, context)
     kept = None if context.artifacts is not None else tempfile.TemporaryDirectory()
