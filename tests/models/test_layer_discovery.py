@@ -88,6 +88,9 @@ def test_a_transformer_has_attention_perceptron_and_hidden_units_of_each_block()
     assert layers["patch_embed.proj"].kind == "embedding"
     assert layers["blocks.2.mlp.hidden"] == ("blocks.2.mlp.hidden", "mlp", 2, (5, 48), False, True)
     assert not layers["representation"].class_token
+    weighted = {place.layer.name: place.weighted for place in discover_places(network, x) if place.weighted}
+    hidden = {f"blocks.{number}.mlp.hidden": f"blocks.{number}.mlp.fc1" for number in range(3)}
+    assert weighted == {"patch_embed.proj": "patch_embed.proj", **hidden}
 
 
 class Functional(nn.Module):
@@ -138,6 +141,8 @@ def test_a_perceptron_ends_in_its_representation() -> None:
         ("body.linear1", "linear", (8,), True),
         ("representation", "representation", (6,), True),
     ]
+    places = discover_places(network, torch.rand(2, 5))
+    assert [place.weighted for place in places] == ["body.linear0", "body.linear1", "body.linear2"]
 
 
 def test_the_meta_device_tells_the_same_and_one_item_too_little() -> None:

@@ -182,7 +182,8 @@ def test_a_processor_that_does_more_than_normalise_is_refused(vision_model: Save
             made = processor(images, **settings)
             return made if settings.get("do_normalize") is False else {"pixel_values": made["pixel_values"] ** 2}
 
-    model._parts = model._parts._replace(image_processor=Odd())
+    model = open_model(f"hf:{folder}")
+    model._parts = model._loaded()._replace(image_processor=Odd())
     with pytest.raises(ModelError, match="does more than rescale and normalise"):
         recorded(model, pictures)
 
@@ -195,6 +196,43 @@ def test_a_network_whose_layers_cannot_be_found_lacks_the_capability_and_says_wh
     assert capabilities_of(model) == ("embeds-images", "trains-images")
     with pytest.raises(ModelError, match=r"lacks records-activations.*its layers cannot be loaded \(ValueError: Input"):
         open_role(ModelRole("encoder", "is looked into", all_of=("records-activations",)), f"hf:{folder}")
+
+
+def test_weights_that_are_no_numbers_are_counted(vision_model: Saver, torch: Any, pictures: list[Image.Image]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = vision_model("ViTModel")
+    weights = load_file(folder / "model.safetensors")
+    weights["layernorm.bias"][:3] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model = open_model(f"hf:{folder}")
+    assert np.isnan(recorded(model, pictures)["representation"]).any()
+    assert model.notes[0].startswith("3 of ") and "not finite, in layernorm.bias" in model.notes[0]
+
+
+def test_a_module_of_the_callers_own(tmp_path: Path, torch: Any, pictures: list[Image.Image]) -> None:
+    from assaymark.models.encoder_architectures import new_encoder
+    from assaymark.models.square_encoder import ModuleEncoder
+    from assaymark.models.trained_encoder import save_encoder
+
+    module = new_encoder("resnet9", seed=0, width=2, input_size=16)
+    settings: dict[str, Any] = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3)}
+    save_encoder(tmp_path / "net.safetensors", module, **settings)
+    filed = open_model(str(tmp_path / "net.safetensors"))
+    model = ModuleEncoder(module, input_size=16, **settings)
+    assert "modules were in training mode, 8 of them batch normalisations: switched to evaluation" in model.notes[0]
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    role = open_role(ModelRole("encoder", "is looked into", all_of=("records-activations", "embeds-images")), model)
+    assert role.layers == filed.layers and role.notes == model.notes and role.dimension == 16
+    for name, output in recorded(role, pictures).items():
+        np.testing.assert_array_equal(output, recorded(filed, pictures)[name])
+    np.testing.assert_allclose(role.embed_images(pictures), filed.embed_images(pictures), atol=1e-6)
+    assert module.training and all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    assert pickle.loads(pickle.dumps(model)).fingerprint == model.fingerprint
+    with torch.no_grad():
+        module.body.layer2.norm.running_mean[0] += 1e-3
+    assert ModuleEncoder(module.eval(), input_size=16, **settings).fingerprint != model.fingerprint
+    assert ModuleEncoder(module, input_size=16, **settings).notes == ()
 
 
 def test_a_timm_encoder(tmp_path: Path, torch: Any, pictures: list[Image.Image]) -> None:
@@ -229,3 +267,22 @@ def test_weights_of_timm_open_without_it_too(tmp_path: Path, torch: Any, picture
     with torch.no_grad():
         expected = network(model.prepare_images(pictures)).numpy()
     np.testing.assert_allclose(model.embed_images(pictures), unit(expected), atol=1e-5)
+
+
+def test_a_network_of_timm_trained_by_others_or_here(tmp_path: Path, torch: Any, pictures: list[Image.Image]) -> None:
+    timm = pytest.importorskip("timm")
+    from assaymark.models.encoder_architectures import new_encoder
+    from assaymark.models.trained_encoder import save_encoder
+
+    network = timm.create_model("resnet18", num_classes=0).eval()
+    torch.save({"state_dict": {f"backbone.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "solo.ckpt")
+    model = open_model(f"encoder:{tmp_path}/solo.ckpt?architecture=timm&name=resnet18&input_size=64&mean=0&std=1")
+    with torch.no_grad():
+        expected = unit(network(model.prepare_images(pictures)).numpy())
+    np.testing.assert_allclose(model.embed_images(pictures), expected, atol=1e-5)
+    assert (model.dimension, len(model.layers)) == (512, 30)
+    own = new_encoder("timm", seed=0, name="resnet18", input_size=32)
+    save_encoder(tmp_path / "own.safetensors", own, mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert open_model(str(tmp_path / "own.safetensors")).embed_images(pictures).shape == (len(pictures), 512)
+    with pytest.raises(ModelError, match="its architecture cannot be loaded"):
+        new_encoder("timm", seed=0, name="resnet1")

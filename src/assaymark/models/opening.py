@@ -88,12 +88,12 @@ def open_role(
         The model lacks a capability that the role needs; the message names both sides.
     """
     model = open_model(spec, device=device, batch_size=batch_size, base=base) if isinstance(spec, str) else spec
-    offered = capabilities_of(model)
     wanted = declared_capabilities(role)
-    exposed = tuple(name for name in wanted if name in offered)
-    fits = not wanted or bool(set(role.any_of) & set(offered)) or (bool(role.all_of) and set(role.all_of) <= set(offered))
+    # Only those: to find the layers of a network, which its protocol asks for, takes a second where it is large.
+    exposed = capabilities_of(model, among=wanted)
+    fits = not wanted or bool(set(role.any_of) & set(exposed)) or (bool(role.all_of) and set(role.all_of) <= set(exposed))
     if not fits:
-        raise ModelError(_misfit(role, spec, offered) + _why_not_recordable(model, wanted))
+        raise ModelError(_misfit(role, spec, capabilities_of(model)) + _why_not_recordable(model, wanted))
     return GuardedModel(role.name, model, exposed, cache=cache, batch_size=batch_size, allowance=allowance)
 
 
