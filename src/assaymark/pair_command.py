@@ -155,12 +155,22 @@ def _trained(items: PicturePool, wanted: _Wanted, progress: Progress) -> Trained
     if sets is None or wanted.sizes is not None:
         contents = content_digests(items.pixels)
         sets = list(split_pool(items.ids, sizes=wanted.sizes or SIZES, seed=wanted.seed, contents=contents).sets)
-    common = {"ids": items.ids, "sets": sets, "recipe": wanted.recipe, "seed": wanted.seed, "folder": wanted.out}
+    common: dict[str, Any] = {
+        "ids": items.ids,
+        "sets": sets,
+        "recipe": wanted.recipe,
+        "seed": wanted.seed,
+        "folder": wanted.out,
+    }
     with progress.task("training two models", None, "steps") as task, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # they are in the record, and said from there
+        common |= {"device": wanted.device, "task": task}
+        found: TrainedPair
         if wanted.captioned:
-            return train_clip_pair(items.pixels, captions=items.captions, device=wanted.device, task=task, **common)
-        return train_encoder_pair(items.pixels, labels=items.labels, device=wanted.device, task=task, **common)
+            found = train_clip_pair(items.pixels, captions=items.captions, **common)
+        else:
+            found = train_encoder_pair(items.pixels, labels=items.labels, **common)
+        return found
 
 
 def _as_json(pair: TrainedPair, items: PicturePool) -> dict[str, Any]:

@@ -91,6 +91,8 @@ def read_pool(
     One pass; pixels stay in memory.
     """
     dataset = open_input("images", value, name="pool", schema=dict(columns or {}) or "auto")
+    if not isinstance(dataset, Dataset):
+        raise InputError(f"{dataset.source}: stored embeddings, of which no encoder can be trained; give the pictures")
     dataset.require("image")
     listed = captions_column if captioned and captions_column in dataset.columns else ""
     if captioned and not listed and "text" not in dataset:

@@ -48,7 +48,7 @@ class EncoderRecipe:
         pictures.
     objective : {"simclr", "simsiam", "vicreg", "mae", "dino", "supervised"}
         With options (`temperature`, `projection`, `share`, ...), see `assaymark.training.objectives`.
-    epochs, batch, lr, weight_decay, schedule, warmup
+    epochs, batch, lr, weight_decay, schedule, warmup, optimiser
         See `assaymark.training.train`; epochs are those of the model with the candidates, and both make as many steps.
     augmentation : str or mapping
         See `assaymark.training.augmentation_spec`.
@@ -62,6 +62,7 @@ class EncoderRecipe:
     weight_decay: float = 0.0
     schedule: str = "constant"
     warmup: float = 0.0
+    optimiser: str = "adamw"
     augmentation: str | Mapping[str, Any] = "simclr"
     architecture_options: Mapping[str, Any] = field(default_factory=dict)
     objective_options: Mapping[str, Any] = field(default_factory=dict)
@@ -169,7 +170,7 @@ def recipe_settings(recipe: type[EncoderRecipe] | type[ClipRecipe], given: Mappi
     return {name: _typed(name, value, str(known[name])) for name, value in given.items()}
 
 
-_KINDS = {
+_KINDS: dict[str, tuple[Any, str]] = {
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
     "str": (str, "text"),
