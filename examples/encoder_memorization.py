@@ -2,7 +2,7 @@
 
     python examples/encoder_memorization.py                          # planted pictures (seconds on a CPU, no network)
     python examples/encoder_memorization.py FOLDER OUT               # MNIST, fully connected encoders (a minute or two)
-    python examples/encoder_memorization.py FOLDER OUT resnet9       # the same with small ResNet9 (some minutes)
+    python examples/encoder_memorization.py FOLDER OUT resnet9       # the same with ResNet9 of width 8, or vit (some minutes)
 
 FOLDER holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. Of the first 1,600 digits every tenth is turned into its
 negative, upside down: pictures of which we know that they are atypical. Two encoders are trained with SimCLR, one on S and C,
@@ -43,6 +43,14 @@ RECIPES: dict[str, dict[str, Any]] = {
         "augmentation": "vector",
         "recipe": {
             **SHARED, "architecture": "mlp", "epochs": 150, "architecture_options": {"widths": [256, 256, 256, 64]},
+            "objective_options": {"temperature": 0.1, "projection": 32},
+        },
+    },
+    "vit": {
+        "augmentation": "vector",
+        "recipe": {
+            **SHARED, "architecture": "vit", "epochs": 100,
+            "architecture_options": {"patch": 4, "width": 48, "depth": 3, "heads": 3},
             "objective_options": {"temperature": 0.1, "projection": 32},
         },
     },

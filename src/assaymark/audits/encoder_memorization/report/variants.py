@@ -46,10 +46,10 @@ def variant_section(found: Sequence[Variant], config: MemorizingPartsConfig, con
     section.artifacts += _handed_on(found, config, context)
     section.methods.append(
         "A linear head is trained on a random part of the labelled pictures, anew for every pruned encoder, and counted on the "
-        "others. Differences are paired: the same held-out pictures, the same candidates and views. SSLMem is that of candidates "
-        "minus that of external pictures, because a change of the encoder moves all of them. Units that are silenced have no "
-        "UnitMem, and means before and after are over the units that are alive in both. What is silenced or tuned is chosen on "
-        "the encoder as it is; choices at random are one draw."
+        "others. Differences are paired: the same held-out pictures, the same candidates and views. SSLMem is that of "
+        "candidates minus that of external pictures, because a change of the encoder moves all of them. Units that are "
+        "silenced have no UnitMem, and means before and after are over the units that are alive in both. What is silenced or "
+        "tuned is chosen on the encoder as it is; choices at random are one draw."
     )
     return section
 
