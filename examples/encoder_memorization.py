@@ -49,8 +49,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "vit": {
         "augmentation": "vector",
         "recipe": {
-            **SHARED, "architecture": "vit", "epochs": 100,
-            "architecture_options": {"patch": 4, "width": 48, "depth": 3, "heads": 3},
+            **SHARED, "architecture": "vit", "epochs": 60,
+            "architecture_options": {"patch": 4, "width": 32, "depth": 3, "heads": 2},
             "objective_options": {"temperature": 0.1, "projection": 32},
         },
     },
