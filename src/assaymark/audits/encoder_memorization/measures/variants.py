@@ -177,8 +177,8 @@ class Workshop:
         units = {found.layer.name: found for found in units_of(measured, self._config)}
         unitmem = np.concatenate([units[layer].units.unitmem for layer in self.modules])
         hits = {what: self._hits(encoder, given, head if what == "own" else None) for what, given in self._labelled.items()}
-        scores = [self._sslmem(measured, letter)[-1] for letter in ("C", "E")]
-        return Variant(name, title, hits, *scores, unitmem, parts, encoder)
+        own, external = (self._sslmem(measured, letter)[-1] for letter in ("C", "E"))
+        return Variant(name, title, hits, own, external, unitmem, parts, encoder)
 
     def _hits(self, encoder: ChangedEncoder, given: LabelledPictures, head: Any) -> npt.NDArray[np.bool_]:
         """By the head that was trained with the encoder, or by a new one on its representation."""
