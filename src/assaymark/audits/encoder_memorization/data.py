@@ -40,7 +40,7 @@ CURE_ROLES = (
     REFERENCE,
 )
 
-SIZES, FULL_SIZES = {"S": 100, "C": 160, "I": 100, "E": 100}, {"S": 1_000, "C": 1_000, "I": 500, "E": 500}
+SIZES, FULL_SIZES = {"S": 120, "C": 160, "I": 100, "E": 120}, {"S": 1_000, "C": 1_000, "I": 500, "E": 500}
 MEMORY = 0.5
 OWNERS = 6
 

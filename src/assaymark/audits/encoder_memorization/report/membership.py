@@ -10,7 +10,7 @@ from assaymark.audits.encoder_memorization.method.set_tests import SETS, SetTest
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
-from assaymark.stats import bootstrap_difference, bootstrap_mean, roc_auc
+from assaymark.stats import bootstrap_difference, mean, roc_auc
 
 __all__ = ["NAMES", "membership_section"]
 
@@ -30,11 +30,7 @@ def membership_section(study: Study) -> Section:
         )
         return section
     level, raw = study.config.confidence, {letter: study.of_set(letter) for letter in SETS}
-    for letter, values in raw.items():
-        rng = study.rng(f"sslmem {letter}")
-        section.estimates[f"sslmem.{NAMES[letter]}"] = bootstrap_mean(
-            values, rng=rng, resamples=study.config.resamples, confidence=level
-        )
+    section.estimates |= {f"sslmem.{NAMES[letter]}": mean(values, confidence=level) for letter, values in raw.items()}
     for name, other in (("calibrated", "E"), ("excess_over_shared", "S")):
         section.estimates[f"sslmem.{name}"] = _difference(study, raw, other)
     section.estimates["sslmem.auc"] = _auc(raw, level)
@@ -68,18 +64,18 @@ def _auc(raw: dict[str, np.ndarray], level: float) -> Estimate:
 
 
 def _sets(section: Section, study: Study) -> Table:
-    means = [section.estimates[f"sslmem.{NAMES[letter]}"] for letter in SETS]
+    found = [section.estimates[f"sslmem.{NAMES[letter]}"] for letter in SETS]
     representation = {name: align[-1] for name, align in study.measured.align.items()}
     rows = [np.isfinite(study.raw[-1]) & (study.points.sets == number) for number in range(len(SETS))]
     scored = [int((study.points.scored & (study.points.sets == number)).sum()) for number in range(len(SETS))]
     values = {
         "set": [f"{letter}: {NAMES[letter]}" for letter in SETS],
         "trained": [TRAINED[letter] for letter in SETS],
-        "points": [mean.n for mean in means],
-        "undefined": [whole - mean.n for whole, mean in zip(scored, means, strict=True)],
+        "points": [item.n for item in found],
+        "undefined": [whole - item.n for whole, item in zip(scored, found, strict=True)],
         "align_f": [_mean(representation["encoder"][mine]) for mine in rows],
         "align_g": [_mean(representation["reference"][mine]) for mine in rows],
-        **interval_values("sslmem", means),
+        **interval_values("sslmem", found),
     }
     columns = (
         Column("set", "label"),
@@ -196,6 +192,6 @@ def _method(study: Study) -> str:
     return (
         f"SSLMem is the mean distance of {drawn} of a picture under the reference, which was not trained on it, minus that "
         f"under the encoder, over {config.n_views} draws of the augmentation {config.augmentation}, the same for both models "
-        "and all layers. Outputs are flattened and scaled to length 1. Intervals: bootstrap over pictures; they hold for "
-        "this pair of trainings, not for others of the same data."
+        "and all layers. Outputs are flattened and scaled to length 1. Intervals over pictures, Student's t for "
+        "means of sets and bootstrap for differences and layers, hold for this pair of trainings, not for others."
     )
