@@ -31,6 +31,7 @@ def test_no_example_is_forgotten() -> None:
     tested = {
         "dated_posts.py",
         "detector_scores.py",
+        "encoder_memorization.py",
         "generated_text_prevalence.py",
         "golden_numbers.py",
         "icl_copying_model.py",
@@ -200,3 +201,8 @@ def test_a_copying_model_is_trained_attacked_and_defended(tmp_path: Path) -> Non
     for defence in ("none", "overlap guard", "label only"):
         assert re.search(rf"\| {defence} \| -?\d+ \(-?\d+ to \d+\) \| \d+ % \|", printed), defence
     assert (tmp_path / "out" / "audit.html").is_file() and (tmp_path / "out" / "defences.html").is_file()
+
+
+def test_scripted_encoders_remember_what_was_planted(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "encoder_memorization.py"), folder=tmp_path)
+    assert "| C: candidates | 160 | 0.07" in printed and "| stem | 0.0000 (0.0000 to 0.0000) | - |" in printed
