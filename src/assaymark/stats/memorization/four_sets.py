@@ -77,7 +77,7 @@ class OffsetCheck(NamedTuple):
 
 
 def _of(scores: FloatArray, sets: npt.NDArray[Any], letter: str) -> FloatArray:
-    return scores[(sets == letter) & np.isfinite(scores)]
+    return np.asarray(scores[(sets == letter) & np.isfinite(scores)])
 
 
 def four_set_tests(scores: Any, sets: Any, *, confidence: float = 0.95) -> tuple[SetTest, ...]:
