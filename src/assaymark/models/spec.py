@@ -6,6 +6,7 @@
 `openclip:ViT-B-32/laion2b_s34b_b79k`  architecture / pretrained tag of open_clip
 `onnx:head.onnx?labels=a,b`          an ONNX scorer of images, or of image embeddings
 `convnet:net.safetensors`            a small network that Assaymark trained
+`encoder:net.safetensors`            an image encoder that Assaymark trained; with `?architecture=` weights from elsewhere
 `nudenet:320n.onnx?size=320`         the NudeNet detector of body parts, as a scorer of images
 `timm:org/name`, `timm:./folder`     an image classifier of the timm library
 `column:score`, `column:a,b`         precomputed scores in columns of the input
@@ -42,6 +43,7 @@ ADAPTERS: dict[str, str] = {
     "openclip": "assaymark.models.open_clip_encoder:OpenClipEncoder",
     "onnx": "assaymark.models.onnx_scorer:open_onnx",
     "convnet": "assaymark.models.convnet:ConvNetScorer",
+    "encoder": "assaymark.models.trained_encoder:TrainedEncoder",
     "nudenet": "assaymark.models.nudenet:NudeNetScorer",
     "timm": "assaymark.models.timm_classifier:TimmClassifier",
     "column": "assaymark.models.columns:ColumnScores",
@@ -58,7 +60,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):(.*)", re.DOTALL | re.IGNORECASE)
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 _HEADER_LIMIT = 1_000_000  # bytes of the header of a safetensors file that are looked at
 _HUB_SCHEMES = ("hf", "timm")  # a hub id or a folder
-_FILE_SCHEMES = ("convnet", "mixture", "nudenet", "onnx", "prompt")
+_FILE_SCHEMES = ("convnet", "encoder", "mixture", "nudenet", "onnx", "prompt")
 _URL_SCHEMES = ("api",)  # the target is a URL, which may hold a question mark
 _SPEC_OPTIONS = ("encoder", "reference")  # options whose value is a spec
 _TRUE, _FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off"}
@@ -177,6 +179,7 @@ _EXAMPLES = {
     "openclip": "ViT-B-32/laion2b_s34b_b79k",
     "onnx": "head.onnx",
     "convnet": "net.safetensors",
+    "encoder": "net.safetensors",
     "nudenet": "320n.onnx",
     "timm": "org/name",
     "column": "score",
