@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["AUDITS", "MITIGATIONS", "load_audit", "load_mitigation"]
 
 AUDITS: dict[str, str] = {
+    "clip-memorization": "assaymark.audits.clip_memorization.audit:ClipMemorization",
     "generated-text-prevalence": "assaymark.audits.generated_text_prevalence.audit:GeneratedTextPrevalence",
     "icl-membership": "assaymark.audits.icl_membership.audit:IclMembership",
     "image-offensiveness": "assaymark.audits.image_offensiveness.audit:ImageOffensiveness",

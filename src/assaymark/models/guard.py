@@ -57,6 +57,8 @@ METHODS: dict[str, CapabilityMethod] = {
 DIRECT: dict[str, tuple[str, ...]] = {
     "combines-columns": ("combine_columns",),
     "predicts-tokens": ("next_tokens",),
+    "records-activations": ("raw_pixels", "record"),
+    "records-text-activations": ("record_texts",),
     "scores-tokens": ("score_tokens",),
     "trains-images": ("feature_module", "prepare_images"),
     "trains-texts": ("encode_texts", "classifier_module", "save_classifier"),

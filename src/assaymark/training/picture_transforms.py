@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["contrasted", "cropped", "flipped", "greyed", "grey_of", "hue_turned", "rolled", "saturated"]
+__all__ = ["contrasted", "cropped", "flipped", "grey_of", "greyed", "hue_turned", "rolled", "saturated"]
 
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 

@@ -94,7 +94,7 @@ def retrieval_recall(
     found = []
     for direction, matrix, right in (("image to text", similarity, own), ("text to image", similarity.T, own.T)):
         asked = right.any(axis=1)
-        ahead, tied = _ahead(matrix[asked], right[asked])
+        ahead, tied = _ahead(matrix[asked], right[asked]) if asked.any() else (np.zeros(0), np.zeros(0))
         partners = right.sum(axis=1)[asked]
         for k in depths:
             if not asked.any():
