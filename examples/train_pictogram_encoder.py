@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +20,12 @@ import numpy as np
 from PIL import Image
 
 from assaymark.console import progress_for
-from assaymark.demo.small_clip import PairBatches, SmallClip, fit_clip, new_clip, save_clip, uint8_pixels
 from assaymark.models import open_model
+from assaymark.models.small_clip import SmallClip, new_clip, save_clip, tokens_of, uint8_pixels
 from assaymark.stats.intervals import wilson
 from assaymark.training.augment import Augmentation
+from assaymark.training.dual_encoder import fit_dual_encoder
+from assaymark.training.pair_batches import PairBatches
 
 SEED = 0
 NEW_PICTURES = 0.1
@@ -65,15 +68,18 @@ def split(captions: list[list[str]], rng: np.random.Generator) -> Split:
 
 def train(pictures: list[Image.Image], captions: list[list[str]], out: Path, *, steps: int) -> SmallClip:
     clip = new_clip([c for own in captions for c in own], side=32, seed=SEED, hidden=96, layers=3, dimension=64)
-    batches = PairBatches(clip, uint8_pixels(clip, pictures), captions, size=min(128, len(pictures)), seed=SEED)
+    pixels, tokens = uint8_pixels(clip, pictures), partial(tokens_of, clip)
+    batches = PairBatches(pixels, captions, tokens=tokens, size=min(128, len(pictures)), seed=SEED)
     with progress_for(quiet=False).task("training an encoder", steps, "steps") as task:
-        outcome = fit_clip(
-            clip,
+        outcome = fit_dual_encoder(
+            clip.model,
             batches,
+            mean=clip.images.image_mean,
+            std=clip.images.image_std,
             steps=steps,
             lr=2e-3,
             seed=SEED,
-            largest_gradient=1.0,
+            clip=1.0,
             augment=Augmentation(padding=3, flip=False, jitter=0.2),  # mirrored, an arrow means something else
             task=task,
         )

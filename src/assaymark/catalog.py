@@ -14,6 +14,7 @@ __all__ = ["AUDITS", "MITIGATIONS", "load_audit", "load_mitigation"]
 
 AUDITS: dict[str, str] = {
     "clip-memorization": "assaymark.audits.clip_memorization.audit:ClipMemorization",
+    "encoder-memorization": "assaymark.audits.encoder_memorization.audit:EncoderMemorization",
     "generated-text-prevalence": "assaymark.audits.generated_text_prevalence.audit:GeneratedTextPrevalence",
     "icl-membership": "assaymark.audits.icl_membership.audit:IclMembership",
     "image-offensiveness": "assaymark.audits.image_offensiveness.audit:ImageOffensiveness",

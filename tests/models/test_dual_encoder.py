@@ -42,7 +42,8 @@ def test_cosines_equal_the_full_forward_pass(
 ) -> None:
     folder = dual_encoder(family, logit_scale=2.5)
     model = open_model(f"hf:{folder}", batch_size=4)
-    assert capabilities_of(model) == ("embeds-images", "embeds-texts", "trains-images")
+    images = ("embeds-images", "embeds-texts", "trains-images")
+    assert capabilities_of(model) == (*images, "records-activations", "records-text-activations")
     assert model.dimension == WIDTH[family]
     assert model.logit_scale == pytest.approx(math.exp(2.5), rel=1e-6)
     image_vectors, text_vectors = model.embed_images(pictures), model.embed_texts(texts)

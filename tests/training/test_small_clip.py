@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-from assaymark.demo.small_clip import PairBatches, fit_clip, new_clip, save_clip, tokens_of, uint8_pixels  # noqa: E402
-from assaymark.errors import ConfigError  # noqa: E402
+from assaymark.errors import ConfigError, UnknownName  # noqa: E402
 from assaymark.models import capabilities_of, open_model  # noqa: E402
+from assaymark.models.small_clip import SmallClip, new_clip, save_clip, tokens_of, uint8_pixels  # noqa: E402
+from assaymark.training.dual_encoder import fit_dual_encoder  # noqa: E402
+from assaymark.training.pair_batches import PairBatches  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COLOURS = {"red": (220, 30, 30), "green": (30, 170, 40), "blue": (30, 60, 220), "grey": (120, 120, 120)}
@@ -31,11 +34,15 @@ def coloured(n: int, *, seed: int = 0, side: int = 16) -> tuple[list[Image.Image
     return [Image.fromarray(picture.astype(np.uint8)) for picture in pictures], captions
 
 
+def pairs(clip: SmallClip, pixels: Any, captions: list[list[str]], **options: Any) -> PairBatches:
+    return PairBatches(pixels, captions, tokens=partial(tokens_of, clip), **options)
+
+
 def test_batches_hold_distinct_pictures_and_all_that_fits() -> None:
     pictures, captions = coloured(12)
     clip = new_clip([c for own in captions for c in own], side=16, seed=0)
     known = uint8_pixels(clip, pictures)
-    batches = PairBatches(clip, known, captions, size=5, seed=3)
+    batches = pairs(clip, known, captions, size=5, seed=3)
     assert batches.steps_per_epoch == 2
     seen: set[str] = set()
     for step in range(30):
@@ -51,7 +58,26 @@ def test_batches_hold_distinct_pictures_and_all_that_fits() -> None:
         assert all(torch.equal(a, b) for a, b in zip(again, (pixels, ids, batches.at(step)[2], matches), strict=True))
     assert seen == {caption.lower() for own in captions for caption in own}
     with pytest.raises(ConfigError, match="none of them empty"):
-        PairBatches(clip, uint8_pixels(clip, pictures), [*captions[:-1], []], size=5, seed=3)
+        pairs(clip, uint8_pixels(clip, pictures), [*captions[:-1], []], size=5, seed=3)
+
+
+def test_captions_are_taken_in_turn_and_variants_too() -> None:
+    _, captions = coloured(6)
+    captions[0] = captions[0][:1]
+    clip = new_clip([c for own in captions for c in own], side=16, seed=0)
+    pixels = torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 3, 16, 16).reshape(6, 2, 3, 16, 16)
+    batches = pairs(clip, pixels, captions, size=3, seed=0, choice="round-robin")
+    for epoch in range(5):
+        for step in (0, 1):
+            seen, ids, *_ = batches.at(2 * epoch + step)
+            rows, variants = np.divmod(seen[:, 0, 0, 0].numpy(), 2)
+            assert set(variants) == {epoch % 2}
+            wanted = [captions[row][epoch % len(captions[row])].lower() for row in rows]
+            assert clip.tokenizer.batch_decode(ids, skip_special_tokens=True) == wanted
+    one = pairs(clip, pixels, captions, size=3, seed=0, choice="one")
+    assert {t for s in range(8) for t in clip.tokenizer.batch_decode(one.at(s)[1], skip_special_tokens=True)} == set(COLOURS)
+    with pytest.raises(UnknownName, match="round-robin"):
+        pairs(clip, pixels, captions, size=3, seed=0, choice="round robin")
 
 
 def test_training_pixels_are_those_of_use() -> None:
@@ -65,9 +91,9 @@ def test_training_pixels_are_those_of_use() -> None:
 def test_a_saved_encoder_finds_colours(tmp_path: Path) -> None:
     pictures, captions = coloured(48)
     clip = new_clip([c for own in captions for c in own], side=16, seed=0, hidden=16, dimension=16, heads=2, layers=1)
-    outcome = fit_clip(
-        clip, PairBatches(clip, uint8_pixels(clip, pictures), captions, size=16, seed=0), steps=120, lr=5e-3, seed=0
-    )
+    batches = pairs(clip, uint8_pixels(clip, pictures), captions, size=16, seed=0)
+    scale = {"mean": clip.images.image_mean, "std": clip.images.image_std}
+    outcome = fit_dual_encoder(clip.model, batches, **scale, steps=120, lr=5e-3, seed=0)
     assert outcome.losses[-10:].mean() < outcome.losses[:10].mean() - 0.3
     save_clip(clip, tmp_path / "encoder")
     model = open_model(f"hf:{tmp_path / 'encoder'}")

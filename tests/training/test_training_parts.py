@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 from assaymark.training import TensorBatches, module_outputs  # noqa: E402
 from assaymark.training.augment import Augmentation, colour_jitter, horizontal_flip, random_crop  # noqa: E402
-from assaymark.training.contrastive import contrastive_loss  # noqa: E402
+from assaymark.training.objectives.clip import contrastive_loss  # noqa: E402
 from assaymark.training.order import epoch_order, step_seed  # noqa: E402
 from assaymark.training.schedule import schedule_factor  # noqa: E402
 

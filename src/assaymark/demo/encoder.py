@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from assaymark.demo.small_clip import fit_clip, new_clip, save_clip, tokens_of, uint8_pixels
+from assaymark.models.small_clip import new_clip, save_clip, tokens_of, uint8_pixels
 
 __all__ = ["COLOURS", "SHAPES", "draw_picture", "train_encoder"]
 
@@ -70,6 +70,8 @@ def train_encoder(folder: Path, *, seed: int, steps: int = 320) -> float:
     """Train the encoder on drawn pictures, save it to `folder`, and return its accuracy on 200 new pictures."""
     import torch
 
+    from assaymark.training.dual_encoder import fit_dual_encoder
+
     # The tensors are tiny: a second thread costs more in waiting than it gives.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -80,7 +82,8 @@ def train_encoder(folder: Path, *, seed: int, steps: int = 320) -> float:
     tokens = tokens_of(clip, captions)
     drawn = [draw_picture(kind[0], kind[1], rng) for kind in kinds for _ in range(POOL)]
     pool = uint8_pixels(clip, drawn).view(len(kinds), POOL, 3, SIDE, SIDE)
-    fit_clip(clip, _KindBatches(pool, tokens, seed=seed), steps=steps, lr=4.5e-3, seed=seed)
+    scale = {"mean": clip.images.image_mean, "std": clip.images.image_std}
+    fit_dual_encoder(clip.model, _KindBatches(pool, tokens, seed=seed), **scale, steps=steps, lr=4.5e-3, seed=seed)
     save_clip(clip, folder)
     truth = rng.integers(0, len(kinds), size=200)
     with torch.inference_mode():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.models.checkpoint import Checkpoint
-from assaymark.models.image_pixels import limit_aspect, load_image_processor, pixel_tensor
+from assaymark.models.image_pixels import (
+    limit_aspect,
+    load_image_processor,
+    pixel_tensor,
+    processed_shape,
+    processor_normalisation,
+    raw_pixel_tensor,
+)
+from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
+from assaymark.models.text_recording import GivenTexts, RecordsTextLayers
 from assaymark.models.torch_adapter import (
     TorchAdapter,
     clean_text,
@@ -41,9 +51,18 @@ class _Parts(NamedTuple):
     text_length: int
 
 
-class DualEncoder(TorchAdapter):
-    """Unit-norm embeddings of images and texts (capabilities embeds-images, embeds-texts, trains-images).
+class _Tokens(NamedTuple):
+    """Arguments of the text tower, and which of their tokens are of the text."""
 
+    arguments: dict[str, Any]
+    mask: Any
+
+
+class DualEncoder(RecordsImageLayers, RecordsTextLayers, TorchAdapter):
+    """Unit-norm embeddings of images and texts.
+
+    Capabilities embeds-images, embeds-texts, trains-images, records-activations (the image tower) and
+    records-text-activations; the representation of a tower is what its projection gives, before it is scaled to norm 1.
     `logit_scale` is exp(model.logit_scale), by which cosines are multiplied before a softmax (CLIP) or sigmoid (SigLIP).
     CLIP texts are padded to the longest of the batch, which its causal attention ignores; SigLIP was trained on texts padded
     to the full length and without a mask, so it gets them that way.
@@ -54,6 +73,7 @@ class DualEncoder(TorchAdapter):
         checkpoint.spec.check_options(())
         config = load_config(import_transformers("vision", f"dual encoder {self.spec}"), checkpoint)
         self._kind = str(config.model_type)
+        self._cut: set[bytes] = set()
         self.dimension = int(config.projection_dim if self._kind == "clip" else config.text_config.projection_size)
         self.logit_scale = math.exp(checkpoint.scalar("logit_scale"))
         self.fingerprint = checkpoint.fingerprint(f"dual-encoder {VERSION}")
@@ -72,12 +92,13 @@ class DualEncoder(TorchAdapter):
         """Float32 tensor, shape (n, 3, height, width)."""
         return pixel_tensor(self._loaded().image_processor, images)
 
+    def raw_pixels(self, images: Sequence[Image]) -> Any:
+        """Float32 tensor on the CPU, shape (n, 3, height, width), in [0, 1]."""
+        return raw_pixel_tensor(self._loaded().image_processor, images)
+
     def feature_module(self) -> Any:
         """A copy of the image tower with its projection, with gradients."""
-        from assaymark.models.image_features import ProjectedImages
-
-        model = self._loaded().model
-        return copy.deepcopy(ProjectedImages(model.vision_model, getattr(model, "visual_projection", None))).cpu()
+        return copy.deepcopy(_image_tower(self._loaded().model)).cpu()
 
     def _nothing(self) -> Array:
         return np.empty((0, self.dimension), dtype=np.float32)
@@ -94,22 +115,73 @@ class DualEncoder(TorchAdapter):
     def _text_batch(self, texts: Sequence[str]) -> Array:
         import torch
 
+        with torch.inference_mode():
+            features = self._loaded().model.get_text_features(**self._tokens(texts).arguments)
+        return _unit_rows(features)
+
+    def _tokens(self, texts: Sequence[str]) -> _Tokens:
+        """What the text tower takes for texts, on its device; those that had to be cut are remembered."""
         tokenizer, _, model, length = self._loaded()
         padding = "max_length" if self._kind == "siglip" else "longest"
         tokens = tokenizer(list(texts), padding=padding, truncation=True, max_length=length, return_tensors="pt")
+        for text, encoding in zip(texts, tokens.encodings or (), strict=False):
+            if encoding.overflowing:
+                self._cut.add(blake2b(text.encode(), digest_size=8).digest())
+                self.notes = (
+                    f"different texts longer than the {length} tokens that it reads, which were cut: {len(self._cut)}",
+                )
         names = ("input_ids", "attention_mask") if self._kind == "clip" else ("input_ids",)
         given = {name: tokens[name].to(model.device) for name in names}
-        with torch.inference_mode():
-            features = model.get_text_features(**given)
-        return _unit_rows(features)
+        return _Tokens(given, tokens["attention_mask"].to(model.device))
+
+    def _recorded_network(self) -> RecordedNetwork:
+        parts = self._loaded()
+        return RecordedNetwork(_image_tower(parts.model), processor_normalisation(parts.image_processor, self.spec))
+
+    def _given_texts(self, texts: Sequence[str]) -> GivenTexts:
+        given = self._tokens([clean_text(text) for text in texts])
+        return GivenTexts(_text_tower(self._loaded().model), given.arguments, given.mask)
+
+    def _sketch(self) -> tuple[Any, Any]:
+        import torch
+
+        transformers = import_transformers("vision", f"dual encoder {self.spec}")
+        shape = processed_shape(load_image_processor(transformers, self.spec, self._checkpoint.present()))
+        return _image_tower(self._outline(transformers)), torch.empty(2, *shape)
+
+    def _text_sketch(self) -> tuple[Any, Any]:
+        import torch
+
+        transformers = import_transformers("vision", f"dual encoder {self.spec}")
+        model = self._outline(transformers)
+        tokenizer = load_tokenizer(transformers, self._checkpoint, self._checkpoint.present())
+        return _text_tower(model), {"input_ids": torch.zeros(2, _text_length(tokenizer, model.config), dtype=torch.long)}
+
+    def _outline(self, transformers: Any) -> Any:
+        return transformers.AutoModel.from_config(load_config(transformers, self._checkpoint))
 
     def _load(self, folder: Path, device: str) -> _Parts:
         transformers = import_transformers("vision", f"dual encoder {self.spec}")
         tokenizer = load_tokenizer(transformers, self._checkpoint, folder)
         image_processor = load_image_processor(transformers, self.spec, folder)
         model = load_weights(transformers.AutoModel, self._checkpoint, folder, device)
-        length = int(min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings))
-        return _Parts(tokenizer, image_processor, model, length)
+        return _Parts(tokenizer, image_processor, model, _text_length(tokenizer, model.config))
+
+
+def _text_length(tokenizer: Any, config: Any) -> int:
+    return int(min(tokenizer.model_max_length, config.text_config.max_position_embeddings))
+
+
+def _image_tower(model: Any) -> Any:
+    from assaymark.models.image_features import ProjectedImages
+
+    return ProjectedImages(model.vision_model, getattr(model, "visual_projection", None))
+
+
+def _text_tower(model: Any) -> Any:
+    from assaymark.models.image_features import ProjectedTexts
+
+    return ProjectedTexts(model.text_model, getattr(model, "text_projection", None))
 
 
 def _unit_rows(features: Any) -> Array:

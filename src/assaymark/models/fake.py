@@ -58,6 +58,7 @@ _DETAIL = 0.05  # weight of the image's exact patches, so that two red images ar
 
 
 def open_fake(spec: ModelSpec, loading: Loading | None = None) -> Any:
+    from assaymark.models.fake_encoder import FakeMemorizingEncoder
     from assaymark.models.fake_generator import FakeGenerator
     from assaymark.models.fake_language import FakeSpanFiller, FakeTokenScorer  # it uses what is defined here
     from assaymark.models.fake_memorizing import FakeMemorizingDualEncoder
@@ -70,6 +71,7 @@ def open_fake(spec: ModelSpec, loading: Loading | None = None) -> Any:
         "embedding-scorer": FakeEmbeddingScorer,
         "captioner": FakeCaptioner,
         "generator": FakeGenerator,
+        "memorizing-encoder": FakeMemorizingEncoder,
         "token-scorer": FakeTokenScorer,
         "span-filler": FakeSpanFiller,
     }

@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 from assaymark.errors import MissingExtra
 from assaymark.models.checkpoint import Checkpoint
-from assaymark.models.image_pixels import load_image_processor, pixel_tensor
+from assaymark.models.image_pixels import (
+    load_image_processor,
+    pixel_tensor,
+    processed_shape,
+    processor_normalisation,
+    raw_pixel_tensor,
+)
+from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
 from assaymark.models.label_reduction import reduce_labels
 from assaymark.models.torch_adapter import TorchAdapter, import_transformers, indexed_labels, load_config, load_weights
 
@@ -32,12 +39,13 @@ class _Parts(NamedTuple):
     features: Any
 
 
-class ImageClassifier(TorchAdapter):
+class ImageClassifier(RecordsImageLayers, TorchAdapter):
     """Probabilities of an image classifier, and the features before its head.
 
-    Capabilities scores-images, embeds-images (unit norm) and trains-images. The labels follow `id2label` by index, whatever
-    the order in the file. Outputs go through a sigmoid when `problem_type` is multi_label_classification or there is one
-    output, else through a softmax; `?multi_label=true` corrects a config.json that does not state it.
+    Capabilities scores-images, embeds-images (unit norm), trains-images and records-activations (both without the head). The
+    labels follow `id2label` by index, whatever the order in the file. Outputs go through a sigmoid when `problem_type` is
+    multi_label_classification or there is one output, else through a softmax; `?multi_label=true` corrects a config.json that
+    does not state it.
 
     Detectors whose labels are in `assaymark.models.label_maps` answer with the single label "unsafe", and a note says which
     classes it is made of. `?unsafe=a,b` names the classes instead, `?unsafe=none` gives all labels.
@@ -80,6 +88,10 @@ class ImageClassifier(TorchAdapter):
         """Float32 tensor, shape (n, 3, height, width)."""
         return pixel_tensor(self._loaded().image_processor, images)
 
+    def raw_pixels(self, images: Sequence[Image]) -> Any:
+        """Float32 tensor on the CPU, shape (n, 3, height, width), in [0, 1]."""
+        return raw_pixel_tensor(self._loaded().image_processor, images)
+
     def feature_module(self) -> Any:
         """A copy of the network before the head, with gradients."""
         module = copy.deepcopy(self._loaded().features).cpu()
@@ -108,6 +120,20 @@ class ImageClassifier(TorchAdapter):
 
         automatic = transformers.AutoModelForImageClassification
         return feature_dimension(self.spec, config, lambda: WithoutHead(automatic.from_config(config), self.spec))
+
+    def _recorded_network(self) -> RecordedNetwork:
+        parts = self._loaded()
+        return RecordedNetwork(parts.features, processor_normalisation(parts.image_processor, self.spec))
+
+    def _sketch(self) -> tuple[Any, Any]:
+        import torch
+
+        from assaymark.models.image_features import WithoutHead
+
+        transformers = import_transformers("vision", f"image classifier {self.spec}")
+        shape = processed_shape(load_image_processor(transformers, self.spec, self._checkpoint.present()))
+        model = transformers.AutoModelForImageClassification.from_config(load_config(transformers, self._checkpoint))
+        return WithoutHead(model, self.spec), torch.empty(2, *shape)
 
     def _load(self, folder: Path, device: str) -> _Parts:
         from assaymark.models.image_features import WithoutHead

@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.models.checkpoint import Checkpoint
-from assaymark.models.image_pixels import load_image_processor, pixel_tensor
+from assaymark.models.image_pixels import (
+    load_image_processor,
+    pixel_tensor,
+    processed_shape,
+    processor_normalisation,
+    raw_pixel_tensor,
+)
+from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
 from assaymark.models.torch_adapter import TorchAdapter, import_transformers, load_config, load_weights
 
 if TYPE_CHECKING:
@@ -31,10 +38,10 @@ class _Parts(NamedTuple):
     device: str
 
 
-class ImageEncoder(TorchAdapter):
-    """Unit-norm features of images (capabilities embeds-images, trains-images): the class token or the pooled map.
+class ImageEncoder(RecordsImageLayers, TorchAdapter):
+    """Unit-norm features of images: the class token or the pooled map.
 
-    `logit_scale` is 1: there are no texts to compare with.
+    Capabilities embeds-images, trains-images and records-activations. `logit_scale` is 1: there are no texts to compare with.
     """
 
     logit_scale = 1.0
@@ -68,9 +75,27 @@ class ImageEncoder(TorchAdapter):
         """Float32 tensor, shape (n, 3, height, width)."""
         return pixel_tensor(self._loaded().image_processor, images)
 
+    def raw_pixels(self, images: Sequence[Image]) -> Any:
+        """Float32 tensor on the CPU, shape (n, 3, height, width), in [0, 1]."""
+        return raw_pixel_tensor(self._loaded().image_processor, images)
+
     def feature_module(self) -> Any:
         """A copy of the network, with gradients."""
         return copy.deepcopy(self._loaded().features).cpu()
+
+    def _recorded_network(self) -> RecordedNetwork:
+        parts = self._loaded()
+        return RecordedNetwork(parts.features, processor_normalisation(parts.image_processor, self.spec))
+
+    def _sketch(self) -> tuple[Any, Any]:
+        import torch
+
+        from assaymark.models.image_features import PooledBackbone
+
+        transformers = import_transformers("vision", f"image encoder {self.spec}")
+        shape = processed_shape(load_image_processor(transformers, self.spec, self._checkpoint.present()))
+        model = transformers.AutoModel.from_config(load_config(transformers, self._checkpoint))
+        return PooledBackbone(model), torch.empty(2, *shape)
 
     def _load(self, folder: Path, device: str) -> _Parts:
         from assaymark.models.image_features import PooledBackbone

@@ -1,4 +1,4 @@
-"""Torch modules from pixels to one feature vector an image: what stands before the head of a vision model.
+"""Torch modules from pixels (or tokens) to one vector an item: what stands before the head of a vision model.
 
 Imports torch: to be imported where a model is loaded, not before.
 """
@@ -14,7 +14,7 @@ from torch import nn
 from assaymark.errors import ModelError
 from assaymark.models.torch_adapter import load_part
 
-__all__ = ["PooledBackbone", "ProjectedImages", "WithoutHead", "feature_dimension", "unit_rows"]
+__all__ = ["PooledBackbone", "ProjectedImages", "ProjectedTexts", "WithoutHead", "feature_dimension", "unit_rows"]
 
 _SIDE = 224  # pixels, where a configuration states no image size
 
@@ -78,6 +78,18 @@ class ProjectedImages(nn.Module):
 
     def forward(self, pixel_values: Any) -> Any:
         return self.projection(self.vision_model(pixel_values=pixel_values).pooler_output)
+
+
+class ProjectedTexts(nn.Module):
+    """The text tower of a dual encoder with its projection, where it has one of its own."""
+
+    def __init__(self, text_model: Any, projection: Any = None) -> None:
+        super().__init__()
+        self.text_model = text_model
+        self.projection = nn.Identity() if projection is None else projection
+
+    def forward(self, input_ids: Any, attention_mask: Any = None) -> Any:
+        return self.projection(self.text_model(input_ids=input_ids, attention_mask=attention_mask).pooler_output)
 
 
 def feature_dimension(spec: str, config: Any, build: Callable[[], Any]) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from assaymark.models.layers import Layer, Visit
 from assaymark.models.token_columns import TokenScores
 
 if TYPE_CHECKING:
@@ -71,42 +72,6 @@ class NextTokens(NamedTuple):
 
     probabilities: Array
     tokens: Sequence[str]
-
-
-class Layer(NamedTuple):
-    """One place in a network whose output can be looked at.
-
-    Attributes
-    ----------
-    name : str
-        Dotted name of the module; its second call within a forward pass is `name#1`.
-    kind : str
-        "convolution", "pooling", "residual", "attention", "mlp", "linear", "block", "embedding" or "representation".
-    block : int or None
-        Number of the block that it belongs to, from 0; None outside of blocks.
-    shape : tuple of int
-        Output of one item: (channels, height, width), (tokens, width) or (width,).
-    rectified : bool
-        Outputs are never negative (ReLU).
-    class_token : bool
-        The first of the tokens stands for the whole.
-    """
-
-    name: str
-    kind: str
-    block: int | None
-    shape: tuple[int, ...]
-    rectified: bool
-    class_token: bool = False
-
-    @property
-    def units(self) -> int:
-        """Channels of a map, or width of tokens or of a vector."""
-        return self.shape[0] if len(self.shape) == 3 else self.shape[-1]
-
-
-Visit = Callable[[str, Any], None]
-"""Called with the name of a layer and its output, a float tensor of shape (n, *shape) that is gone afterwards."""
 
 
 class Decision(NamedTuple):

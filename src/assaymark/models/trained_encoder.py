@@ -21,7 +21,9 @@ import numpy.typing as npt
 
 from assaymark.errors import ConfigError, MissingExtra, ModelError
 from assaymark.models.convnet import network_pixels
-from assaymark.models.encoder_layouts import LAYOUTS, EncoderLayout, encoder_layout, layout_facts
+from assaymark.models.encoder_layouts import LAYOUTS, EncoderLayout, PerceptronLayout, encoder_layout, layout_facts
+from assaymark.models.image_pixels import Normalisation
+from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
 from assaymark.models.spec import ModelSpec, UnknownOption, file_mark
 
 if TYPE_CHECKING:
@@ -91,8 +93,8 @@ class _Described(NamedTuple):
     notes: tuple[str, ...]
 
 
-class TrainedEncoder:
-    """Features of an encoder in one file (capabilities embeds-images, trains-images).
+class TrainedEncoder(RecordsImageLayers):
+    """Features of an encoder in one file (capabilities embeds-images, trains-images, records-activations).
 
     `facts` says what was done to it, as far as the file does. Pictures are squashed to squares of `input_size` pixels. Weights
     load on first use and are not pickled. `logit_scale` is 1: there are no texts to compare with.
@@ -109,7 +111,7 @@ class TrainedEncoder:
         self.spec, self.facts = spec.text, described.facts
         self.layout, self.dimension = described.layout, described.layout.dimension
         self._path, self._loading, self._options = path, loading, dict(spec.options)
-        self._mean, self._std, self._described_notes = described.mean, described.std, described.notes
+        self._normalisation, self._described_notes = Normalisation(described.mean, described.std), described.notes
         self._loaded_notes: tuple[str, ...] = ()
         self.fingerprint = _fingerprint(path, self._options)
         self._network: Any = None
@@ -140,24 +142,29 @@ class TrainedEncoder:
         """Float32 tensor on the CPU, shape (n, 3, input_size, input_size), in [0, 1]."""
         import torch
 
-        if getattr(self.layout, "inputs", 0):
-            raise ModelError(f"model {self.spec}: it takes vectors of {self.layout.inputs} numbers, no pictures")  # type: ignore[union-attr]
+        if isinstance(self.layout, PerceptronLayout) and self.layout.inputs:
+            raise ModelError(f"model {self.spec}: it takes vectors of {self.layout.inputs} numbers, no pictures")
         pixels = network_pixels(images, self.layout.input_size).astype(np.float32) / 255.0
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
     def prepare_images(self, images: Sequence[Image]) -> Any:
         """Normalised pixels, float32, shape (n, 3, input_size, input_size)."""
-        return self._normalised(self.raw_pixels(images))
+        return self._normalisation(self.raw_pixels(images))
 
     def feature_module(self) -> Any:
         """A copy of the network, with gradients."""
         return copy.deepcopy(self._loaded()).cpu()
 
-    def _normalised(self, pixels: Any) -> Any:
+    def _recorded_network(self) -> RecordedNetwork:
+        return RecordedNetwork(self._loaded(), self._normalisation)
+
+    def _sketch(self) -> tuple[Any, Any]:
         import torch
 
-        mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (self._mean, self._std))
-        return (pixels - mean) / std
+        from assaymark.models.encoder_architectures import build_encoder
+
+        size = self.layout.input_size
+        return build_encoder(self.layout), torch.empty(2, 3, size, size)
 
     def _loaded(self) -> Any:
         with _LOADING:

@@ -2,8 +2,9 @@
 
 `train` takes a torch module, an objective (module, batch) -> loss, and batches whose content is a function of the step; it
 can be stopped at any moment and continued (`loop`). Beside it: data order (`order`; `token_batches` for texts of unequal
-length), learning rates (`schedule`), augmentations on the device (`augment`), the contrastive objective (`contrastive`) and
-outputs in batches (`inference`). This package alone imports accelerate.
+length, `pair_batches` for captioned pictures), learning rates (`schedule`), augmentations on the device (`augment`, and
+`views` that belong to their items), what encoders are trained with (`objectives`), the training of dual encoders
+(`dual_encoder`) and outputs in batches (`inference`). This package alone imports accelerate.
 """
 
 from __future__ import annotations
@@ -12,9 +13,30 @@ from typing import Any
 
 from assaymark.errors import MissingExtra
 
-__all__ = ["TensorBatches", "TokenBatches", "TrainingOutcome", "module_outputs", "sequence_outputs", "train"]
+__all__ = [
+    "AugmentationSpec",
+    "PairBatches",
+    "TensorBatches",
+    "TokenBatches",
+    "TrainingOutcome",
+    "Views",
+    "augmentation",
+    "fit_dual_encoder",
+    "module_outputs",
+    "sequence_outputs",
+    "ssl_module",
+    "train",
+    "views",
+]
 
 _HOMES = {
+    "AugmentationSpec": "augmentation_spec",
+    "PairBatches": "pair_batches",
+    "Views": "views",
+    "augmentation": "augmentation_spec",
+    "fit_dual_encoder": "dual_encoder",
+    "ssl_module": "objectives",
+    "views": "views",
     "TensorBatches": "order",
     "TokenBatches": "token_batches",
     "TrainingOutcome": "outcome",

@@ -92,21 +92,17 @@ class AugmentationSpec:
 
 _CROP = (0.08, 1.0)  # the default of torchvision's RandomResizedCrop
 
+_JITTERED = {"flip": 0.5, "brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2, "jitter": 0.8, "grey": 0.2}
+_STRONGER = {"flip": 0.5, "brightness": 0.9, "contrast": 0.9, "saturation": 0.9, "hue": 0.1, "jitter": 0.9, "grey": 0.1}
+
 AUGMENTATIONS: Mapping[str, AugmentationSpec] = {
     spec.name: spec
     for spec in (
         AugmentationSpec(name="none"),
-        # Wang et al., NeurIPS 2024, public code: SimCLR without blur.
-        AugmentationSpec(
-            "simclr", _CROP, flip=0.5, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, jitter=0.8, grey=0.2
-        ),
-        # Their script for UnitMem.
-        AugmentationSpec(
-            "unitmem", _CROP, flip=0.5, brightness=0.9, contrast=0.9, saturation=0.9, hue=0.1, jitter=0.9, grey=0.1
-        ),
-        # The training crop of OpenCLIP; masked auto-encoders get by with a crop and a flip (He et al., CVPR 2022).
-        AugmentationSpec("clip", (0.9, 1.0)),
-        AugmentationSpec("mae", (0.2, 1.0), flip=0.5),
+        AugmentationSpec("simclr", _CROP, **_JITTERED),  # public code of Wang et al. (NeurIPS 2024): SimCLR without blur
+        AugmentationSpec("unitmem", _CROP, **_STRONGER),  # their script for UnitMem
+        AugmentationSpec("clip", (0.9, 1.0)),  # the training crop of OpenCLIP
+        AugmentationSpec("mae", (0.2, 1.0), flip=0.5),  # He et al. (CVPR 2022): a crop and a flip
         AugmentationSpec("shift", roll=1, noise=0.1),
         AugmentationSpec("vector", drop=0.4, noise=0.3),
     )

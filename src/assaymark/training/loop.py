@@ -71,7 +71,8 @@ def train(
     Parameters
     ----------
     module : torch module
-        Parameters with `requires_grad` are trained. Build it under a seed of its own: only the loop is seeded here.
+        Parameters with `requires_grad` are trained. Build it under a seed of its own: only the loop is seeded here. What it
+        has to do after each update (moving averages of its weights) is its method `after_step(step, *, steps)`, if it has one.
     objective : callable (module, batch) -> scalar tensor
         The mean loss of a batch. It must call the module itself when training runs on several processes.
     batches : Batches
@@ -158,6 +159,7 @@ class _Run:
         # accelerate's optimiser searches the disk for another library in every step. Only the scaling of fp16 needs it;
         # gradients of several processes are averaged on the way back.
         self._update = optimiser.step if accelerator.scaler is None else accelerated_optimiser.step
+        self._after_step = getattr(module, "after_step", None)
         self._step = 0
         self._losses: list[float] = []
         self._unread: list[torch.Tensor] = []
@@ -198,6 +200,8 @@ class _Run:
         if settings.clip is not None:
             self._accelerator.clip_grad_norm_(self._parameters, settings.clip)
         self._update()
+        if self._after_step is not None:
+            self._after_step(self._step + 1, steps=settings.steps)
         return loss
 
     def _gradient(self, numbers: range) -> torch.Tensor:

@@ -104,10 +104,8 @@ def _augmented(items: torch.Tensor, draws: KeyedDraws, spec: AugmentationSpec) -
     pictures = items.ndim == 4
     if spec.pictures_only:
         if not pictures or items.shape[1] not in (1, 3):
-            shape = tuple(items.shape[1:])
-            raise InputError(
-                f"augmentation {spec.name} is one of pictures with 1 or 3 channels; an item here has shape {shape}"
-            )
+            given = tuple(items.shape[1:])
+            raise InputError(f"augmentation {spec.name} is one of pictures with 1 or 3 channels, not of items of shape {given}")
         items = _picture_views(items, draws.uniform(first=0, count=_PARAMETERS), spec)
     flat = items.flatten(1)
     if spec.drop:

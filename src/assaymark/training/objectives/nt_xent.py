@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-__all__ = ["nt_xent_loss", "pairs_found"]
+from assaymark.training.objectives.encoder_training import EncoderTraining, perceptron
+
+__all__ = ["SimClr", "nt_xent_loss", "pairs_found"]
 
 
 def nt_xent_loss(first: torch.Tensor, second: torch.Tensor, *, temperature: float = 0.5) -> torch.Tensor:
@@ -33,6 +37,28 @@ def nt_xent_loss(first: torch.Tensor, second: torch.Tensor, *, temperature: floa
 def pairs_found(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Share of the 2n views whose nearest other view is their partner: the contrastive accuracy, by chance 1 / (2n - 1)."""
     return (_logits(first, second).argmax(dim=1) == _partners(first)).float().mean()
+
+
+class SimClr(EncoderTraining):
+    """An encoder trained by NT-Xent on projections dimension -> hidden -> projection ([1]; 64 in the code of Wang et al.)."""
+
+    def __init__(
+        self,
+        encoder: Any,
+        *,
+        dimension: int,
+        projection: int = 64,
+        hidden: int | None = None,
+        temperature: float = 0.5,
+        **normalisation: Any,
+    ) -> None:
+        super().__init__(encoder, **normalisation)
+        self.projector = perceptron([dimension, hidden or dimension, projection])
+        self._temperature = temperature
+
+    def forward(self, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        first, second = self.projector(self.represented(torch.cat(batch[:2]))).chunk(2)
+        return nt_xent_loss(first, second, temperature=self._temperature)
 
 
 def _logits(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""From what was measured to estimates, tables, figures and sentences."""

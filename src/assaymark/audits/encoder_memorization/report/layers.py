@@ -1,0 +1,233 @@
+"""In which layers: LayerMem and Delta-LayerMem, the most and least memorized pictures, kinds of layers, agreement of layers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from assaymark.audits.encoder_memorization.method.consistency import adjacent_agreement
+from assaymark.audits.encoder_memorization.method.scores import extremes, layer_memorization, norm_scale
+from assaymark.audits.encoder_memorization.study import Study
+from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
+from assaymark.section import Section, interval_columns, interval_values
+from assaymark.stats import bootstrap_mean, percentile_estimate, spearman, wilson
+from assaymark.stats.bootstrap_weights import resampled_sums
+
+__all__ = ["layer_section"]
+
+Floats = npt.NDArray[np.float64]
+
+SCALES = {
+    "range": "divided by the range of the layer",
+    "bound": "divided by 2, the largest distance there is",
+    "minmax01": "smallest 0, largest 1",
+    "none": "raw",
+}
+
+
+class _Profile(NamedTuple):
+    layermem: list[Estimate]
+    delta: list[Estimate]
+
+
+def layer_section(study: Study) -> Section:
+    """Nothing where there is no reference; undefined estimates where there are no candidates."""
+    section = Section()
+    if not study.paired:
+        return section
+    profile = _profile(study)
+    names = [layer.name for layer in study.layers]
+    section.estimates |= {f"layermem.{name}": found for name, found in zip(names, profile.layermem, strict=True)}
+    section.estimates["layermem.depth_trend"] = _trend(profile.layermem, study)
+    section.estimates |= _kinds(study)
+    section.tables += [_table(study, profile), _consistency(study)]
+    section.figures += [
+        Figure(
+            "layermem", "LayerMem by depth", "intervals", table="layers", x="layer", y="layermem", low="layermem_low",
+            high="layermem_high", y_title=f"LayerMem, {SCALES[study.config.norm]}",
+        ),
+        Figure(
+            "delta", "What each layer adds", "intervals", table="layers", x="layer", y="delta", low="delta_low", high="delta_high",
+            y_title="Delta-LayerMem", caption="The first layer has nothing before it.",
+        ),
+    ]  # fmt: skip
+    section.findings += _findings(study, profile)
+    section.methods.append(
+        f"LayerMem is the mean SSLMem of the candidates at a layer, {SCALES[study.config.norm]}; Delta is what it has more than "
+        "the layer before. Layers differ in width and sparsity, so the table has the scales side by side. The scale of a layer is "
+        "taken as known in its interval."
+    )
+    return section
+
+
+def _profile(study: Study) -> _Profile:
+    """Means and differences with intervals from one set of resamples for all layers."""
+    scores, config = study.candidate_scores, study.config
+    known = np.isfinite(scores)
+    n = known.sum(axis=1)
+    lack = "fewer than 2 candidates have a score"
+    if scores.shape[1] < 2 or not (n > 1).any():
+        lost = [undefined(lack, n=int(count)) for count in n]
+        return _Profile(lost, list(lost))
+    columns = np.concatenate([np.where(known, scores, 0.0), known.astype(float)]).T
+    draws = resampled_sums(columns, rng=study.rng("layers"), resamples=config.resamples)
+    scale = np.array([norm_scale(row, norm=config.norm) for row in scores])  # (layers, 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (draws[:, : len(n)] / draws[:, len(n) :] - scale[:, 0]) / scale[:, 1]  # (resamples, layers)
+    point = layer_memorization(study.scores(config.norm))
+    same = "all candidates have one score, so it has no range"
+    layermem = [
+        undefined(lack, n=int(n[k]))
+        if n[k] < 2
+        else undefined(same, n=int(n[k]))
+        if np.isnan(scale[k, 1])
+        else percentile_estimate(float(point.layermem[k]), mean[:, k], n=int(n[k]), confidence=config.confidence)
+        for k in range(len(n))
+    ]
+    delta = [undefined("nothing comes before the first layer", n=int(n[0]))]
+    for k in range(1, len(n)):
+        both = layermem[k - 1].defined and layermem[k].defined
+        delta.append(
+            percentile_estimate(
+                float(point.delta[k]), mean[:, k] - mean[:, k - 1], n=int(n[k]), confidence=config.confidence
+            )
+            if both
+            else undefined("it or the layer before has no LayerMem", n=int(n[k]))
+        )
+    return _Profile(layermem, delta)
+
+
+def _trend(layermem: list[Estimate], study: Study) -> Estimate:
+    """Does it grow with depth? Rank correlation of LayerMem with the place of the layer."""
+    known = [(place, found.value) for place, found in enumerate(layermem) if found.value is not None]
+    return spearman([p for p, _ in known], [value for _, value in known], confidence=study.config.confidence)
+
+
+def _kinds(study: Study) -> dict[str, Estimate]:
+    """Mean LayerMem (bound) over the layers of a kind, and of fully connected minus attention: over pictures."""
+    scores = study.scores("bound")
+    kinds: dict[str, Floats] = {}
+    for kind in dict.fromkeys(layer.kind for layer in study.layers):
+        rows = scores[[layer.kind == kind for layer in study.layers]]
+        kinds[kind] = rows[:, np.isfinite(rows).all(axis=0)].mean(axis=0) if rows.size else np.zeros(0)
+    if len(kinds.get("attention", ())) == len(kinds.get("mlp", ())) > 0:
+        kinds["mlp_minus_attention"] = kinds["mlp"] - kinds["attention"]
+    return {
+        f"layermem.kind.{kind}": bootstrap_mean(
+            values, rng=study.rng(f"kind {kind}"), resamples=study.config.resamples, confidence=study.config.confidence
+        )
+        for kind, values in kinds.items()
+    }
+
+
+def _table(study: Study, profile: _Profile) -> Table:
+    config, layers = study.config, study.layers
+    groups = extremes(study.candidate_scores[-1], size=config.group_size)
+    scores = study.scores(config.norm)
+    means = {norm: layer_memorization(study.scores(norm)) for norm in ("none", "bound", "range")}
+    most, least = (layer_memorization(scores[:, rows]) for rows in (groups.most, groups.least))
+    spread = sum(s[:, study.candidates] for s in study.measured.spread.values())
+    values = {
+        "layer": [layer.name for layer in layers],
+        "kind": [layer.kind for layer in layers],
+        "block": [layer.block for layer in layers],
+        "d": [int(np.prod(layer.shape)) for layer in layers],
+        **interval_values("layermem", profile.layermem),
+        **interval_values("delta", profile.delta),
+        "top": _nullable(most.layermem),
+        "delta_top": _nullable(most.delta),
+        "least": _nullable(least.layermem),
+        "n": [found.n for found in profile.layermem],
+        "se": _nullable(means["none"].error),
+        "view_error": _nullable(_view_error(np.asarray(spread), config.n_views)),
+        "raw": _nullable(means["none"].layermem),
+        "bound": _nullable(means["bound"].layermem),
+        "range": _nullable(means["range"].layermem),
+    }
+    columns = (
+        Column("layer", "label"),
+        Column("kind", "label"),
+        Column("block", "count"),
+        Column("d", "count", "width"),
+        *interval_columns("layermem", "number", "LayerMem"),
+        *interval_columns("delta", "number", "Delta"),
+        Column("top", "number", f"top {len(groups.most)}"),
+        Column("delta_top", "number", f"Delta of top {len(groups.most)}"),
+        Column("least", "number", f"least {len(groups.least)}"),
+        Column("n", "count", "candidates"),
+        Column("se", "number", "standard error, raw"),
+        Column("view_error", "number", "error of one picture by views, raw"),
+        Column("raw", "number"),
+        Column("bound", "number", "by bound"),
+        Column("range", "number", "by range"),
+    )
+    return Table.of(
+        "layers", "LayerMem", values, columns,
+        description=f"LayerMem and Delta are {SCALES[config.norm]}. Top and least: the pictures most and least memorized by the "
+        "representation.",
+    )  # fmt: skip
+
+
+def _view_error(spread: Floats, views: int) -> Floats:
+    """Standard error of the score of one picture that comes from the number of views: root of its mean square."""
+    known = np.isfinite(spread)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.sqrt(np.where(known, spread, 0.0).sum(axis=1) / known.sum(axis=1) / max(views - 1, 1)))
+
+
+def _nullable(values: Floats) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _consistency(study: Study) -> Table:
+    found = adjacent_agreement(study.candidate_scores, top=study.config.overlap)
+    names = [layer.name for layer in study.layers]
+    shares = [wilson(item.shared, item.top, confidence=study.config.confidence) for item in found]
+    values = {
+        "first": [names[item.first] for item in found],
+        "second": [names[item.second] for item in found],
+        "top": [item.top for item in found],
+        "shared": [item.shared for item in found],
+        **interval_values("overlap", shares),
+        "tau": _nullable(np.array([item.tau for item in found])),
+        "p_value": _nullable(np.array([item.p_value for item in found])),
+    }
+    columns = (
+        Column("first", "label", "layer"),
+        Column("second", "label", "and layer"),
+        Column("top", "count", "most memorized"),
+        Column("shared", "count", "in both"),
+        *interval_columns("overlap", "share", "overlap"),
+        Column("tau", "number", "Kendall's tau"),
+        Column("p_value", "p_value", "p"),
+    )
+    return Table.of(
+        "consistency", "Do layers remember the same pictures?", values, columns,
+        description="Each layer and the next, and the first and the last.",
+    )  # fmt: skip
+
+
+def _findings(study: Study, profile: _Profile) -> list[Finding]:
+    known = [place for place, found in enumerate(profile.layermem) if found.defined]
+    if not known:
+        return []
+    names = [layer.name for layer in study.layers]
+    most = max(known, key=lambda place: profile.layermem[place].value or 0.0)
+    sentence = f"Of {len(names)} layers {names[most]} remembers the candidates most, with LayerMem {_shown(profile.layermem[most])}"
+    steps = [place for place, found in enumerate(profile.delta) if found.defined]
+    if steps:
+        step = max(steps, key=lambda place: profile.delta[place].value or 0.0)
+        sentence += f"; {names[step]} adds most to the layer before it, {_shown(profile.delta[step])}"
+    return [
+        Finding(
+            "note", f"{sentence}.", (f"layermem.{names[most]}",), ("layers",),
+            "Fine-tune the layers that add most rather than the last ones: assaymark mitigate encoder-memorization, "
+            "method=finetune, says whether that pays here.",
+        )
+    ]  # fmt: skip
+
+
+def _shown(found: Estimate) -> str:
+    return format_interval(found)
