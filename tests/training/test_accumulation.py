@@ -64,8 +64,8 @@ def test_a_training_is_not_continued_with_steps_of_another_size(tmp_path: Path) 
         train(network(), objective, batches, steps=3, seed=0, accumulate=4, checkpoints=tmp_path)
     with pytest.raises(ConfigError, match="accumulate is 0"):
         train(network(), objective, batches, epochs=1, seed=0, accumulate=0)
-    with pytest.raises(ConfigError, match="warmup belongs to the schedule linear"):
-        train(network(), objective, batches, epochs=1, seed=0, warmup=0.1)
+    with pytest.raises(ConfigError, match="warmup belongs to the schedules linear and cosine; constant"):
+        train(network(), objective, batches, epochs=1, seed=0, schedule="constant", warmup=0.1)
     with pytest.raises(ConfigError, match="share of the steps"):
         train(network(), objective, batches, epochs=1, seed=0, schedule="linear", warmup=1.0)
 
@@ -81,6 +81,9 @@ def test_the_linear_schedule_is_that_of_transformers(steps: int, warmup: float) 
         expected.append(optimiser.param_groups[0]["lr"])
         optimiser.step()
         schedule.step()
+    cosine = transformers.get_cosine_schedule_with_warmup(optimiser, math.ceil(warmup * steps), steps).lr_lambdas[0]
+    for step in range(steps):
+        assert schedule_factor("cosine", step, steps=steps, warmup=warmup) == pytest.approx(cosine(step), abs=1e-12)
     ours = [schedule_factor("linear", step, steps=steps, warmup=warmup) for step in range(steps)]
     np.testing.assert_allclose(ours, expected, atol=1e-12)
 

@@ -102,7 +102,7 @@ AUGMENTATIONS: Mapping[str, AugmentationSpec] = {
         AugmentationSpec("simclr", _CROP, **_JITTERED),  # public code of Wang et al. (NeurIPS 2024): SimCLR without blur
         AugmentationSpec("unitmem", _CROP, **_STRONGER),  # their script for UnitMem
         AugmentationSpec("clip", (0.9, 1.0)),  # the training crop of OpenCLIP
-        AugmentationSpec("mae", (0.2, 1.0), flip=0.5),  # He et al. (CVPR 2022): a crop and a flip
+        AugmentationSpec("crop-flip", (0.2, 1.0), flip=0.5),  # masked autoencoders (He et al., CVPR 2022)
         AugmentationSpec("shift", roll=1, noise=0.1),
         AugmentationSpec("vector", drop=0.4, noise=0.3),
     )

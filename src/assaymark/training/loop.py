@@ -81,7 +81,7 @@ def train(
         Length; exactly one of them. A step is one update of the weights.
     optimiser : {"adamw", "sgd"}
         With `lr` as the largest learning rate of the `schedule` ("cosine", "constant", "linear", "one-cycle"); `momentum` is
-        for sgd, `warmup` (a share of the steps) for linear.
+        for sgd, `warmup` (a share of the steps) for linear and cosine.
     accumulate : int
         Batches in a step, for large batches in little memory. The gradient of a step is the mean over its batches, each with
         the weight of its rows (the length of its first tensor): that of one batch of all rows, where the loss is a mean over

@@ -21,7 +21,7 @@ def schedule_factor(schedule: str, step: int, *, steps: int, warmup: float = 0.0
         cosine: (1 + cos(pi step / steps)) / 2, from 1 towards 0 [1]. linear: up from 0 within the warm-up, then down towards 0
         along straight lines [3]. one-cycle: up from 1/25 within the first 30 %, then down to 1/250,000, along cosines [2].
     warmup : float in [0, 1)
-        Share of the steps, rounded up to whole ones, in which "linear" rises.
+        Share of the steps, rounded up to whole ones, in which "linear" and "cosine" rise along a straight line first.
 
     References
     ----------
@@ -31,11 +31,13 @@ def schedule_factor(schedule: str, step: int, *, steps: int, warmup: float = 0.0
     """
     if schedule == "constant":
         return 1.0
-    if schedule == "cosine":
-        return 0.5 * (1.0 + math.cos(math.pi * step / steps))
-    if schedule == "linear":
+    if schedule in ("cosine", "linear"):
         rising = math.ceil(warmup * steps)
-        return step / rising if step < rising else (steps - step) / (steps - rising)
+        if step < rising:
+            return step / rising
+        if schedule == "linear":
+            return (steps - step) / (steps - rising)
+        return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / (steps - rising)))
     if schedule != "one-cycle":
         raise UnknownName("schedule", schedule, SCHEDULES)
     peak = _WARM_UP * steps - 1

@@ -43,8 +43,8 @@ class Settings:
             raise UnknownName("schedule", self.schedule, SCHEDULES)
         if not 0 <= self.warmup < 1:
             raise ConfigError(f"warmup is {self.warmup}; it is a share of the steps, from 0 to below 1")
-        if self.warmup and self.schedule != "linear":
-            raise ConfigError(f"warmup belongs to the schedule linear; {self.schedule} has none to set")
+        if self.warmup and self.schedule not in ("linear", "cosine"):
+            raise ConfigError(f"warmup belongs to the schedules linear and cosine; {self.schedule} has none to set")
         if self.accumulate < 1:
             raise ConfigError(f"accumulate is {self.accumulate}; a step is made of at least one batch")
         if not self.lr > 0:
