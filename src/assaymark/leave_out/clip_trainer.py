@@ -65,7 +65,7 @@ def train_clip_pair(
     Returns
     -------
     TrainedPair
-        `record["with"]["check"]` has the contrastive accuracy (mean over both directions) on pairs of S and of E, beside chance.
+        `record["with"]["check"]` has the contrastive accuracy (mean of both directions) on pairs of S and of E, and chance.
 
     References
     ----------
@@ -246,7 +246,7 @@ class ClipTrainer:
         cut = int((lengths > kept).sum())
         if cut:
             said.append(
-                f"{cut} of {len(texts)} captions are cut after {kept - 2} words; text_length {longest} keeps all of them whole"
+                f"{cut} of {len(texts)} captions are cut after {kept - 2} words; text_length {longest} keeps them whole"
             )
         single = sum(len(set(own)) == 1 for own in self._captions)
         if self._recipe.captions != "one" and single:
@@ -275,7 +275,7 @@ def _doubts(check: Mapping[str, Mapping[str, float]], recipe: ClipRecipe) -> tup
         return ()
     accuracy, chance, n = found["accuracy"], found["chance"], found["n"]
     return (
-        f"the encoder is hardly trained: it finds {accuracy:.0%} of {n:.0f} pairs that it was trained on (chance {chance:.1%}); "
+        f"the encoder is hardly trained: it finds {accuracy:.0%} of {n:.0f} pairs that it has seen (chance {chance:.1%}); "
         f"give it more epochs ({recipe.epochs}) before measuring memory",
     )
 

@@ -238,6 +238,6 @@ def _doubts(check: dict[str, dict[str, float]], recipe: EncoderRecipe) -> tuple[
     if accuracy >= 1 or accuracy > max(untrained, chance) + error:
         return ()
     return (
-        f"the encoder is hardly trained: it finds {accuracy:.0%} of the views of unseen items, an untrained one {untrained:.0%} "
+        f"the encoder is hardly trained: it finds {accuracy:.0%} of the views of unseen items, before it {untrained:.0%} "
         f"(chance {chance:.1%}); give it more epochs ({recipe.epochs}) before measuring memory",
     )

@@ -170,6 +170,6 @@ def _one_set_each(keys: Sequence[Any], ids: Sequence[str], sets: Sequence[str], 
         first, row = torn[0]
         also = "" if ids[first] == ids[row] else f" (as {ids[row]!r})"
         raise InputError(
-            f"the {what} {ids[first]!r} is in set {sets[first]} and in set {sets[row]}{also}, {len(torn)} such in all: no model is "
-            "without it; keep copies in one set (split_pool does)"
+            f"the {what} {ids[first]!r} is in set {sets[first]} and in set {sets[row]}{also}, {len(torn)} such in all: "
+            "no model is without it; keep copies in one set (split_pool does)"
         )

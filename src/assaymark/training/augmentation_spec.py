@@ -92,8 +92,24 @@ class AugmentationSpec:
 
 _CROP = (0.08, 1.0)  # the default of torchvision's RandomResizedCrop
 
-_JITTERED = {"flip": 0.5, "brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2, "jitter": 0.8, "grey": 0.2}
-_STRONGER = {"flip": 0.5, "brightness": 0.9, "contrast": 0.9, "saturation": 0.9, "hue": 0.1, "jitter": 0.9, "grey": 0.1}
+_JITTERED: dict[str, Any] = {
+    "flip": 0.5,
+    "brightness": 0.8,
+    "contrast": 0.8,
+    "saturation": 0.8,
+    "hue": 0.2,
+    "jitter": 0.8,
+    "grey": 0.2,
+}
+_STRONGER: dict[str, Any] = {
+    "flip": 0.5,
+    "brightness": 0.9,
+    "contrast": 0.9,
+    "saturation": 0.9,
+    "hue": 0.1,
+    "jitter": 0.9,
+    "grey": 0.1,
+}
 
 AUGMENTATIONS: Mapping[str, AugmentationSpec] = {
     spec.name: spec
@@ -127,4 +143,5 @@ def augmentation(given: str | Mapping[str, Any] | AugmentationSpec) -> Augmentat
     for name in given:
         if name not in known:
             raise UnknownName("parameter of an augmentation", name, known)
-    return AugmentationSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return AugmentationSpec(**values)

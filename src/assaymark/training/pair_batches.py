@@ -84,7 +84,7 @@ class PairBatches:
         if self._choice == "round-robin":
             return np.asarray(step // self.steps_per_epoch % count)
         draws = np.random.default_rng([self._seed, step, rank]).random(len(rows))
-        return (draws * count).astype(np.int64)
+        return np.asarray((draws * count).astype(np.int64))
 
     def _fit(self, rows: Ints, captions: Ints) -> npt.NDArray[np.bool_]:
         keys = rows[:, None] * self._captions + captions[None, :]

@@ -89,12 +89,12 @@ class Dino(EncoderTraining):
             self.centre.lerp_(teacher.mean(dim=0), 1.0 - self._centre_momentum)
         return loss
 
-    @torch.no_grad()
     def after_step(self, step: int, *, steps: int) -> None:
         """Move the teacher towards the student."""
         momentum = 1.0 - (1.0 - self._momentum) * (1.0 + math.cos(math.pi * (step - 1) / steps)) / 2.0
-        for slow, fast in ((self.encoder, self.student), (self.head, self.student_head)):
-            torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), 1.0 - momentum)
+        with torch.no_grad():
+            for slow, fast in ((self.encoder, self.student), (self.head, self.student_head)):
+                torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), 1.0 - momentum)
 
 
 def _halves(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
