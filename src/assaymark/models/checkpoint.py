@@ -30,6 +30,7 @@ _PREPROCESSING = ("*token*.json", "*processor*.json", "special_tokens_map.json",
 _BY_ARCHITECTURE = {
     "ForSequenceClassification": "text_classifier:TextClassifier",
     "ForImageClassification": "image_classifier:ImageClassifier",
+    "ViTMAEForPreTraining": "image_encoder:ImageEncoder",  # as MAE was published; its decoder is not used
     "BlipForConditionalGeneration": "captioner:Captioner",
     "GitForCausalLM": "captioner:Captioner",
     "VisionEncoderDecoderModel": "captioner:Captioner",

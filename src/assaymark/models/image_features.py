@@ -14,7 +14,15 @@ from torch import nn
 from assaymark.errors import ModelError
 from assaymark.models.torch_adapter import load_part
 
-__all__ = ["PooledBackbone", "ProjectedImages", "ProjectedTexts", "WithoutHead", "feature_dimension", "unit_rows"]
+__all__ = [
+    "EncodedTexts",
+    "PooledBackbone",
+    "ProjectedImages",
+    "ProjectedTexts",
+    "WithoutHead",
+    "feature_dimension",
+    "unit_rows",
+]
 
 _SIDE = 224  # pixels, where a configuration states no image size
 
@@ -58,14 +66,24 @@ class PooledBackbone(nn.Module):
         if getattr(getattr(model, "pooler", None), "dense", None) is not None:
             model.pooler = None
         self.body = model
+        self.masks = getattr(getattr(model, "config", None), "model_type", "") == "vit_mae"
+        if self.masks:
+            model.config.mask_ratio = 0.0
 
     def forward(self, pixel_values: Any) -> Any:
-        outputs = self.body(pixel_values=pixel_values)
+        outputs = self.body(pixel_values=pixel_values, **self._unmasked(pixel_values))
         pooled = getattr(outputs, "pooler_output", None)
         if pooled is None:
             hidden = outputs.last_hidden_state  # (n, tokens, d) or (n, d, height, width)
             pooled = hidden[:, 0] if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
         return pooled.flatten(1)
+
+    def _unmasked(self, pixel_values: Any) -> dict[str, Any]:
+        """Masked autoencoders shuffle their patches by the noise that they are given: rising noise leaves them in order."""
+        if not self.masks:
+            return {}
+        patches = self.body.embeddings.patch_embeddings.num_patches
+        return {"noise": torch.arange(patches, device=pixel_values.device, dtype=torch.float32).expand(len(pixel_values), -1)}
 
 
 class ProjectedImages(nn.Module):
@@ -90,6 +108,17 @@ class ProjectedTexts(nn.Module):
 
     def forward(self, input_ids: Any, attention_mask: Any = None) -> Any:
         return self.projection(self.text_model(input_ids=input_ids, attention_mask=attention_mask).pooler_output)
+
+
+class EncodedTexts(nn.Module):
+    """The text side of an open_clip model: token ids, shape (n, tokens), to embeddings that are not scaled to norm 1."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Any) -> Any:
+        return self.model.encode_text(tokens)
 
 
 def feature_dimension(spec: str, config: Any, build: Callable[[], Any]) -> int:

@@ -30,7 +30,17 @@ _ACTIVATING = re.compile(r"^(relu|gelu|silu|mish|elu|sigmoid|tanh|hardswish|leak
 _ATTENDS = re.compile(r"attn|attention", re.IGNORECASE)
 _BESIDE_ATTENTION = re.compile(r"norm|^ln|drop|scale|output", re.IGNORECASE)
 _HOLDS_ATTENTION = re.compile(r"(Block|Layer|Encoder|Model|Transformer)$")
+_VIEWS = {"reshape", "view", "flatten", "unflatten", "transpose", "permute", "contiguous"}
 _CLASS_TOKENS = re.compile(r"(^|\.)(cls_token|class_token|class_embedding)$")
+
+
+class _Seen(NamedTuple):
+    """Where a value is seen, and the tensor that is seen there."""
+
+    module: str
+    call: int
+    given: bool
+    tensor: int
 
 
 class _Row(NamedTuple):
@@ -60,8 +70,8 @@ def discover_places(module: nn.Module, example: Any) -> tuple[Place, ...]:
     Returns
     -------
     tuple of Place
-        In the order in which a pass finishes the layers; the last is the representation. A layer whose output no module gives
-        out or takes in (code between two sums, say) is left out.
+        In the order in which a pass finishes the layers; the last is the representation. Left out is a layer whose output no
+        module gives out or takes in (code between two sums, say), and tokens that lie in a grid with their units last.
 
     Raises
     ------
@@ -80,11 +90,13 @@ def discover_places(module: nn.Module, example: Any) -> tuple[Place, ...]:
         if seen is None or row.value.tensor == whole.output:  # the output of the network comes once, at the end
             continue
         name = _free(row.name, places)
-        shape = trace.shapes[row.value.tensor][1:]
+        shape = trace.shapes[seen.tensor][1:]
+        if row.kind in ("attention", "mlp", "linear") and len(shape) > 2:
+            continue
         number = blocks.setdefault(row.block, len(blocks)) if row.block else None
         tokens = class_token and len(shape) == 2
         layer = Layer(name, row.kind, number, shape, trace.rectified(row.value), tokens)
-        places[name] = Place(layer, *seen)
+        places[name] = Place(layer, seen.module, seen.call, seen.given)
     last = Layer(
         REPRESENTATION, REPRESENTATION, None, trace.shapes[whole.output][1:], trace.rectified(Value(whole.output, whole.stop))
     )
@@ -106,7 +118,7 @@ def _rows(trace: Trace) -> Iterator[_Row]:
     outside = [call for call in trace.calls if call not in inside]
     sums = list(_sums(trace, outside, attention))
     blocks = {_block_of(row.name, row.kind) for row in sums} - {""}
-    first = min((call.start for call in attention), default=0)
+    first = min((row.value.time for row in sums if row.kind == "attention"), default=0)
     for call in outside:
         if call.output is None:
             continue
@@ -243,12 +255,13 @@ def _is_container(call: Call) -> bool:
     return has_parts and not _NORMALISES.search(type(call.module).__name__)
 
 
-def _seen(trace: Trace, value: Value) -> tuple[str, int, bool] | None:
-    """Module, number of the call and side at which a value is seen first, once it is there."""
+def _seen(trace: Trace, value: Value) -> _Seen | None:
+    """Where a value is seen first, once it is there; if nowhere, where it is in another shape."""
     ends = [(call.stop, call.name, call.number, False) for call in trace.calls if call.output == value.tensor]
     starts = [(call.start, call.name, call.number, True) for call in trace.calls if call.given == value.tensor]
     later = [entry for entry in (*ends, *starts) if entry[0] >= value.time]
-    if not later:
-        return None
-    _, name, number, given = min(later)
-    return name, number, given
+    if later:
+        _, name, number, given = min(later)
+        return _Seen(name, number, given, value.tensor)
+    viewed = next((o for o in trace.operations if o.time > value.time and value.tensor in o.given[:1]), None)
+    return _seen(trace, Value(viewed.output, viewed.time)) if viewed is not None and viewed.name in _VIEWS else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +12,11 @@ import numpy.typing as npt
 
 from assaymark.errors import MissingExtra, ModelError, UnknownName
 from assaymark.models.checkpoint import prepare_environment
+from assaymark.models.image_pixels import limit_aspect
+from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
 from assaymark.models.spec import ModelSpec
+from assaymark.models.text_recording import GivenTexts, RecordsTextLayers
+from assaymark.models.timm_encoder import without_normalisation
 from assaymark.models.torch_adapter import clean_text, load_part, torch_device
 
 if TYPE_CHECKING:
@@ -36,8 +41,10 @@ class _UnknownModel(UnknownName, ModelError):
     pass
 
 
-class OpenClipEncoder:
-    """Unit-norm embeddings by an open_clip architecture with published weights (embeds-images, embeds-texts).
+class OpenClipEncoder(RecordsImageLayers, RecordsTextLayers):
+    """Unit-norm embeddings by an open_clip architecture with published weights.
+
+    Capabilities embeds-images, embeds-texts, records-activations (the image tower) and records-text-activations.
 
     Only tags of open_clip's own list are taken, no files: their weights are fetched by the library and read with
     restricted unpickling at most. The fingerprint is architecture and tag, which name the weights.
@@ -89,11 +96,60 @@ class OpenClipEncoder:
                 blocks.append(parts.model.encode_text(tokens.to(parts.device), normalize=True).float().cpu().numpy())
         return np.concatenate(blocks)
 
+    def raw_pixels(self, images: Sequence[Image]) -> Any:
+        """Float32 tensor on the CPU, shape (n, 3, height, width), in [0, 1]."""
+        import torch
+
+        raw = without_normalisation(self._loaded().preprocess, self.spec).preprocess
+        return torch.stack([raw(limit_aspect(image).convert("RGB")) for image in images])
+
+    def _recorded_network(self) -> RecordedNetwork:
+        parts = self._loaded()
+        return RecordedNetwork(parts.model.visual, without_normalisation(parts.preprocess, self.spec).normalisation)
+
+    def _given_texts(self, texts: Sequence[str]) -> GivenTexts:
+        from assaymark.models.image_features import EncodedTexts
+
+        parts = self._loaded()
+        tokens = parts.tokenizer([clean_text(text) for text in texts])
+        padding = parts.tokenizer([""])[0, -1]  # what stands behind the end of any text
+        behind = (tokens == padding).flip(1).cumprod(1).flip(1).bool()  # (n, tokens), the run of padding at the end
+        return GivenTexts(EncodedTexts(parts.model), {"tokens": tokens.to(parts.device)}, ~behind.to(parts.device))
+
+    def _sketch(self) -> tuple[Any, Any]:
+        import torch
+
+        visual = self._outline().visual
+        size = visual.image_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return visual, torch.empty(2, 3, int(height), int(width))
+
+    def _text_sketch(self) -> tuple[Any, Any]:
+        import torch
+
+        from assaymark.models.image_features import EncodedTexts
+
+        model = self._outline()
+        return EncodedTexts(model), {"tokens": torch.zeros(2, int(model.context_length), dtype=torch.long)}
+
+    def _outline(self) -> Any:
+        """The architecture without weights, on the meta device."""
+        open_clip = _library(self._parsed)
+        silenced = logging.root.manager.disable
+        logging.disable(logging.WARNING)  # that there are no weights is meant
+        try:
+            return open_clip.create_model(self._architecture, device="meta", force_quick_gelu=self._quick_gelu(open_clip))
+        finally:
+            logging.disable(silenced)
+
+    def _quick_gelu(self, open_clip: Any) -> bool:
+        """Weights trained with QuickGELU would else only draw a warning and embed wrongly (ViT-B-32/openai)."""
+        return bool(open_clip.get_pretrained_cfg(self._architecture, self._tag).get("quick_gelu", False))
+
     def _loaded(self) -> _Parts:
         if self._parts is None:
             open_clip = _library(self._parsed)
             device = torch_device(self._loading.device)
-            published = open_clip.get_pretrained_cfg(self._architecture, self._tag)
             model, _, preprocess = load_part(
                 self.spec,
                 "weights",
@@ -103,8 +159,7 @@ class OpenClipEncoder:
                     device=device,
                     precision="fp32",
                     load_weights_only=True,
-                    # Weights trained with QuickGELU would else only draw a warning and embed wrongly (ViT-B-32/openai).
-                    force_quick_gelu=bool(published.get("quick_gelu", False)),
+                    force_quick_gelu=self._quick_gelu(open_clip),
                 ),
             )
             self._parts = _Parts(model.eval(), preprocess, open_clip.get_tokenizer(self._architecture), device)

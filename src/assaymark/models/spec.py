@@ -8,7 +8,7 @@
 `convnet:net.safetensors`            a small network that Assaymark trained
 `encoder:net.safetensors`            an image encoder that Assaymark trained; with `?architecture=` weights from elsewhere
 `nudenet:320n.onnx?size=320`         the NudeNet detector of body parts, as a scorer of images
-`timm:org/name`, `timm:./folder`     an image classifier of the timm library
+`timm:org/name`, `timm:./folder`     an image classifier of the timm library, or an encoder without classes
 `column:score`, `column:a,b`         precomputed scores in columns of the input
 `prompt:prompts.safetensors`         tuned prompts as a head on embeddings; with `?encoder=SPEC` also on pictures
 `mixture:folder`                     a fitted mixture of scorers, with its members
@@ -45,7 +45,7 @@ ADAPTERS: dict[str, str] = {
     "convnet": "assaymark.models.convnet:ConvNetScorer",
     "encoder": "assaymark.models.trained_encoder:TrainedEncoder",
     "nudenet": "assaymark.models.nudenet:NudeNetScorer",
-    "timm": "assaymark.models.timm_classifier:TimmClassifier",
+    "timm": "assaymark.models.timm_encoder:open_timm",
     "column": "assaymark.models.columns:ColumnScores",
     "mixture": "assaymark.models.mixture:open_mixture",
     "prompt": "assaymark.models.prompt_head:open_prompt_head",

@@ -49,7 +49,9 @@ class RecordsTextLayers:
 
     @cached_property
     def _text_places(self) -> tuple[Place, ...]:
-        return found_places(self.spec, self._text_sketch)
+        places = found_places(self.spec, self._text_sketch)
+        # A model with both towers also holds the class token of the other one.
+        return tuple(place._replace(layer=place.layer._replace(class_token=False)) for place in places)
 
     @abstractmethod
     def _given_texts(self, texts: Sequence[str]) -> GivenTexts:

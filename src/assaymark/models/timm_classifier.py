@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.errors import MissingExtra, ModelError
-from assaymark.models.checkpoint import Checkpoint, find_checkpoint, prepare_environment
+from assaymark.models.checkpoint import Checkpoint, prepare_environment
 from assaymark.models.image_pixels import limit_aspect
 from assaymark.models.label_reduction import reduce_labels
 from assaymark.models.spec import ModelSpec
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from assaymark.models.opening import Loading
 
-__all__ = ["TimmClassifier"]
+__all__ = ["TimmClassifier", "stated_architecture", "stated_preprocessing", "timm_library"]
 
 VERSION = 1  # part of the fingerprint: grows when the same checkpoint would answer differently
 Array = npt.NDArray[np.float32]
@@ -44,16 +44,11 @@ class TimmClassifier(TorchAdapter):
     `assaymark.models.image_classifier.ImageClassifier`, and `?multi_label=true` reads each output on its own.
     """
 
-    def __init__(self, spec: ModelSpec, loading: Loading) -> None:
-        spec.check_options(("multi_label", "unsafe"))
-        _library(spec)
-        checkpoint = find_checkpoint(spec)
+    def __init__(self, checkpoint: Checkpoint, loading: Loading) -> None:
         super().__init__(checkpoint, loading)
-        self._architecture = str(checkpoint.config.get("architecture") or "")
-        if not self._architecture:
-            raise ModelError(
-                f"model {self.spec}: config.json names no timm architecture; for other layouts write hf:{spec.target}"
-            )
+        spec = checkpoint.spec
+        spec.check_options(("multi_label", "task", "unsafe"))
+        self._architecture = stated_architecture(checkpoint)
         labels = _labels(checkpoint)
         multi_label = len(labels) == 1 or spec.flag("multi_label", False)
         self._reduction = reduce_labels(spec, labels, multi_label)
@@ -83,7 +78,7 @@ class TimmClassifier(TorchAdapter):
     def _load(self, folder: Path, device: str) -> _Parts:
         from safetensors.torch import load_file
 
-        timm = _library(self._checkpoint.spec)
+        timm = timm_library(self._checkpoint.spec)
         config = self._checkpoint.config
         settings = {"num_classes": len(self._reduction.model_labels), **dict(config.get("model_args") or {})}
         if config.get("global_pool"):
@@ -95,14 +90,15 @@ class TimmClassifier(TorchAdapter):
             model.load_state_dict(
                 {name: t for path in sorted(folder.glob("*.safetensors")) for name, t in load_file(path).items()}
             )
-            stated = timm.data.resolve_data_config({}, pretrained_cfg=_preprocessing(config), model=model)
+            stated = timm.data.resolve_data_config({}, pretrained_cfg=stated_preprocessing(config), model=model)
             return model, timm.data.create_transform(**stated, is_training=False)
 
         model, preprocess = load_part(self.spec, "weights", build)
         return _Parts(model.to(device).eval(), preprocess, device)
 
 
-def _library(spec: ModelSpec) -> Any:
+def timm_library(spec: ModelSpec) -> Any:
+    """The timm module, or the install line."""
     prepare_environment()
     try:
         import timm  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -112,7 +108,16 @@ def _library(spec: ModelSpec) -> Any:
     return timm
 
 
-def _preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
+def stated_architecture(checkpoint: Checkpoint) -> str:
+    """The name that timm makes the network by."""
+    architecture = str(checkpoint.config.get("architecture") or "")
+    if not architecture:
+        spec = checkpoint.spec
+        raise ModelError(f"model {spec.text}: config.json names no timm architecture; for other layouts write hf:{spec.target}")
+    return architecture
+
+
+def stated_preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
     """Size, scale and crop: in `pretrained_cfg`, or, in older folders, beside the architecture."""
     return dict(config.get("pretrained_cfg") or config)
 

@@ -196,15 +196,18 @@ def longest_input(tokenizer: Any, config: Any, *, unstated: int = 512) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars of the library between ours."""
+    """No progress bars of the library between ours, and no table of surplus weights: what lacks is told by `load_weights`."""
     from transformers.utils import logging as library_logging
 
     logging: Any = library_logging  # its functions carry no type hints
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 
