@@ -36,7 +36,13 @@ __all__ = [
 
 SIDE, NUMBERS, CLASSES = 16, 1 << 16, 3
 SETS = "SCIE"
-DEPTHS = {"blocks.0.attention": 0.25, "blocks.0.mlp": 0.5, "blocks.1.attention": 0.6, "blocks.1.mlp": 0.9, "representation": 1.0}
+DEPTHS = {
+    "blocks.0.attention": 0.25,
+    "blocks.0.mlp": 0.5,
+    "blocks.1.attention": 0.6,
+    "blocks.1.mlp": 0.9,
+    "representation": 1.0,
+}
 """Layers that turn with the crop, and how much of an unseen atypical picture's further angle they show."""
 
 ANGLE = 0.4

@@ -10,10 +10,10 @@ from assaymark.audit import Audit, AuditInfo, Context, Planting, Trial
 from assaymark.audits.clip_memorization.config import ClipMemorizationConfig
 from assaymark.audits.clip_memorization.data import INPUTS, ROLES, planting
 from assaymark.audits.clip_memorization.sections import sections
-from assaymark.audits.clip_memorization.study import choose_pairs, given_encoders, measure, read_material
+from assaymark.audits.clip_memorization.study import choose_pairs, given_encoders, measure, read_material, trained_here
 from assaymark.audits.clip_memorization.trials import method_trials
 from assaymark.result import Result
-from assaymark.section import assemble
+from assaymark.section import Section, assemble
 
 __all__ = ["ClipMemorization"]
 
@@ -39,11 +39,14 @@ class ClipMemorization(Audit):
         config: ClipMemorizationConfig = self.config
         material = read_material(inputs, config, context)
         encoders = given_encoders(context)
+        trained: list[Section] = []
+        if not encoders and inputs.get("embeddings") is None and len(material.pool):
+            material, encoders, trained, config = trained_here(material, config, context)
         chosen = choose_pairs(material, config, seed=context.seed)
         measured = measure(chosen, encoders, inputs, config, context)
         tests = () if material.tests is None else (material.tests.flow,)
         return assemble(
-            sections(measured, encoders, config, context),
+            [*trained, *sections(measured, encoders, config, context)],
             audit=self.info.id,
             title=f"{self.info.title}: {inputs['pairs'].source}",
             flows=(material.pool.flow, *tests, measured.scores.flow),

@@ -10,7 +10,7 @@ import numpy as np
 
 from assaymark.audit import InputSpec, ModelRole, Planting
 
-__all__ = ["INPUTS", "ROLES", "PlantedTruth", "planted_pairs", "planted_truth", "planting"]
+__all__ = ["CURE_INPUTS", "INPUTS", "ROLES", "PlantedTruth", "planted_pairs", "planted_truth", "planting"]
 
 PAIRS = InputSpec(
     "pairs",
@@ -27,6 +27,7 @@ EMBEDDINGS = InputSpec(
     required=False,
 )
 INPUTS = (PAIRS, SPLIT, TEST, EMBEDDINGS)
+CURE_INPUTS = (PAIRS, SPLIT, TEST)
 
 _DUAL = ("embeds-images", "embeds-texts")
 MODEL = ModelRole(

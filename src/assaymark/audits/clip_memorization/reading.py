@@ -72,6 +72,8 @@ class _Row(NamedTuple):
     letter: str
     wrong: bool
     place: tuple[int, int]
+    digest: bytes = b""
+    rows: int = 1
 
 
 def read_pool(
@@ -92,6 +94,8 @@ def read_pool(
         A pair that stands in two sets.
     """
     columns = _columns(dataset, config, name)
+    if config.find_copies and "image" in dataset:
+        columns["image"] = dataset.mapping["image"]
     skipped: Counter[str] = Counter()
     pairs: dict[str, _Row] = {}
     used = total = 0
@@ -113,12 +117,17 @@ def read_pool(
         if known.letter != letter:
             clash.append(f"{known.letter or 'none'} and {letter or 'none'} (row {row.place[1]})")
         captions = tuple(dict.fromkeys((*known.captions, *row.captions)))
-        pairs[row.id] = known._replace(captions=captions, wrong=known.wrong or row.wrong)
+        wrong = known.wrong or row.wrong
+        pairs[row.id] = known._replace(captions=captions, wrong=wrong, rows=known.rows + 1)
     if clash:
         raise InputError(
             f"input {name!r}: {len(clash)} rows repeat a pair in another set, the first in {clash[0]}: what both models "
             "were trained on is not left out by one; give each pair one set"
         )
+    for copy in _copies(pairs):
+        lost = pairs.pop(copy).rows
+        skipped["its very picture is in another set"] += lost
+        used -= lost
     ordered = sorted(pairs.values(), key=lambda row: _key(row.id))
     return Pool(
         dataset,
@@ -131,6 +140,15 @@ def read_pool(
         Flow(f"{name}: {dataset.source}", total, used, skipped=dict(skipped)),
         _notes(dataset, name, total, pairs),
     )
+
+
+def _copies(pairs: dict[str, _Row]) -> list[str]:
+    """Pairs outside S whose picture is, byte by byte, that of a pair in another set: there is no model without it."""
+    sets: dict[bytes, set[str]] = {}
+    for row in pairs.values():
+        if row.digest and row.letter:
+            sets.setdefault(row.digest, set()).add(row.letter)
+    return [row.id for row in pairs.values() if row.letter not in ("", "S") and len(sets.get(row.digest, ())) > 1]
 
 
 def _notes(dataset: Dataset, name: str, total: int, pairs: dict[str, _Row]) -> tuple[str, ...]:
@@ -184,7 +202,9 @@ def _row(record: dict[str, Any], given: Any, place: tuple[int, int]) -> _Row:
     named = next((value for key in ("id", "path", "url") if (value := record.get(key))), None)
     identity = named or "caption " + blake2b(repr(captions).encode("utf-8", "replace"), digest_size=8).hexdigest()
     wrong = str(record.get("wrong") or "").strip().lower() in _YES
-    return _Row(str(identity), captions, record.get("label") or "", _letter(record.get("set")), wrong, place)
+    image = record.get("image")
+    digest = blake2b(image, digest_size=16).digest() if image else b""
+    return _Row(str(identity), captions, record.get("label") or "", _letter(record.get("set")), wrong, place, digest)
 
 
 def _letter(value: str | None) -> str:

@@ -36,13 +36,14 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(1_600, 400, 400, 1_000, 60)
-TINY = Sizes(600, 150, 150, 300, 40)
+TINY = Sizes(400, 100, 100, 200, 30)
 
 
 class World(NamedTuple):
     """Pairs of all sets, then held-out ones (letter T).
 
-    `pixels`: float, shape (n, 3, 16, 16); `tokens`: shape (n, captions, 8); `concept`: of the picture, shape (n,); `wrong`.
+    `pixels`: float, shape (n, pictures, 3, 16, 16), the second and later ones drawn from what the caption says, as a generator
+    would; `tokens`: shape (n, captions, 8); `concept`: of the first picture, shape (n,); `wrong`.
     """
 
     pixels: npt.NDArray[np.float32]
@@ -60,13 +61,14 @@ class Training:
     """How an encoder is trained: the mitigations that are options of a training."""
 
     captions: int = 1
+    pictures: int = 1
     text_noise: float = 0.0
     epochs: int = 60
     seed: int = 0
     drop: frozenset[int] = field(default_factory=frozenset)
 
 
-def small_world(seed: int, sizes: Sizes, *, captions: int = 5, wrong_share: float = 0.15) -> World:
+def small_world(seed: int, sizes: Sizes, *, captions: int = 5, pictures: int = 1, wrong_share: float = 0.15) -> World:
     """Pairs of all sets and held-out ones; 15 % of those that are trained on have the caption of another random concept."""
     rng = np.random.default_rng([seed, 0x5E0])
     counts = (sizes.shared, sizes.candidates, sizes.candidates, sizes.external, sizes.tests)
@@ -76,7 +78,9 @@ def small_world(seed: int, sizes: Sizes, *, captions: int = 5, wrong_share: floa
     wrong = (rng.random(n) < wrong_share) & np.isin(sets, list("SCI"))
     told = np.where(wrong[:, None], np.stack([rng.integers(k, size=n) for k in (COLOURS, SHAPES, CORNERS)], axis=1), latent)
     wrong &= (told != latent).any(axis=1)
-    return World(_pictures(latent, rng), _captions(told, captions, rng), _number(latent), wrong, sets)
+    tokens = _captions(told, captions, rng)
+    drawn = [_pictures(latent, rng), *(_pictures(told, rng) for _ in range(pictures - 1))]
+    return World(np.stack(drawn, axis=1), tokens, _number(latent), wrong, sets)
 
 
 def _number(latent: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -88,7 +92,7 @@ def _pictures(latent: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.ND
     colours = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.float64)
     canvas = np.zeros((len(latent), 3, SIDE + 2, SIDE + 2))
     for row, (colour, shape, corner) in enumerate(latent):
-        top, left = (1 + 7 * (corner // 2), 1 + 7 * (corner % 2)) + rng.integers(0, 3, size=2)
+        top, left = 1 + 7 * np.array(divmod(corner, 2)) + rng.integers(0, 3, size=2)
         canvas[row, :, top : top + 7, left : left + 7] = colours[colour][:, None, None] * shapes[shape]
     # In [0, 1] with room for the noise on both sides, so that clamping changes little.
     scaled = 0.3 + 0.4 * (canvas[:, :, 1:-1, 1:-1] + 0.25 * rng.standard_normal((len(latent), 3, SIDE, SIDE)))
@@ -147,13 +151,14 @@ class _Batches:
         from assaymark.training import TensorBatches
 
         tokens = torch.from_numpy(world.tokens[rows][:, : training.captions])
-        pixels = torch.from_numpy(world.pixels[rows])
+        pixels = torch.from_numpy(world.pixels[rows][:, : training.pictures])
         self._rows = TensorBatches(pixels, tokens, size=128, seed=training.seed, drop_last=True)
         self.steps_per_epoch = self._rows.steps_per_epoch
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> tuple[Any, ...]:
         pixels, tokens = self._rows.at(step, rank=rank, world=world)
-        return pixels, tokens[:, step // self.steps_per_epoch % tokens.shape[1]]
+        epoch = step // self.steps_per_epoch
+        return pixels[:, epoch % pixels.shape[1]], tokens[:, epoch % tokens.shape[1]]
 
 
 def train_encoder(world: World, letters: str, training: Training) -> Any:
@@ -187,7 +192,7 @@ class Encoded(NamedTuple):
     first_text: npt.NDArray[np.float64]
 
 
-def encode(world: World, towers: Any, *, views: int = 10, captions: int = 1, seed: int = 0) -> Encoded:
+def encode(world: World, towers: Any, training: Training, *, views: int = 10, seed: int = 0) -> Encoded:
     """Alignment of all pairs but the held-out ones, whose mean embeddings go into it."""
     import torch
 
@@ -197,12 +202,18 @@ def encode(world: World, towers: Any, *, views: int = 10, captions: int = 1, see
     spec = AugmentationSpec("small world", roll=1, noise=0.04)
     pixels, tokens = torch.from_numpy(world.pixels), torch.from_numpy(world.tokens)
     rng = np.random.default_rng([seed, 0x5E1])
-    which = rng.integers(captions, size=(len(pixels), views)) if captions > 1 else np.zeros((len(pixels), 1), np.int64)
+    texts, pictures = (
+        rng.integers(count, size=(len(pixels), views)) if count > 1 else np.zeros((len(pixels), 1), np.int64)
+        for count in (training.captions, training.pictures)
+    )
     with torch.inference_mode():
         ids = np.arange(len(pixels))
-        u = torch.stack([_unit(towers.images((_view(augmented, pixels, ids, k, seed, spec) - 0.3) / 0.25)) for k in range(views)], 1)
-        v = torch.stack([_unit(towers.texts(towers.words(tokens[ids, which[:, k]]).mean(1))) for k in range(which.shape[1])], 1)
-        clean = _unit(towers.images((pixels - 0.3) / 0.25)).numpy()
+        shown = (pixels[ids, pictures[:, k % pictures.shape[1]]] for k in range(views))
+        seen = (augmented(one, ids=ids, draw=k, seed=seed, spec=spec) for k, one in enumerate(shown))
+        u = torch.stack([_unit(towers.images((one - 0.3) / 0.25)) for one in seen], dim=1)
+        said = (tokens[ids, texts[:, k]] for k in range(texts.shape[1]))
+        v = torch.stack([_unit(towers.texts(towers.words(one).mean(1))) for one in said], dim=1)
+        clean = _unit(towers.images((pixels[:, 0] - 0.3) / 0.25)).numpy()
         prompts = _prompts(towers, rng)
     held, own = world.rows("T"), world.rows("SCIE")
     first = v[:, 0].numpy()
@@ -210,10 +221,6 @@ def encode(world: World, towers: Any, *, views: int = 10, captions: int = 1, see
     found = alignment(u.numpy()[own], v.numpy()[own], means=means)
     accuracy = zero_shot_accuracy(clean[held], zero_shot_classes(prompts), world.concept[held])
     return Encoded(found, accuracy, clean[own], first[own])
-
-
-def _view(augmented: Any, pixels: Any, ids: Any, draw: int, seed: int, spec: Any) -> Any:
-    return augmented(pixels, ids=ids, draw=draw, seed=seed, spec=spec)
 
 
 def _unit(rows: Any) -> Any:

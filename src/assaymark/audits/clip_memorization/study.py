@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +18,12 @@ from assaymark.audits.clip_memorization.measures.scoring import Scores, score_pa
 from assaymark.audits.clip_memorization.measures.stored import score_stored
 from assaymark.audits.clip_memorization.measures.wordings import CutCaptions, cut_captions, wordings_of
 from assaymark.audits.clip_memorization.reading import NO_SET, Pool, chosen_by_id, read_pool, sets_of_split
+from assaymark.audits.clip_memorization.report.training import training_section
+from assaymark.audits.clip_memorization.training import clip_recipe, open_pair, train_models, trainable
 from assaymark.errors import InputError, ModelError
+from assaymark.section import Section
 
-__all__ = ["Chosen", "Material", "choose_pairs", "given_encoders", "measure", "read_material"]
+__all__ = ["Chosen", "Material", "choose_pairs", "given_encoders", "measure", "read_material", "trained_here"]
 
 
 class Material(NamedTuple):
@@ -92,6 +97,33 @@ def given_encoders(context: Context) -> dict[str, Encoder]:
     if "f" in found and "g" in found:
         check_pair(found["f"], found["g"])
     return found
+
+
+class TrainedHere(NamedTuple):
+    material: Material
+    encoders: dict[str, Encoder]
+    sections: list[Section]
+    config: ClipMemorizationConfig
+
+
+def trained_here(material: Material, config: ClipMemorizationConfig, context: Context) -> TrainedHere:
+    """A pair of models trained on the pairs, and what is to be said and handed on of it.
+
+    Its folder is an artifact, so that a later run names its models; without a run folder it is a temporary one.
+    """
+    prepared = trainable(material.pool, config, context)
+    folder = context.artifacts / "pair" if context.artifacts is not None else Path(mkdtemp(prefix="assaymark-pair-"))
+    with context.progress.task("training two models", None, "steps") as task:
+        pair = train_models(prepared, clip_recipe(config), seed=context.seed, folder=folder, device=context.device, task=task)
+    encoders = open_pair(pair, device=context.device, batch_size=context.batch_size)
+    section = training_section(pair.record, prepared.unreadable, prepared.split_here, kept=context.artifacts is not None)
+    # A model that was shown the first caption alone has not been trained on the others.
+    told = (
+        config.model_copy(update={"text_views": "first"})
+        if config.captions == "one" and config.text_views == "captions"
+        else config
+    )
+    return TrainedHere(Material(prepared.pool, material.tests), encoders, [section], told)
 
 
 class Measured(NamedTuple):

@@ -10,8 +10,8 @@ from assaymark.audit import Audit, AuditInfo, Context, Planting, Trial
 from assaymark.audits.encoder_memorization.config import EncoderMemorizationConfig
 from assaymark.audits.encoder_memorization.data import INPUTS, ROLES, planting
 from assaymark.audits.encoder_memorization.measures.layers import chosen_layers, same_layers
-from assaymark.audits.encoder_memorization.measures.passing import measure
 from assaymark.audits.encoder_memorization.measures.pair import encoders_of
+from assaymark.audits.encoder_memorization.measures.passing import measure
 from assaymark.audits.encoder_memorization.reading import flow_of, point_ids, read_points, size_notes
 from assaymark.audits.encoder_memorization.sections import sections
 from assaymark.audits.encoder_memorization.study import Study

@@ -35,20 +35,27 @@ class ViewSettings(AuditConfig):
         description="how views are made: the augmentation that the encoder was trained with (simclr, unitmem, mae, clip, shift, "
         "none)",
     )
-    n_views: int = Field(10, ge=1, description="views that UnitMem averages over ([1]: 10), and pairs of views for SSLMem; ours")
+    n_views: int = Field(
+        10, ge=1, description="views that UnitMem averages over ([1]: 10), and pairs of views for SSLMem; ours"
+    )
     rectify: Literal["relu", "shift", "abs", "none"] = Field(
         "relu",
         description="what makes activations of units without a ReLU >= 0, as UnitMem needs them; units with one stay as they are",
     )
-    tokens: Literal["mean", "cls"] = Field("mean", description="a unit of a layer of tokens: its mean, or the class token alone")
+    tokens: Literal["mean", "cls"] = Field(
+        "mean", description="a unit of a layer of tokens: its mean, or the class token alone"
+    )
     rest: Literal["mean", "median"] = Field(
         "mean",
         description="what UnitMem compares the largest activation with: mean of the others ([1]) or median (public code), which "
         "keeps all activations and takes up to 2,000 pictures",
     )
-    top_points: int = Field(1, ge=1, le=20, description="UnitMem of the mean over this many largest activations; 1 is [1], more ours")
+    top_points: int = Field(
+        1, ge=1, le=20, description="UnitMem of the mean over this many largest activations; 1 is [1], more ours"
+    )
     class_rest: Literal["classes", "points"] = Field(
-        "classes", description="ClassMem compares with the mean over the other classes, or over their pictures; ours where [1] is silent"
+        "classes",
+        description="ClassMem compares with the mean over the other classes, or over their pictures; ours where [1] is silent",
     )
     unit_points: int = Field(
         1_000, ge=2, description="pictures of the training set that units are compared on, a random part of it; ours"
@@ -76,7 +83,9 @@ class EncoderMemorizationConfig(ViewSettings):
     leak: float = Field(
         0.6, ge=0.5, lt=1, description="rank AUC of candidates against outsiders from which membership is called readable; ours"
     )
-    units_shown: int = Field(200, ge=1, description="units listed in the report, those with the highest UnitMem; a file holds all")
+    units_shown: int = Field(
+        200, ge=1, description="units listed in the report, those with the highest UnitMem; a file holds all"
+    )
     write_files: bool = Field(True, description="write scores of all pictures and units to files (private: hashed ids)")
 
     # -- training of a pair, where no model is given --------------------------------------------------------------------------
@@ -92,12 +101,16 @@ class MemorizingPartsConfig(ViewSettings):
     """The cure: which parts of the encoder are pruned or tuned, and what is compared."""
 
     method: Literal["prune", "finetune"] = Field("prune", description="silence units, or train a few layers on labels")
-    shares: tuple[Share, ...] = Field((0.1, 0.2), min_length=1, description="shares of the units of each layer that are silenced")
+    shares: tuple[Share, ...] = Field(
+        (0.1, 0.2), min_length=1, description="shares of the units of each layer that are silenced"
+    )
     layer_count: int = Field(1, ge=1, description="layers that are trained ([1]: 1 to 3)")
     by: Literal["delta", "layermem", "unitmem"] = Field(
         "delta", description="what layers are ranked by; unitmem where no reference is given"
     )
-    train_share: float = Field(0.5, gt=0, lt=1, description="share of the labelled pictures that the linear head is trained on; ours")
+    train_share: float = Field(
+        0.5, gt=0, lt=1, description="share of the labelled pictures that the linear head is trained on; ours"
+    )
     epochs: int = Field(10, ge=1, description="passes of the fine-tuning; ours")
     lr: float = Field(1e-3, gt=0, description="step size of the fine-tuning; ours")
     batch: int = Field(128, ge=2, description="pictures in a batch of the fine-tuning")

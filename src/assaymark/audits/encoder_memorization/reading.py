@@ -105,7 +105,9 @@ def read_points(
         A candidate that belongs to another set too.
     """
     dataset.require("image")
-    sets = replace(dataset, mapping={**dataset.mapping, SET_CONCEPT: config.set_column}) if _has_sets(dataset, config) else dataset
+    sets = (
+        replace(dataset, mapping={**dataset.mapping, SET_CONCEPT: config.set_column}) if _has_sets(dataset, config) else dataset
+    )
     with context.progress.task("reading", total=dataset.rows, unit="pictures") as task:
         outcome = scan(
             sets,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
@@ -23,7 +23,7 @@ from assaymark.result import Flow
 __all__ = ["HeldOut", "ModelScores", "Scores", "embed_held_out", "picture_blocks", "score_pairs"]
 
 Floats = npt.NDArray[np.float64]
-BLOCK = 64
+BLOCK, FETCHED = 64, 512
 
 
 @dataclass(frozen=True)
@@ -84,19 +84,22 @@ class _Pictures(NamedTuple):
     sizes: set[tuple[int, int]]
 
 
-def _decoded(pool: Pool) -> _Pictures:
+def _decoded(encoded: Sequence[bytes | None]) -> _Pictures:
     from assaymark.data.decoding import decode_batch
 
-    rows = pool.dataset.fetch([(int(shard), int(row)) for shard, row in pool.places], ["image"])
-    found = decode_batch(rows.column("image").to_pylist())
+    found = decode_batch(encoded)
     return _Pictures(found.positions, list(found.pictures), dict(found.reasons), {image.size for image in found.pictures})
 
 
-def picture_blocks(pool: Pool, size: int = BLOCK) -> Any:
-    """Consecutive parts of a pool with their decoded pictures."""
-    for start in range(0, len(pool), size):
-        part = pool.take(np.arange(start, min(start + size, len(pool))))
-        yield part, _decoded(part)
+def picture_blocks(pool: Pool, size: int = BLOCK) -> Iterator[tuple[Pool, _Pictures]]:
+    """Consecutive parts of a pool with their decoded pictures; `FETCHED` encoded ones are read at once."""
+    for first in range(0, len(pool), FETCHED):
+        chunk = pool.take(np.arange(first, min(first + FETCHED, len(pool))))
+        rows = chunk.dataset.fetch([(int(shard), int(row)) for shard, row in chunk.places], ["image"])
+        encoded = rows.column("image").to_pylist()
+        for start in range(0, len(chunk), size):
+            block = np.arange(start, min(start + size, len(chunk)))
+            yield chunk.take(block), _decoded(encoded[start : start + size])
 
 
 def embed_held_out(tests: Pool, encoders: Mapping[str, Encoder], task: Any) -> tuple[Pool, dict[str, HeldOut]]:
@@ -141,6 +144,8 @@ def score_pairs(
     ones in any order. Memory: one block of pictures, and two embeddings a pair and model. Finished blocks are kept in the work
     folder, and a run that was killed goes on behind them.
     """
+    order = np.lexsort((pool.places[:, 1], pool.places[:, 0]))  # as they lie in the files, so that each part is read once
+    pool, wordings = pool.take(order), [wordings[row] for row in order]
     views = text_views(pool.ids, wordings, views=config.views, seed=context.seed)
     blocks: list[dict[str, Any]] = []
     kept: list[int] = []
@@ -170,7 +175,10 @@ def score_pairs(
             task.advance(len(part))
     flow = Flow("pairs chosen to be scored", len(pool), len(kept), failed=failed, unit="pairs")
     joined = {name: _joined(blocks, name, encoder.dimension) for name, encoder in encoders.items()}
-    return Scores(pool.take(np.array(kept, dtype=np.int64)), joined, readable, held_out, flow, len(sizes))
+    scored = pool.take(np.array(kept, dtype=np.int64))
+    back = np.argsort(order[kept], kind="stable")  # by id again: what is drawn later depends on the order
+    models = {name: ModelScores(*(getattr(m, field.name)[back] for field in fields(m))) for name, m in joined.items()}
+    return Scores(scored.take(back), models, readable, held_out, flow, len(sizes))
 
 
 def _block(

@@ -149,9 +149,7 @@ class _Pass:
 
         return views(pixels, ids=self._points.key[positions], draw=draw, seed=self._seed, spec=self._spec)
 
-    def _encode(
-        self, first: Any, second: Any, scored: Any, units: Any, sums: _Sums, activations: dict[str, Any]
-    ) -> None:
+    def _encode(self, first: Any, second: Any, scored: Any, units: Any, sums: _Sums, activations: dict[str, Any]) -> None:
         """One view of every picture of the block and another of the scored ones through the encoder."""
         import torch
 
@@ -181,9 +179,7 @@ class _Pass:
 
         self._models["reference"].record(torch.cat([first, second]), self._names, visit)
 
-    def _keep(
-        self, positions: Any, scored: Any, units: Any, sums: dict[str, _Sums], activations: dict[str, Any]
-    ) -> None:
+    def _keep(self, positions: Any, scored: Any, units: Any, sums: dict[str, _Sums], activations: dict[str, Any]) -> None:
         found, config, n = self._found, self._config, self._config.n_views
         for name, total in sums.items() if len(scored) else ():
             mean = total.first / n

@@ -15,8 +15,8 @@ __all__ = [
     "calibrated",
     "extremes",
     "layer_memorization",
-    "normalised",
     "norm_scale",
+    "normalised",
     "ssl_memorization",
 ]
 

@@ -90,9 +90,7 @@ def _profile(study: Study) -> _Profile:
     for k in range(1, len(n)):
         both = layermem[k - 1].defined and layermem[k].defined
         delta.append(
-            percentile_estimate(
-                float(point.delta[k]), mean[:, k] - mean[:, k - 1], n=int(n[k]), confidence=config.confidence
-            )
+            percentile_estimate(float(point.delta[k]), mean[:, k] - mean[:, k - 1], n=int(n[k]), confidence=config.confidence)
             if both
             else undefined("it or the layer before has no LayerMem", n=int(n[k]))
         )
@@ -215,7 +213,9 @@ def _findings(study: Study, profile: _Profile) -> list[Finding]:
         return []
     names = [layer.name for layer in study.layers]
     most = max(known, key=lambda place: profile.layermem[place].value or 0.0)
-    sentence = f"Of {len(names)} layers {names[most]} remembers the candidates most, with LayerMem {_shown(profile.layermem[most])}"
+    sentence = (
+        f"Of {len(names)} layers {names[most]} remembers the candidates most, with LayerMem {_shown(profile.layermem[most])}"
+    )
     steps = [place for place, found in enumerate(profile.delta) if found.defined]
     if steps:
         step = max(steps, key=lambda place: profile.delta[place].value or 0.0)

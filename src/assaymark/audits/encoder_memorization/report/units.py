@@ -247,7 +247,11 @@ def owner_section(study: Study) -> Section:
     raw, keys = study.raw[-1, rows], points.key[rows]
     tests = owner_tests(raw, keys, unitmem=unitmem, owners=owners, size=study.config.group_size)
     section.estimates["owners.sslmem_difference"] = bootstrap_difference(
-        tests.owning, tests.others, rng=study.rng("owners"), resamples=study.config.resamples, confidence=study.config.confidence
+        tests.owning,
+        tests.others,
+        rng=study.rng("owners"),
+        resamples=study.config.resamples,
+        confidence=study.config.confidence,
     )
     groups = {
         "SSLMem of candidates that own a unit": tests.owning,
