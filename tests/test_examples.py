@@ -31,6 +31,7 @@ def test_no_example_is_forgotten() -> None:
     tested = {
         "dated_posts.py",
         "detector_scores.py",
+        "encoder_memorization.py",
         "generated_text_prevalence.py",
         "golden_numbers.py",
         "icl_copying_model.py",
@@ -199,3 +200,8 @@ def test_a_copying_model_is_trained_and_attacked(tmp_path: Path) -> None:
         assert re.search(line, printed), line
     (means,) = re.findall(r"statements needed: members ([\d.]+), non-members ([\d.]+)", printed)
     assert all(0 <= float(mean) <= 11 for mean in means)
+
+
+def test_scripted_encoders_remember_what_was_planted(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "encoder_memorization.py"), folder=tmp_path)
+    assert "| C: candidates | 120 | 0.07" in printed and "| stem | 0.0000 (0.0000 to 0.0000) | - |" in printed

@@ -24,6 +24,7 @@ AUDITS: dict[str, str] = {
 
 MITIGATIONS: dict[str, str] = {
     "clip-memorization": "assaymark.audits.clip_memorization.mitigate:ForgetfulTraining",
+    "encoder-memorization": "assaymark.audits.encoder_memorization.mitigate:MemorizingParts",
     "icl-membership": "assaymark.audits.icl_membership.mitigate:PromptDefence",
     "image-offensiveness": "assaymark.audits.image_offensiveness.mitigate:PromptTuning",
     "image-text-dataset": "assaymark.audits.image_text_dataset.mitigate:FilterRows",

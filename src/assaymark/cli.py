@@ -16,6 +16,7 @@ import typer
 
 from assaymark.command_group import FAILED, INTERRUPTED, GuardedGroup, complain
 from assaymark.errors import AssaymarkError, BudgetExceeded
+from assaymark.pair_command import train_pair_command
 
 if TYPE_CHECKING:
     from assaymark.plan import Plan
@@ -225,6 +226,9 @@ def _proceed(folder: RunFolder, *, quiet: bool, as_json: bool, **how: Any) -> No
         if step.status == "failed":
             complain(f"error: step {step.id} failed: {step.error} ({folder.log_path})")
     raise typer.Exit(record.exit_code)
+
+
+app.command("train-pair")(train_pair_command)
 
 
 @app.command()

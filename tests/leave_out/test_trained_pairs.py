@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,14 +120,15 @@ def test_a_pair_of_encoders_is_there_in_seconds(tmp_path: Path) -> None:
     assert open_model(encoder_pair(moved).with_candidates).fingerprint == f.fingerprint
 
 
-@pytest.mark.parametrize("last", [7, 12, 17])
-def test_a_killed_pair_ends_like_another(last: int, tmp_path: Path) -> None:
-    whole = encoder_pair(tmp_path / "whole")
+@pytest.mark.parametrize(("last", "optimiser"), [(7, "adamw"), (12, "adamw"), (17, "adamw-fused")])
+def test_a_killed_pair_ends_like_another(last: int, optimiser: str, tmp_path: Path) -> None:
+    recipe = replace(SMALL, optimiser=optimiser)
+    whole = encoder_pair(tmp_path / "whole", recipe=recipe)
     with pytest.raises(Killed):
-        encoder_pair(tmp_path / "killed", task=Count(last))
+        encoder_pair(tmp_path / "killed", recipe=recipe, task=Count(last))
     assert not (tmp_path / "killed" / "pair.json").exists()
     task = Count()
-    continued = encoder_pair(tmp_path / "killed", task=task)
+    continued = encoder_pair(tmp_path / "killed", recipe=recipe, task=task)
     assert task.made == 24
     assert continued.record == whole.record and equal(tmp_path / "whole", tmp_path / "killed")
 

@@ -36,6 +36,15 @@ def test_random_weights_give_unit_vectors(monkeypatch: pytest.MonkeyPatch) -> No
         assert vector.shape[1] == model.dimension
         np.testing.assert_allclose(np.linalg.norm(vector, axis=1), 1, atol=1e-5)
     assert model.logit_scale == pytest.approx(1 / 0.07, rel=1e-4)
+    seen: dict[str, Any] = {}
+    pixels = model.raw_pixels([Image.new("RGB", (20, 30))])
+    model.record(pixels, ["representation"], lambda name, output: seen.update(image=output.clone()))
+    names = ["representation", model.text_layers[0].name]
+    model.record_texts(["a cat", "a dog", "!"], names, lambda name, output: seen.update({name: output.clone()}))
+    unit = [(part / part.norm(dim=1, keepdim=True)).numpy() for part in (seen["image"], seen["representation"])]
+    np.testing.assert_allclose(unit[0], vectors[0], atol=1e-5)
+    np.testing.assert_allclose(unit[1][:2], vectors[1], atol=1e-5)
+    assert (seen[names[1]] != 0).any(dim=2).sum(dim=1).tolist() == [4, 4, 3]  # start and end among them
 
 
 class ScriptedLibrary:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assaymark.errors import ConfigError, ModelError, UnsafeFile
+from assaymark.errors import ConfigError, MissingExtra, ModelError, UnsafeFile
 from assaymark.models import capabilities_of, open_model
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -206,7 +207,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path, torch: Any, pictures: list[I
     ("spec", "message"),
     [
         ("none.safetensors", "no file"),
-        ("w.pt", "holds weights without a layout of ours; say what they belong to: ?architecture=resnet9|vit|mlp"),
+        ("w.pt", "holds weights without a layout of ours; say what they belong to: ?architecture=resnet9|vit|mlp|timm"),
         ("w.pt?architecture=resnet8", "did you mean 'resnet9'"),
         ("w.pt?architecture=resnet9&witdh=3", "did you mean 'width'"),
         ("w.pt?architecture=resnet9&width=x", "option width of an encoder is 'x'"),
@@ -264,3 +265,10 @@ def test_an_encoder_of_vectors_takes_no_pictures(tmp_path: Path, torch: Any, pic
     assert network(torch.rand(2, 7)).shape == (2, 6)
     with pytest.raises(ModelError, match="takes vectors of 7 numbers, no pictures"):
         open_model(str(tmp_path / "net.safetensors")).embed_images(pictures)
+
+
+def test_an_architecture_of_timm_needs_that_library(tmp_path: Path, torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({}, tmp_path / "w.pt")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtra, match=r"the architecture resnet50 needs .* pip install 'assaymark\[openclip\]'"):
+        open_model(f"encoder:{tmp_path}/w.pt?architecture=timm&name=resnet50")

@@ -8,6 +8,7 @@ import pytest
 from broken_audits import BROKEN, PhonesHome, ToyShare
 
 from assaymark.catalog import AUDITS, load_audit
+from assaymark.models.guard import METHODS, declared_capabilities
 from assaymark.testing import CHECKS, Case, check_audit
 
 
@@ -22,6 +23,9 @@ def test_audit_keeps_its_promise(case: Case, name: str) -> None:
 
 
 def test_some_model_is_called_so_that_caching_is_tested(case: Case) -> None:
+    asked = {capability for role in case.audit.info.models for capability in declared_capabilities(role)}
+    if asked and not asked & set(METHODS):
+        pytest.skip("its models are looked into: what they put out is neither cached nor counted")
     fresh = case.run(case.planting, cache=None).provenance.models
     assert sum(facts["calls"] for facts in fresh.values()) > 0
 

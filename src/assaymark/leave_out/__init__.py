@@ -13,6 +13,7 @@ from typing import Any
 from assaymark.errors import MissingExtra
 
 __all__ = [
+    "SIZES",
     "ClipRecipe",
     "EncoderRecipe",
     "PoolSplit",
@@ -31,6 +32,7 @@ _HOMES = {
     "ClipRecipe": "recipes",
     "EncoderRecipe": "recipes",
     "PoolSplit": "split",
+    "SIZES": "split",
     "Subsampled": "subsampled",
     "TrainedPair": "trained_pair",
     "checked_sets": "split",

@@ -155,6 +155,7 @@ class EncoderTrainer:
             own_loss,
             TensorBatches(*tensors, size=recipe.batch, seed=seed, drop_last=True),
             steps=steps,
+            optimiser=recipe.optimiser,
             lr=recipe.lr,
             weight_decay=recipe.weight_decay,
             schedule=recipe.schedule,

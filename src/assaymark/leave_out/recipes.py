@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from assaymark.errors import ConfigError
+from assaymark.errors import ConfigError, UnknownName
 
-__all__ = ["PUBLISHED", "ClipRecipe", "EncoderRecipe"]
+__all__ = ["PUBLISHED", "ClipRecipe", "EncoderRecipe", "recipe_settings"]
 
 PUBLISHED: Mapping[str, Mapping[str, Any]] = {
     # Public code of Wang et al. (NeurIPS 2024): Adam 3e-4, batch 128, 100 epochs, temperature .5.
@@ -48,7 +48,7 @@ class EncoderRecipe:
         pictures.
     objective : {"simclr", "simsiam", "vicreg", "mae", "dino", "supervised"}
         With options (`temperature`, `projection`, `share`, ...), see `assaymark.training.objectives`.
-    epochs, batch, lr, weight_decay, schedule, warmup
+    epochs, batch, lr, weight_decay, schedule, warmup, optimiser
         See `assaymark.training.train`; epochs are those of the model with the candidates, and both make as many steps.
     augmentation : str or mapping
         See `assaymark.training.augmentation_spec`.
@@ -62,6 +62,7 @@ class EncoderRecipe:
     weight_decay: float = 0.0
     schedule: str = "constant"
     warmup: float = 0.0
+    optimiser: str = "adamw"
     augmentation: str | Mapping[str, Any] = "simclr"
     architecture_options: Mapping[str, Any] = field(default_factory=dict)
     objective_options: Mapping[str, Any] = field(default_factory=dict)
@@ -152,3 +153,37 @@ def _at_least_one(recipe: Any, names: tuple[str, ...]) -> None:
     for name in names:
         if getattr(recipe, name) < 1:
             raise ConfigError(f"{name} of a recipe is {getattr(recipe, name)}; it must be at least 1")
+
+
+def recipe_settings(recipe: type[EncoderRecipe] | type[ClipRecipe], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a recipe from outside (YAML), in the types of its fields: `recipe(**settings)` takes them.
+
+    Raises
+    ------
+    UnknownName, ConfigError
+        No setting has this name, or its value is of another kind.
+    """
+    known = {one.name: one.type for one in fields(recipe)}
+    for name in given:
+        if name not in known:
+            raise UnknownName(f"setting of {recipe.__name__}", name, known)
+    return {name: _typed(name, value, str(known[name])) for name, value in given.items()}
+
+
+_KINDS: dict[str, tuple[Any, str]] = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": (str, "text"),
+    "bool": (bool, "true or false"),
+}
+
+
+def _typed(name: str, value: Any, wanted: str) -> Any:
+    if value is None and "None" in wanted:
+        return None
+    if isinstance(value, Mapping) and "Mapping" in wanted:
+        return dict(value)
+    kinds, words = _KINDS.get(wanted.partition(" ")[0], (dict, "settings by name, written {a: 1}"))
+    if not isinstance(value, kinds) or (isinstance(value, bool) and wanted != "bool"):
+        raise ConfigError(f"setting {name!r} must be {words} (given: {value!r})")
+    return float(value) if wanted.startswith("float") else value

@@ -192,7 +192,9 @@ def _written(
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True, exist_ok=True)
-    said = tuple(dict.fromkeys(text for one in fitted.values() for text in one.warnings))
+    shared = set.intersection(*(set(one.warnings) for one in fitted.values()))
+    said = [text if text in shared else f"model {name}: {text}" for name, one in fitted.items() for text in one.warnings]
+    said = list(dict.fromkeys(said))
     record: dict[str, Any] = {"format": _FORMAT, "identity": dict(identity), "warnings": said}
     record["sizes"] = {letter: list(by_id.values()).count(letter) for letter in "SCIE"}
     for name, one in fitted.items():

@@ -40,12 +40,16 @@ class Place(NamedTuple):
         Which of its calls within a forward pass, from 0.
     given : bool
         The first tensor that goes into the module is meant, not what comes out: sums that no module makes are seen there.
+    weighted : str
+        The convolution or linear layer whose output units these are, behind what normalises and activates them; empty where
+        units have no weights of their own (sums, pools).
     """
 
     layer: Layer
     module: str
     call: int = 0
     given: bool = False
+    weighted: str = ""
 
 
 @dataclass

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from assaymark.models.checkpoint import Checkpoint
 from assaymark.models.image_pixels import (
+    Normalisation,
     limit_aspect,
     load_image_processor,
     pixel_tensor,
@@ -21,7 +22,7 @@ from assaymark.models.image_pixels import (
     processor_normalisation,
     raw_pixel_tensor,
 )
-from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
+from assaymark.models.image_recording import RecordsImageLayers
 from assaymark.models.text_recording import GivenTexts, RecordsTextLayers
 from assaymark.models.torch_adapter import (
     TorchAdapter,
@@ -124,19 +125,23 @@ class DualEncoder(RecordsImageLayers, RecordsTextLayers, TorchAdapter):
         tokenizer, _, model, length = self._loaded()
         padding = "max_length" if self._kind == "siglip" else "longest"
         tokens = tokenizer(list(texts), padding=padding, truncation=True, max_length=length, return_tensors="pt")
-        for text, encoding in zip(texts, tokens.encodings or (), strict=False):
-            if encoding.overflowing:
-                self._cut.add(blake2b(text.encode(), digest_size=8).digest())
-                self.notes = (
-                    f"different texts longer than the {length} tokens that it reads, which were cut: {len(self._cut)}",
-                )
+        self._remember([text for text, e in zip(texts, tokens.encodings or (), strict=False) if e.overflowing], length)
         names = ("input_ids", "attention_mask") if self._kind == "clip" else ("input_ids",)
         given = {name: tokens[name].to(model.device) for name in names}
         return _Tokens(given, tokens["attention_mask"].to(model.device))
 
-    def _recorded_network(self) -> RecordedNetwork:
-        parts = self._loaded()
-        return RecordedNetwork(_image_tower(parts.model), processor_normalisation(parts.image_processor, self.spec))
+    def _remember(self, cut: Sequence[str], length: int) -> None:
+        """Keep a note of how many different texts had to be cut, as hashes."""
+        self._cut |= {blake2b(text.encode(), digest_size=8).digest() for text in cut}
+        about = f"different texts longer than the {length} tokens that it reads, which were cut"
+        if cut:
+            self.notes = (*(note for note in self.notes if not note.startswith(about)), f"{about}: {len(self._cut)}")
+
+    def _recorded_module(self) -> Any:
+        return _image_tower(self._loaded().model)
+
+    def _normalising(self) -> Normalisation:
+        return processor_normalisation(self._loaded().image_processor, self.spec)
 
     def _given_texts(self, texts: Sequence[str]) -> GivenTexts:
         given = self._tokens([clean_text(text) for text in texts])
@@ -161,10 +166,13 @@ class DualEncoder(RecordsImageLayers, RecordsTextLayers, TorchAdapter):
         return transformers.AutoModel.from_config(load_config(transformers, self._checkpoint))
 
     def _load(self, folder: Path, device: str) -> _Parts:
+        from assaymark.models.state_dicts import non_finite_note
+
         transformers = import_transformers("vision", f"dual encoder {self.spec}")
         tokenizer = load_tokenizer(transformers, self._checkpoint, folder)
         image_processor = load_image_processor(transformers, self.spec, folder)
         model = load_weights(transformers.AutoModel, self._checkpoint, folder, device)
+        self.notes = tuple(dict.fromkeys((*self.notes, *non_finite_note(model.state_dict()))))
         return _Parts(tokenizer, image_processor, model, _text_length(tokenizer, model.config))
 
 

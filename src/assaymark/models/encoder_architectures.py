@@ -7,6 +7,7 @@ is made or loaded, not before.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -17,11 +18,12 @@ from assaymark.models.encoder_layouts import (
     EncoderLayout,
     PerceptronLayout,
     ResNet9Layout,
+    TimmLayout,
     VisionTransformerLayout,
     encoder_layout,
 )
 
-__all__ = ["Perceptron", "ResNet9", "VisionTransformer", "build_encoder", "new_encoder"]
+__all__ = ["Perceptron", "ResNet9", "VisionTransformer", "build_encoder", "new_encoder", "timm_width"]
 
 _SPREAD = 0.02  # standard deviation of a transformer's first weights, positions and class token
 
@@ -31,7 +33,7 @@ def new_encoder(architecture: str, *, seed: int, **options: Any) -> Any:
 
     Parameters
     ----------
-    architecture : {"resnet9", "vit", "mlp"}
+    architecture : {"resnet9", "vit", "mlp", "timm"}
         Its options are the fields of its layout, see `assaymark.models.encoder_layouts`.
     seed : int
 
@@ -58,7 +60,27 @@ def build_encoder(layout: EncoderLayout) -> Any:
     """The network of a layout, its weights drawn from the global generator."""
     if isinstance(layout, ResNet9Layout):
         return ResNet9(layout)
+    if isinstance(layout, TimmLayout):
+        return _timm_network(layout)
     return VisionTransformer(layout) if isinstance(layout, VisionTransformerLayout) else Perceptron(layout)
+
+
+def _timm_network(layout: TimmLayout) -> Any:
+    from assaymark.models.timm_classifier import timm_library
+    from assaymark.models.torch_adapter import load_part
+
+    timm = timm_library(f"the architecture {layout.name}")
+    name = f"timm/{layout.name}"
+    module = load_part(name, "architecture", lambda: timm.create_model(layout.name, pretrained=False, num_classes=0))
+    module.layout, module.dimension = layout, int(module.num_features)
+    return module
+
+
+@lru_cache(maxsize=32)
+def timm_width(name: str) -> int:
+    """Width of what a timm network gives without its head; made on the meta device, so that no weights are drawn."""
+    with torch.device("meta"):
+        return int(_timm_network(TimmLayout(name=name)).dimension)
 
 
 class ResNet9(nn.Module):

@@ -16,6 +16,7 @@ __all__ = [
     "EncoderLayout",
     "PerceptronLayout",
     "ResNet9Layout",
+    "TimmLayout",
     "VisionTransformerLayout",
     "encoder_layout",
     "layout_facts",
@@ -113,10 +114,32 @@ class PerceptronLayout:
         return self.inputs or 3 * self.input_size**2
 
 
-EncoderLayout = ResNet9Layout | VisionTransformerLayout | PerceptronLayout
+@dataclass(frozen=True, slots=True)
+class TimmLayout:
+    """A network of the timm library without its head, by its name there: the ResNets of solo-learn, SimSiam, DINO, VICReg.
+
+    Needs that library, also to know its dimension.
+    """
+
+    architecture: ClassVar[str] = "timm"
+    input_size: int = 224
+    name: str = "resnet18"
+
+    def __post_init__(self) -> None:
+        if self.input_size < 1:
+            raise ConfigError(f"timm takes an input_size of 1 or more, not {self}")
+
+    @property
+    def dimension(self) -> int:
+        from assaymark.models.encoder_architectures import timm_width
+
+        return timm_width(self.name)
+
+
+EncoderLayout = ResNet9Layout | VisionTransformerLayout | PerceptronLayout | TimmLayout
 
 LAYOUTS: dict[str, type[EncoderLayout]] = {
-    layout.architecture: layout for layout in (ResNet9Layout, VisionTransformerLayout, PerceptronLayout)
+    layout.architecture: layout for layout in (ResNet9Layout, VisionTransformerLayout, PerceptronLayout, TimmLayout)
 }
 """Name of an architecture to its layout. The one list that a new architecture extends."""
 

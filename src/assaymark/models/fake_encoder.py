@@ -1,8 +1,8 @@
 """A scripted image encoder that remembers what it was told to, for tests, calibration and demonstrations.
 
-It reads pictures that `marked_picture` makes: red and green hold a number that survives crops and flips, blue is a ramp, so that
-its mean tells one crop from another. The number decides to which set of a leave-out pair the picture belongs, whether it is
-atypical, and its class. Layers other than the first put out a direction that turns with the crop, by an angle that is known.
+It reads pictures that `marked_picture` makes: red and green hold a number that survives crops and flips, blue is a ramp, so
+that its mean tells one crop from another. The number decides to which set of a leave-out pair the picture belongs, whether it
+is atypical, and its class. Layers other than the first put out a direction that turns with the crop, by an angle that is known.
 """
 
 from __future__ import annotations

@@ -13,13 +13,14 @@ import numpy.typing as npt
 from assaymark.errors import MissingExtra
 from assaymark.models.checkpoint import Checkpoint
 from assaymark.models.image_pixels import (
+    Normalisation,
     load_image_processor,
     pixel_tensor,
     processed_shape,
     processor_normalisation,
     raw_pixel_tensor,
 )
-from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
+from assaymark.models.image_recording import RecordsImageLayers
 from assaymark.models.label_reduction import reduce_labels
 from assaymark.models.torch_adapter import TorchAdapter, import_transformers, indexed_labels, load_config, load_weights
 
@@ -121,9 +122,11 @@ class ImageClassifier(RecordsImageLayers, TorchAdapter):
         automatic = transformers.AutoModelForImageClassification
         return feature_dimension(self.spec, config, lambda: WithoutHead(automatic.from_config(config), self.spec))
 
-    def _recorded_network(self) -> RecordedNetwork:
-        parts = self._loaded()
-        return RecordedNetwork(parts.features, processor_normalisation(parts.image_processor, self.spec))
+    def _recorded_module(self) -> Any:
+        return self._loaded().features
+
+    def _normalising(self) -> Normalisation:
+        return processor_normalisation(self._loaded().image_processor, self.spec)
 
     def _sketch(self) -> tuple[Any, Any]:
         import torch

@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from assaymark.models.checkpoint import Checkpoint
 from assaymark.models.image_pixels import (
+    Normalisation,
     load_image_processor,
     pixel_tensor,
     processed_shape,
     processor_normalisation,
     raw_pixel_tensor,
 )
-from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
+from assaymark.models.image_recording import RecordsImageLayers
 from assaymark.models.torch_adapter import TorchAdapter, import_transformers, load_config, load_weights
 
 if TYPE_CHECKING:
@@ -83,9 +84,11 @@ class ImageEncoder(RecordsImageLayers, TorchAdapter):
         """A copy of the network, with gradients."""
         return copy.deepcopy(self._loaded().features).cpu()
 
-    def _recorded_network(self) -> RecordedNetwork:
-        parts = self._loaded()
-        return RecordedNetwork(parts.features, processor_normalisation(parts.image_processor, self.spec))
+    def _recorded_module(self) -> Any:
+        return self._loaded().features
+
+    def _normalising(self) -> Normalisation:
+        return processor_normalisation(self._loaded().image_processor, self.spec)
 
     def _sketch(self) -> tuple[Any, Any]:
         import torch
@@ -99,8 +102,10 @@ class ImageEncoder(RecordsImageLayers, TorchAdapter):
 
     def _load(self, folder: Path, device: str) -> _Parts:
         from assaymark.models.image_features import PooledBackbone
+        from assaymark.models.state_dicts import non_finite_note
 
         transformers = import_transformers("vision", f"image encoder {self.spec}")
         image_processor = load_image_processor(transformers, self.spec, folder)
         model = load_weights(transformers.AutoModel, self._checkpoint, folder, device, optional=("pooler.dense.",))
+        self.notes = non_finite_note(model.state_dict())
         return _Parts(image_processor, PooledBackbone(model).eval(), device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from assaymark.errors import ModelError
 from assaymark.models.image_pixels import Normalisation
@@ -14,18 +14,11 @@ from assaymark.models.protocols import Layer, Visit
 if TYPE_CHECKING:
     from assaymark.models.activation_recorder import Place
 
-__all__ = ["NotRecordable", "RecordedNetwork", "RecordsImageLayers", "found_places"]
+__all__ = ["NotRecordable", "RecordsImageLayers", "found_places"]
 
 
 class NotRecordable(ModelError, AttributeError):
     """The layers of a network cannot be found. An `AttributeError`, so that the adapter is taken to lack the capability."""
-
-
-class RecordedNetwork(NamedTuple):
-    """A loaded torch module, from normalised pixels to its representation, and what it takes for normalised."""
-
-    module: Any
-    normalisation: Normalisation
 
 
 class RecordsImageLayers:
@@ -42,22 +35,39 @@ class RecordsImageLayers:
         """In the order in which a forward pass finishes them; the last is the representation."""
         return tuple(place.layer for place in self._places)
 
+    @property
+    def weighted_layers(self) -> dict[str, str]:
+        """Name of a layer to that of the convolution or linear layer which makes its units, in the module that trains.
+
+        Layers whose units have no weights of their own are left out. For freezing, pruning and replacing.
+        """
+        return {place.layer.name: place.weighted for place in self._places if place.weighted}
+
     def record(self, pixels: Any, layers: Sequence[str], visit: Visit) -> None:
         """One forward pass over raw pixels, shape (n, 3, height, width), in [0, 1], on any device."""
         from assaymark.models.activation_recorder import recording
 
-        network = self._recorded_network()
-        device = next(network.module.parameters()).device
-        with recording(network.module, layers, visit, places=self._places):
-            network.module(network.normalisation(pixels.to(device)))
+        module = self._recorded_module()
+        given = self._normalisation_found(pixels.to(next(module.parameters()).device))
+        with recording(module, layers, visit, places=self._places):
+            module(given)
 
     @cached_property
     def _places(self) -> tuple[Place, ...]:
         return found_places(self.spec, self._sketch)
 
+    @cached_property
+    def _normalisation_found(self) -> Normalisation:
+        return self._normalising()
+
     @abstractmethod
-    def _recorded_network(self) -> RecordedNetwork:
-        """The network with its weights, loading them now if they are not there."""
+    def _recorded_module(self) -> Any:
+        """The network with its weights, from normalised pixels to its representation; loads them now if they are not there."""
+        ...
+
+    @abstractmethod
+    def _normalising(self) -> Normalisation:
+        """What the network takes for normalised."""
         ...
 
     @abstractmethod

@@ -50,6 +50,7 @@ class _Row(NamedTuple):
     name: str
     kind: str
     block: str = ""
+    weighted: str = ""
 
 
 def discover_layers(module: nn.Module, example: Any) -> tuple[Layer, ...]:
@@ -85,7 +86,8 @@ def discover_places(module: nn.Module, example: Any) -> tuple[Place, ...]:
     class_token = any(_CLASS_TOKENS.search(name) for name, _ in module.named_parameters())
     blocks: dict[str, int] = {}
     places: dict[str, Place] = {}
-    for row in sorted(_rows(trace), key=lambda row: row.value.time):
+    rows = sorted(_rows(trace), key=lambda row: row.value.time)
+    for row in rows:
         seen = _seen(trace, row.value)
         if seen is None or row.value.tensor == whole.output:  # the output of the network comes once, at the end
             continue
@@ -96,11 +98,12 @@ def discover_places(module: nn.Module, example: Any) -> tuple[Place, ...]:
         number = blocks.setdefault(row.block, len(blocks)) if row.block else None
         tokens = class_token and len(shape) == 2
         layer = Layer(name, row.kind, number, shape, trace.rectified(row.value), tokens)
-        places[name] = Place(layer, seen.module, seen.call, seen.given)
+        places[name] = Place(layer, seen.module, seen.call, seen.given, row.weighted)
     last = Layer(
         REPRESENTATION, REPRESENTATION, None, trace.shapes[whole.output][1:], trace.rectified(Value(whole.output, whole.stop))
     )
-    return (*places.values(), Place(last, ""))
+    weighted = next((row.weighted for row in rows if row.value.tensor == whole.output), "")
+    return (*places.values(), Place(last, "", weighted=weighted))
 
 
 def _free(name: str, taken: dict[str, Place]) -> str:
@@ -124,7 +127,8 @@ def _rows(trace: Trace) -> Iterator[_Row]:
             continue
         value = _finished(trace, call)
         if isinstance(call.module, _CONVOLUTIONS):
-            yield _Row(value, call.name, "embedding" if call.stop < first else "convolution", _inside(call.name, blocks))
+            kind = "embedding" if call.stop < first else "convolution"
+            yield _Row(value, call.name, kind, _inside(call.name, blocks), call.name)
         elif isinstance(call.module, _MAX_POOLS):
             yield _Row(Value(call.output, call.stop), call.name, "pooling", _inside(call.name, blocks))
         elif isinstance(call.module, nn.Linear):
@@ -137,10 +141,10 @@ def _linear(call: Call, value: Value, sums: list[_Row]) -> Iterator[_Row]:
     """A linear layer by itself; or, within the perceptron of a block, its hidden units, where an activation follows it."""
     around = [row for row in sums if row.value.time > call.stop and _holds(_block_of(row.name, row.kind), call.name)]
     if not around:
-        yield _Row(value, call.name, "linear")
+        yield _Row(value, call.name, "linear", weighted=call.name)
     elif around[0].kind == "mlp" and value.time > call.stop:
         block = _block_of(around[0].name, "mlp")
-        yield _Row(value, f"{around[0].name}.hidden", "mlp", _numbered(block))
+        yield _Row(value, f"{around[0].name}.hidden", "mlp", _numbered(block), call.name)
 
 
 def _sums(trace: Trace, outside: list[Call], attention: list[Call]) -> Iterator[_Row]:

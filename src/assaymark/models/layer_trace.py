@@ -22,8 +22,11 @@ __all__ = ["Call", "Operation", "Trace", "Value", "trace_forward"]
 _SUMS = {"add", "add_", "__add__", "__iadd__", "__radd__"}
 _RECTIFYING = {"relu", "relu_", "relu6", "sigmoid", "sigmoid_", "softmax", "softplus", "threshold_"}
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Softplus, nn.Softmax)
-_KEEPING = (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd)
-_KEEPING += (nn.modules.pooling._AdaptiveAvgPoolNd, nn.Identity, nn.Flatten, nn.modules.dropout._DropoutNd)
+_POOLS = nn.modules.pooling
+_KEEPING = (
+    *(_POOLS._MaxPoolNd, _POOLS._AvgPoolNd, _POOLS._AdaptiveMaxPoolNd, _POOLS._AdaptiveAvgPoolNd),
+    *(nn.Identity, nn.Flatten, nn.modules.dropout._DropoutNd),
+)
 _KEEPING_OPERATIONS = {
     *("flatten", "reshape", "view", "mean", "amax", "dropout", "transpose", "permute", "__getitem__", "contiguous", "squeeze"),
     *("unsqueeze", "max_pool1d", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "clone", "to"),

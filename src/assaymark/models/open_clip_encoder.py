@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from assaymark.errors import MissingExtra, ModelError, UnknownName
 from assaymark.models.checkpoint import prepare_environment
-from assaymark.models.image_pixels import limit_aspect
-from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
+from assaymark.models.image_pixels import Normalisation, limit_aspect
+from assaymark.models.image_recording import RecordsImageLayers
 from assaymark.models.spec import ModelSpec
 from assaymark.models.text_recording import GivenTexts, RecordsTextLayers
 from assaymark.models.timm_encoder import without_normalisation
@@ -103,9 +103,11 @@ class OpenClipEncoder(RecordsImageLayers, RecordsTextLayers):
         raw = without_normalisation(self._loaded().preprocess, self.spec).preprocess
         return torch.stack([raw(limit_aspect(image).convert("RGB")) for image in images])
 
-    def _recorded_network(self) -> RecordedNetwork:
-        parts = self._loaded()
-        return RecordedNetwork(parts.model.visual, without_normalisation(parts.preprocess, self.spec).normalisation)
+    def _recorded_module(self) -> Any:
+        return self._loaded().model.visual
+
+    def _normalising(self) -> Normalisation:
+        return without_normalisation(self._loaded().preprocess, self.spec).normalisation
 
     def _given_texts(self, texts: Sequence[str]) -> GivenTexts:
         from assaymark.models.image_features import EncodedTexts

@@ -10,6 +10,7 @@ from typing import Any
 from assaymark.allowance import Allowance
 from assaymark.errors import ConfigError, ModelError
 from assaymark.models.guard import AnswerCache, GuardedModel, Role, declared_capabilities
+from assaymark.models.image_recording import NotRecordable
 from assaymark.models.protocols import capabilities_of
 from assaymark.models.spec import ADAPTERS, parse_spec
 
@@ -87,12 +88,12 @@ def open_role(
         The model lacks a capability that the role needs; the message names both sides.
     """
     model = open_model(spec, device=device, batch_size=batch_size, base=base) if isinstance(spec, str) else spec
-    offered = capabilities_of(model)
     wanted = declared_capabilities(role)
-    exposed = tuple(name for name in wanted if name in offered)
-    fits = not wanted or bool(set(role.any_of) & set(offered)) or (bool(role.all_of) and set(role.all_of) <= set(offered))
+    # Only those: to find the layers of a network, which its protocol asks for, takes a second where it is large.
+    exposed = capabilities_of(model, among=wanted)
+    fits = not wanted or bool(set(role.any_of) & set(exposed)) or (bool(role.all_of) and set(role.all_of) <= set(exposed))
     if not fits:
-        raise ModelError(_misfit(role, spec, offered))
+        raise ModelError(_misfit(role, spec, capabilities_of(model)) + _why_not_recordable(model, wanted))
     return GuardedModel(role.name, model, exposed, cache=cache, batch_size=batch_size, allowance=allowance)
 
 
@@ -103,3 +104,16 @@ def _misfit(role: Role, spec: Any, offered: tuple[str, ...]) -> str:
     needs = " and ".join(missing) if missing else f"one of {', '.join(role.any_of)}"
     either = f", or one of {', '.join(role.any_of)}" if missing and role.any_of else ""
     return f"model {name} cannot take the role {role.name!r}: it lacks {needs}{either}; it offers {has}"
+
+
+def _why_not_recordable(model: Any, wanted: tuple[str, ...]) -> str:
+    """Why the layers of a network could not be found, where that is what a role asks for."""
+    for capability, attribute in (("records-activations", "layers"), ("records-text-activations", "text_layers")):
+        if capability in wanted:
+            try:
+                getattr(model, attribute)
+            except NotRecordable as error:
+                return f". {error}"
+            except AttributeError:
+                continue
+    return ""

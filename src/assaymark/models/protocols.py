@@ -383,6 +383,7 @@ CAPABILITIES: dict[str, type] = {
 """Capability name, as audits declare it in their roles, to protocol. The one list that a new capability extends."""
 
 
-def capabilities_of(model: object) -> tuple[str, ...]:
-    """Names of the capabilities that an adapter object provides."""
-    return tuple(name for name, protocol in CAPABILITIES.items() if isinstance(model, protocol))
+def capabilities_of(model: object, *, among: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Names of the capabilities that an adapter object provides: of all, or of some names, in their order."""
+    names = CAPABILITIES if among is None else [name for name in among if name in CAPABILITIES]
+    return tuple(name for name in names if isinstance(model, CAPABILITIES[name]))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["SPECIAL", "SmallClip", "new_clip", "save_clip", "tokens_of", "uint8_pixels"]
+__all__ = ["SPECIAL", "SmallClip", "new_clip", "save_clip", "square_pixels", "tokens_of", "uint8_pixels"]
 
 SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 _WORD = re.compile(r"\w+|[^\w\s]+")  # how the Whitespace pre-tokenizer splits
@@ -52,7 +52,6 @@ def new_clip(
     """
     import torch
     from transformers import CLIPConfig, CLIPModel
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     vocabulary = {word: i for i, word in enumerate((*SPECIAL, *sorted(_words(captions))))}
     shape = {"hidden_size": hidden, "intermediate_size": 2 * hidden, "num_hidden_layers": layers, "num_attention_heads": heads}
@@ -62,9 +61,7 @@ def new_clip(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=dimension))
-    crop = {"height": side, "width": side}
-    images = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=crop)
-    return SmallClip(model, images, _tokenizer(vocabulary, text_length))
+    return SmallClip(model, _image_processor(side), _tokenizer(vocabulary, text_length))
 
 
 def save_clip(clip: SmallClip, folder: Path) -> None:
@@ -81,11 +78,26 @@ def save_clip(clip: SmallClip, folder: Path) -> None:
 
 def uint8_pixels(clip: SmallClip, pictures: Sequence[Image]) -> Any:
     """Pictures as the encoder will see them, before scaling: tensor (n, 3, side, side), uint8."""
+    return _resized(clip.images, pictures)
+
+
+def square_pixels(pictures: Sequence[Image], *, side: int) -> Any:
+    """The same for an encoder of that side which is not made yet: the shorter side resized, the middle cut out."""
+    return _resized(_image_processor(side), pictures)
+
+
+def _resized(images: Any, pictures: Sequence[Image]) -> Any:
     import torch
 
     given = [picture.convert("RGB") for picture in pictures]
-    pixels = clip.images(given, do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values
+    pixels = images(given, do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values
     return pixels.round().clamp(0, 255).to(torch.uint8)
+
+
+def _image_processor(side: int) -> Any:
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
 
 
 def tokens_of(clip: SmallClip, captions: Sequence[str]) -> tuple[Any, Any]:

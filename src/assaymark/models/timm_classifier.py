@@ -17,7 +17,6 @@ from assaymark.errors import MissingExtra, ModelError
 from assaymark.models.checkpoint import Checkpoint, prepare_environment
 from assaymark.models.image_pixels import limit_aspect
 from assaymark.models.label_reduction import reduce_labels
-from assaymark.models.spec import ModelSpec
 from assaymark.models.torch_adapter import TorchAdapter, load_part
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class TimmClassifier(TorchAdapter):
     def _load(self, folder: Path, device: str) -> _Parts:
         from safetensors.torch import load_file
 
-        timm = timm_library(self._checkpoint.spec)
+        timm = timm_library(f"model {self.spec}")
         config = self._checkpoint.config
         settings = {"num_classes": len(self._reduction.model_labels), **dict(config.get("model_args") or {})}
         if config.get("global_pool"):
@@ -97,14 +96,14 @@ class TimmClassifier(TorchAdapter):
         return _Parts(model.to(device).eval(), preprocess, device)
 
 
-def timm_library(spec: ModelSpec) -> Any:
+def timm_library(purpose: str) -> Any:
     """The timm module, or the install line."""
     prepare_environment()
     try:
         import timm  # type: ignore[import-not-found,import-untyped,unused-ignore]
         import timm.data  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
-        raise MissingExtra("openclip", f"model {spec.text}") from error
+        raise MissingExtra("openclip", purpose) from error
     return timm
 
 

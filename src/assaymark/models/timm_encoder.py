@@ -13,7 +13,7 @@ import numpy.typing as npt
 from assaymark.errors import ModelError
 from assaymark.models.checkpoint import Checkpoint, find_checkpoint
 from assaymark.models.image_pixels import Normalisation, limit_aspect
-from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
+from assaymark.models.image_recording import RecordsImageLayers
 from assaymark.models.spec import ModelSpec, UnknownOption
 from assaymark.models.timm_classifier import TimmClassifier, stated_architecture, stated_preprocessing, timm_library
 from assaymark.models.torch_adapter import TorchAdapter, load_part
@@ -41,7 +41,7 @@ def open_timm(spec: ModelSpec, loading: Loading) -> Any:
     task = spec.options.get("task")
     if task is not None and task not in _TASKS:
         raise UnknownOption("task", task, _TASKS, mend=f"(model {spec.text})")
-    timm_library(spec)
+    timm_library(f"model {spec.text}")
     checkpoint = find_checkpoint(spec)
     if task == "encoder" or (task is None and checkpoint.config.get("num_classes") == 0):
         return TimmEncoder(checkpoint, loading)
@@ -82,20 +82,22 @@ class TimmEncoder(RecordsImageLayers, TorchAdapter):
 
     def raw_pixels(self, images: Sequence[Image]) -> Any:
         """Float32 tensor on the CPU, shape (n, 3, height, width), in [0, 1]."""
-        return _stacked(without_normalisation(self._loaded().preprocess, self.spec)[0], images)
+        return _stacked(without_normalisation(self._loaded().preprocess, self.spec).preprocess, images)
 
     def feature_module(self) -> Any:
         """A copy of the network, with gradients."""
         return copy.deepcopy(self._loaded().model).cpu()
 
-    def _recorded_network(self) -> RecordedNetwork:
-        parts = self._loaded()
-        return RecordedNetwork(parts.model, without_normalisation(parts.preprocess, self.spec)[1])
+    def _recorded_module(self) -> Any:
+        return self._loaded().model
+
+    def _normalising(self) -> Normalisation:
+        return without_normalisation(self._loaded().preprocess, self.spec).normalisation
 
     def _sketch(self) -> tuple[Any, Any]:
         import torch
 
-        timm = timm_library(self._checkpoint.spec)
+        timm = timm_library(f"model {self.spec}")
         model = self._network(timm)
         size = self._preprocessing(timm, model)["input_size"]
         return model, torch.empty(2, *map(int, size))
@@ -112,14 +114,14 @@ class TimmEncoder(RecordsImageLayers, TorchAdapter):
         return dict(timm.data.resolve_data_config({}, pretrained_cfg=stated, model=model))
 
     def _load(self, folder: Path, device: str) -> _Parts:
-        from assaymark.models.state_dicts import fit_weights, read_weights
+        from assaymark.models.state_dicts import fit_weights, non_finite_note, read_weights
 
-        timm = timm_library(self._checkpoint.spec)
+        timm = timm_library(f"model {self.spec}")
         model = load_part(self.spec, "architecture", lambda: self._network(timm))
         weights: dict[str, Any] = {}
         for path in sorted(folder.glob("*.safetensors")):  # all shards at once: each lacks what the others hold
             weights |= read_weights(path, self.spec)
-        self.notes = fit_weights(model, weights, self.spec)
+        self.notes = fit_weights(model, weights, self.spec) + non_finite_note(model.state_dict())
         stated = self._preprocessing(timm, model)
         preprocess = load_part(self.spec, "preprocessing", lambda: timm.data.create_transform(**stated, is_training=False))
         return _Parts(model.to(device).eval(), preprocess, device)

@@ -6,7 +6,6 @@ saved: MAE, DINO and DeiT name theirs as the vision transformer here does.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import threading
@@ -16,15 +15,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from assaymark.errors import ConfigError, MissingExtra, ModelError
-from assaymark.models.convnet import network_pixels
 from assaymark.models.encoder_layouts import LAYOUTS, EncoderLayout, PerceptronLayout, encoder_layout, layout_facts
 from assaymark.models.image_pixels import Normalisation
-from assaymark.models.image_recording import RecordedNetwork, RecordsImageLayers
 from assaymark.models.spec import ModelSpec, UnknownOption, file_mark
+from assaymark.models.square_encoder import SquareEncoder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,7 +32,6 @@ VERSION = 1  # part of the fingerprint: grows when the same file would answer di
 _FORMAT = "assaymark-encoder 1"
 _MIDDLE = (0.5, 0.5, 0.5)  # mean and deviation of pixels where a foreign file states none: [-1, 1]
 _LOADING = threading.RLock()
-Array = npt.NDArray[np.float32]
 
 
 def save_encoder(
@@ -93,14 +87,12 @@ class _Described(NamedTuple):
     notes: tuple[str, ...]
 
 
-class TrainedEncoder(RecordsImageLayers):
+class TrainedEncoder(SquareEncoder):
     """Features of an encoder in one file (capabilities embeds-images, trains-images, records-activations).
 
     `facts` says what was done to it, as far as the file does. Pictures are squashed to squares of `input_size` pixels. Weights
-    load on first use and are not pickled. `logit_scale` is 1: there are no texts to compare with.
+    load on first use and are not pickled.
     """
-
-    logit_scale = 1.0
 
     def __init__(self, spec: ModelSpec, loading: Loading) -> None:
         path = spec.path()
@@ -109,7 +101,8 @@ class TrainedEncoder(RecordsImageLayers):
         ours = path.suffix == ".safetensors" and file_mark(path) == "encoder"
         described = _stated(path, spec) if ours else _foreign(spec)
         self.spec, self.facts = spec.text, described.facts
-        self.layout, self.dimension = described.layout, described.layout.dimension
+        self.layout = described.layout
+        self.dimension, self.input_size = self.layout.dimension, self.layout.input_size
         self._path, self._loading, self._options = path, loading, dict(spec.options)
         self._normalisation, self._described_notes = Normalisation(described.mean, described.std), described.notes
         self._loaded_notes: tuple[str, ...] = ()
@@ -124,39 +117,20 @@ class TrainedEncoder(RecordsImageLayers):
         """What the reader of a report should know; weights that are not finite are noticed when they are loaded."""
         return self._described_notes + self._loaded_notes
 
-    def embed_images(self, images: Sequence[Image]) -> Array:
-        """Shape (n, dimension), unit norm. Any PIL mode; transparency is dropped."""
-        import torch
-
-        from assaymark.models.image_features import unit_rows
-
-        network = self._loaded()
-        blocks = [np.empty((0, self.dimension), dtype=np.float32)]
-        for start in range(0, len(images), self._loading.batch_size):
-            pixels = self.prepare_images(images[start : start + self._loading.batch_size])
-            with torch.inference_mode():
-                blocks.append(unit_rows(network(pixels.to(_device(network)))))
-        return np.concatenate(blocks)
-
     def raw_pixels(self, images: Sequence[Image]) -> Any:
         """Float32 tensor on the CPU, shape (n, 3, input_size, input_size), in [0, 1]."""
-        import torch
-
         if isinstance(self.layout, PerceptronLayout) and self.layout.inputs:
             raise ModelError(f"model {self.spec}: it takes vectors of {self.layout.inputs} numbers, no pictures")
-        pixels = network_pixels(images, self.layout.input_size).astype(np.float32) / 255.0
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+        return super().raw_pixels(images)
 
-    def prepare_images(self, images: Sequence[Image]) -> Any:
-        """Normalised pixels, float32, shape (n, 3, input_size, input_size)."""
-        return self._normalisation(self.raw_pixels(images))
+    def _batch_size(self) -> int:
+        return self._loading.batch_size
 
-    def feature_module(self) -> Any:
-        """A copy of the network, with gradients."""
-        return copy.deepcopy(self._loaded()).cpu()
+    def _recorded_module(self) -> Any:
+        return self._loaded()
 
-    def _recorded_network(self) -> RecordedNetwork:
-        return RecordedNetwork(self._loaded(), self._normalisation)
+    def _normalising(self) -> Normalisation:
+        return self._normalisation
 
     def _sketch(self) -> tuple[Any, Any]:
         import torch
@@ -187,10 +161,6 @@ class TrainedEncoder(RecordsImageLayers):
         notes = fit_weights(network, weights, self.spec, prefix=self._options.get("prefix", ""))
         self._loaded_notes = notes + non_finite_note(network.state_dict())
         return network.to(torch_device(self._loading.device)).eval()
-
-
-def _device(network: Any) -> Any:
-    return next(network.parameters()).device
 
 
 def _fingerprint(path: Path, options: Mapping[str, str]) -> str:
@@ -234,7 +204,7 @@ def _foreign(spec: ModelSpec) -> _Described:
     spec.check_options(("architecture", "prefix", "key", "mean", "std", *own))
     layout = encoder_layout(architecture, {name: spec.options[name] for name in own if name in spec.options})
     mean, std = (_channels(spec, name) for name in ("mean", "std"))
-    notes = ()
+    notes: tuple[str, ...] = ()
     if "mean" not in spec.options or "std" not in spec.options:
         notes = ("its file does not say how pixels are normalised; 0.5 is taken where ?mean= and ?std= do not",)
     if min(std) <= 0:

@@ -26,7 +26,6 @@ __all__ = [
     "sequence_outputs",
     "ssl_module",
     "train",
-    "views",
 ]
 
 _HOMES = {
@@ -36,7 +35,6 @@ _HOMES = {
     "augmentation": "augmentation_spec",
     "fit_dual_encoder": "dual_encoder",
     "ssl_module": "objectives",
-    "views": "views",
     "TensorBatches": "order",
     "TokenBatches": "token_batches",
     "TrainingOutcome": "outcome",

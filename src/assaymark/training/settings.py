@@ -12,7 +12,7 @@ from assaymark.training.schedule import SCHEDULES
 
 __all__ = ["OPTIMISERS", "Settings"]
 
-OPTIMISERS = ("adamw", "sgd")
+OPTIMISERS = ("adamw", "adamw-fused", "sgd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +54,5 @@ class Settings:
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if self.optimiser == "sgd":
             return torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
-        return torch.optim.AdamW(trained, lr=self.lr, weight_decay=self.weight_decay)
+        fused = self.optimiser == "adamw-fused" or None  # None leaves it to torch
+        return torch.optim.AdamW(trained, lr=self.lr, weight_decay=self.weight_decay, fused=fused)

@@ -9,13 +9,13 @@ from typing import Any
 from assaymark.audit import Audit, AuditInfo, Context, Planting, Trial
 from assaymark.audits.encoder_memorization.config import EncoderMemorizationConfig
 from assaymark.audits.encoder_memorization.data import INPUTS, ROLES, planting
-from assaymark.audits.encoder_memorization.measures.layers import chosen_layers, same_layers
 from assaymark.audits.encoder_memorization.measures.pair import encoders_of
 from assaymark.audits.encoder_memorization.measures.passing import measure
-from assaymark.audits.encoder_memorization.reading import flow_of, point_ids, read_points, size_notes
+from assaymark.audits.encoder_memorization.reading import flow_of, point_ids, read_points, sets_of_split, size_notes
 from assaymark.audits.encoder_memorization.sections import sections
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.audits.encoder_memorization.trials import method_trials
+from assaymark.models.layer_patterns import matching_layers, same_architecture
 from assaymark.result import Result
 from assaymark.section import Section, assemble
 
@@ -34,23 +34,22 @@ class EncoderMemorization(Audit):
         models=ROLES,
         needs=("vision",),
         cost="20 forward passes of both models for a scored picture, 10 of the encoder for one that only units are compared on",
-        limits="a score compares two trainings, and another pair gives others; an encoder alone shows units, not which pictures "
-        "are remembered; what is not detected may be there",
+        limits="a score compares two trainings, and another pair gives others; an encoder alone shows units, not which "
+        "pictures are remembered; what is not detected may be there",
     )
     Config = EncoderMemorizationConfig
 
     def run(self, inputs: Mapping[str, Any], context: Context) -> Result:
-        config: EncoderMemorizationConfig = self.config
-        images = inputs["images"]
+        images, split = inputs["images"], inputs.get("split")
         images.require("image")
-        pair = encoders_of(images, inputs.get("split"), config, context)
-        if pair.reference is not None:
-            same_layers(pair.encoder, pair.reference)
-        layers = chosen_layers(pair.encoder.layers, config.layers)
+        pair = encoders_of(images, None if split is None else sets_of_split(split), self.config, context)
+        config, paired = pair.config, pair.reference is not None
+        if paired:
+            same_architecture(pair.encoder.layers, pair.reference.layers)
+        layers = matching_layers(pair.encoder.layers, (*config.layers, pair.encoder.layers[-1].name))
         points = read_points(
-            images, pair.split, config, context, candidates=config.candidates, others=config.points,
-            scored=pair.reference is not None,
-        )  # fmt: skip
+            images, pair.split, config, context, candidates=config.candidates, others=config.points, scored=paired
+        )
         measured = measure(
             images, points, layers, encoder=pair.encoder, reference=pair.reference, config=config, views=config.views,
             context=context,

@@ -32,22 +32,22 @@ class ViewSettings(AuditConfig):
     )
     augmentation: str = Field(
         "simclr",
-        description="how views are made: the augmentation that the encoder was trained with (simclr, unitmem, mae, clip, shift, "
-        "none)",
+        description="how views are made: the augmentation that the encoder was trained with (simclr, unitmem, crop-flip, clip, "
+        "shift, none)",
     )
     n_views: int = Field(
         10, ge=1, description="views that UnitMem averages over ([1]: 10), and pairs of views for SSLMem; ours"
     )
     rectify: Literal["relu", "shift", "abs", "none"] = Field(
         "relu",
-        description="what makes activations of units without a ReLU >= 0, as UnitMem needs them; units with one stay as they are",
+        description="what makes activations of units without a ReLU >= 0, as UnitMem needs them; others stay as they are",
     )
     tokens: Literal["mean", "cls"] = Field(
         "mean", description="a unit of a layer of tokens: its mean, or the class token alone"
     )
     rest: Literal["mean", "median"] = Field(
         "mean",
-        description="what UnitMem compares the largest activation with: mean of the others ([1]) or median (public code), which "
+        description="what UnitMem compares the largest activation with: mean of the others ([1]) or median (its code), which "
         "keeps all activations and takes up to 2,000 pictures",
     )
     top_points: int = Field(
@@ -69,12 +69,12 @@ class EncoderMemorizationConfig(ViewSettings):
 
     views: Literal["pair", "clean"] = Field(
         "pair",
-        description="distance between two augmented views (formula of [2]), or between the clean picture and one view (its code)",
+        description="distance between two augmented views (formula of [2]), or between the picture and one view (its code)",
     )
     norm: Literal["range", "bound", "minmax01", "none"] = Field(
         "range",
-        description="scale of the estimates layermem.*: by the range over the candidates (code of [2]), by the largest distance "
-        "there is (comparable between layers and models; ours), smallest 0 to largest 1 ([1]), or none; tables have several",
+        description="scale of the estimates layermem.*: by the range over the candidates (code of [2]), by the largest "
+        "distance there is (comparable between layers and models; ours), smallest 0 to largest 1 ([1]), or none",
     )
     candidates: int = Field(5_000, ge=2, description="pictures of C that are scored, at most ([2]: 5,000)")
     points: int = Field(1_000, ge=0, description="pictures of S, of I and of E that are scored, at most ([2]: 5,000)")
@@ -89,12 +89,19 @@ class EncoderMemorizationConfig(ViewSettings):
     write_files: bool = Field(True, description="write scores of all pictures and units to files (private: hashed ids)")
 
     # -- training of a pair, where no model is given --------------------------------------------------------------------------
-    architecture: str = Field("resnet9", description="encoder of the pair: resnet9, vit or mlp")
-    objective: str = Field("simclr", description="simclr, simsiam, vicreg, mae or dino; supervised needs labels")
-    width: int = Field(32, ge=1, description="channels of the first convolution of the ResNet9")
-    epochs: int = Field(100, ge=1, description="passes over the training set")
-    batch: int = Field(128, ge=2, description="pictures in a batch")
-    recipe: dict[str, Any] = Field({}, description="further settings of the training, as assaymark train-pair has them")
+    objective: Literal["simclr", "simsiam", "vicreg", "mae", "dino", "supervised"] = Field(
+        "simclr", description="what the pair is trained by; supervised needs labels"
+    )
+    recipe: dict[str, Any] = Field(
+        {},
+        description="what else differs from the published training of the objective: architecture, epochs, batch, lr, "
+        "architecture_options, objective_options, ...; the augmentation is the one above",
+    )
+    side: int = Field(32, ge=16, le=256, description="pixels of the side of the squares that the pair is trained on ([1]: 32)")
+    split_sizes: tuple[float, float, float, float] = Field(
+        (0.625, 0.125, 0.125, 0.125),
+        description="S, C, I and E, as shares or counts, where the input names no sets; ours",
+    )
 
 
 class MemorizingPartsConfig(ViewSettings):

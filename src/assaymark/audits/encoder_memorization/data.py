@@ -28,6 +28,7 @@ ROLES = (
 CURE_INPUTS = (
     InputSpec("images", "images", "labelled pictures: image, label; optional id, and set where the reference needs it"),
     SPLIT,
+    InputSpec("other", "images", "labelled pictures of another kind, to see what is left of the use elsewhere", required=False),
 )
 CURE_ROLES = (
     ModelRole(
@@ -79,7 +80,7 @@ def planting(seed: int, folder: Path, *, null: bool = False, full: bool = False)
     owners = [] if null else rng.choice(trained, OWNERS, replace=False).tolist()
     memory = 0.0 if null else MEMORY
     shared = f"memory={memory}&owners={'|'.join(map(str, owners))}"
-    settings = {"augmentation": "mae", "norm": "bound", "n_views": 6, "resamples": 400, "group_size": 20, "overlap": 30}
+    settings = {"augmentation": "crop-flip", "norm": "bound", "n_views": 6, "resamples": 400, "group_size": 20, "overlap": 30}
     return Planting(
         inputs={"images": path},
         truth={} if null else _truth(trained, owners),
@@ -116,6 +117,7 @@ def _truth(trained: np.ndarray, owners: list[int]) -> dict[str, float]:
         "sslmem.excess_over_shared": whole,
         "layermem.stem": 0.0,
         **{f"layermem.{name}": value / 2 for name, value in expected.items()},
+        **{f"layermem_calibrated.{name}": value / 2 for name, value in expected.items()},
         "layermem.kind.mlp_minus_attention": float(np.mean(kinds["mlp"]) - np.mean(kinds["attention"])) / 2,
         "unitmem.stem": float(((largest - rest)[alive] / (largest + rest)[alive]).mean()),
     }

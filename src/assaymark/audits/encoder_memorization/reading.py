@@ -20,10 +20,10 @@ from assaymark.data.scan import scan
 from assaymark.errors import InputError, SchemaError, nearest
 from assaymark.result import Flow
 
-__all__ = ["Block", "Points", "blocks", "flow_of", "point_ids", "read_points", "size_notes"]
+__all__ = ["Block", "Points", "SetTable", "blocks", "flow_of", "point_ids", "read_points", "sets_of_split", "size_notes"]
 
-S, C, I, E = range(len(SETS))
-TRAINED_BY = {S: "both", C: "the encoder", I: "the reference", E: "neither"}
+SHARED, CANDIDATE, _, EXTERNAL = range(len(SETS))
+TRAINED_BY = ("both", "the encoder", "the reference", "neither")
 BEYOND, NO_IMAGE, REPEATED, UNKNOWN, SEEN = (
     "beyond the sample",
     "no picture",
@@ -81,8 +81,23 @@ class Block(NamedTuple):
     unread: dict[int, str]
 
 
+class SetTable(NamedTuple):
+    """Sets by key: `key` uint64 (n,), as `PointTable` has it, and `sets` int64 (n,)."""
+
+    key: npt.NDArray[np.uint64]
+    sets: npt.NDArray[np.int64]
+
+
 def read_points(
-    dataset: Any, split: Any, config: ViewSettings, context: Context, *, candidates: int, others: int, scored: bool
+    dataset: Any,
+    split: SetTable | None,
+    config: ViewSettings,
+    context: Context,
+    *,
+    candidates: int,
+    others: int,
+    scored: bool,
+    step: str = "points",
 ) -> Points:
     """Read who is there, refuse what is in two sets, and draw the points.
 
@@ -90,12 +105,14 @@ def read_points(
     ----------
     dataset : Dataset
         Input "images".
-    split : Dataset or None
-        Input "split": columns id and set.
+    split : SetTable, optional
+        Instead of the set column.
     candidates, others : int
         Most points of C, and of each other set, whose SSLMem is measured.
     scored : bool
         SSLMem will be measured, so that sets are needed.
+    step : str
+        Name of the checkpoint.
 
     Raises
     ------
@@ -113,22 +130,16 @@ def read_points(
             sets,
             [PointProbe()],
             engine=context.engine,
-            checkpoint=None if context.work is None else context.work / "points",
+            checkpoint=None if context.work is None else context.work / step,
             task=task,
             log=context.log,
         )
     table: PointTable = outcome.answers["points"]
     if split is not None:
-        table = table._replace(sets=_split_sets(table, split))
+        table = table._replace(sets=_looked_up(table.key, split))
     known = split is not None or sets is not dataset
-    if scored and not known:
-        hint = nearest(config.set_column, dataset.columns) or "; or give a table of id and set: split=FILE"
-        raise SchemaError(
-            f"{dataset.source}: no column {config.set_column!r} says which pictures are S, C, I or E, which a reference model "
-            f"needs{hint}"
-        )
-    if scored and outcome.rows and (table.sets == NO_SET).all():
-        raise SchemaError(f"{dataset.source}: column {config.set_column!r} holds none of S, C, I, E, which a reference needs")
+    if scored:
+        _check_sets(dataset, table, config, known=known)
     kept = _without_doubles(table, known=known)
     return _draw(
         table, kept, config, candidates=candidates, others=others, known=known, scored=scored,
@@ -137,12 +148,32 @@ def read_points(
     )  # fmt: skip
 
 
+def _check_sets(dataset: Any, table: PointTable, config: ViewSettings, *, known: bool) -> None:
+    if not known:
+        hint = nearest(config.set_column, dataset.columns) or "; or give a table of id and set: split=FILE"
+        raise SchemaError(
+            f"{dataset.source}: no column {config.set_column!r} says which pictures are S, C, I or E, which a reference model "
+            f"needs{hint}"
+        )
+    if len(table.key) and (table.sets == NO_SET).all():
+        raise SchemaError(
+            f"{dataset.source}: no picture has one of the sets S, C, I, E, which a reference needs; look at the column "
+            f"{config.set_column!r}, or at the ids of the split"
+        )
+
+
 def _has_sets(dataset: Any, config: ViewSettings) -> bool:
     return config.set_column in dataset.columns
 
 
-def _split_sets(table: PointTable, split: Any) -> npt.NDArray[np.int64]:
-    """Sets by id, from a table of its own."""
+def sets_of_split(split: Any) -> SetTable:
+    """Sets by id, from the input "split" with its columns id and set.
+
+    Raises
+    ------
+    InputError
+        An id in two sets.
+    """
     split.require("id")
     if "set" not in split.columns:
         raise SchemaError(f"{split.source}: no column 'set'; columns: {', '.join(split.columns)}")
@@ -153,12 +184,15 @@ def _split_sets(table: PointTable, split: Any) -> npt.NDArray[np.int64]:
     twice = len(distinct) - len(np.unique(keys))
     if twice:
         raise InputError(f"input 'split': {twice:,} ids stand in two sets; each belongs to one")
-    order = np.argsort(keys)
-    place = np.minimum(np.searchsorted(keys[order], table.key), max(len(keys) - 1, 0))
-    if not len(keys):
-        return np.full(len(table.key), NO_SET)
-    found = keys[order][place] == table.key
-    return np.where(found, codes[order][place], NO_SET)
+    return SetTable(keys, codes)
+
+
+def _looked_up(key: npt.NDArray[np.uint64], split: SetTable) -> npt.NDArray[np.int64]:
+    if not len(split.key):
+        return np.full(len(key), NO_SET)
+    order = np.argsort(split.key)
+    place = np.minimum(np.searchsorted(split.key[order], key), len(split.key) - 1)
+    return np.where(split.key[order][place] == key, split.sets[order][place], NO_SET)
 
 
 class _Kept(NamedTuple):
@@ -181,7 +215,7 @@ def _without_doubles(table: PointTable, *, known: bool) -> _Kept:
     rows = rows[~absent & ~unknown]
     _refuse(table.key[rows], table.sets[rows], "ids")
     rows = rows[_firsts(table.key[rows])]
-    training = table.sets[rows] != E
+    training = table.sets[rows] != EXTERNAL
     seen = ~training & np.isin(table.content[rows], table.content[rows][training]) if known else np.zeros(len(rows), bool)
     skipped[SEEN] = int(seen.sum())
     rows = rows[~seen]
@@ -202,8 +236,9 @@ def _refuse(values: npt.NDArray[np.uint64], sets: npt.NDArray[np.int64], what: s
     if len(clash):
         one, other = sorted((int(of[clash[0]]), int(of[clash[0] + 1])))
         raise InputError(
-            f"input 'images': {len(clash):,} {what} are in two sets, the first in {SETS[one]} (trained on by {TRAINED_BY[one]}) "
-            f"and in {SETS[other]} ({TRAINED_BY[other]}): nothing was left out of the reference; make a split where each is once"
+            f"input 'images': {len(clash):,} {what} are in two sets, the first in {SETS[one]} (trained on by "
+            f"{TRAINED_BY[one]}) and in {SETS[other]} ({TRAINED_BY[other]}): nothing was left out of the reference; make a "
+            "split where each is once"
         )
 
 
@@ -218,8 +253,8 @@ def _draw(
     wanted, units = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     for number in range(len(SETS)) if scored else ():
         mine = rank[sets[rank] == number]
-        wanted[mine[: candidates if number == C else others]] = True
-    trained = rank[np.isin(sets[rank], (S, C))] if known else rank
+        wanted[mine[: candidates if number == CANDIDATE else others]] = True
+    trained = rank[np.isin(sets[rank], (SHARED, CANDIDATE))] if known else rank
     units[trained[: config.unit_points]] = True
     chosen = rows[wanted | units]
     order = np.argsort(table.key[chosen].view(np.int64), kind="stable")

@@ -30,7 +30,7 @@ class LayerUnits:
     layer: Layer
     units: UnitMemorization
     classes: ClassMemorization | None
-    count: int
+    points: int
 
 
 def units_of(measured: Measured, config: ViewSettings) -> tuple[LayerUnits, ...]:
@@ -47,7 +47,7 @@ def units_of(measured: Measured, config: ViewSettings) -> tuple[LayerUnits, ...]
             units = unit_memorization_of(state, shift=config.rectify == "shift" and not layer.rectified)
         by_class = measured.classes.get(layer.name)
         classes = None if by_class is None else class_memorization_of([by_class], others=config.class_rest)
-        found.append(LayerUnits(layer, units, classes, state.count))
+        found.append(LayerUnits(layer, units, classes, state.points))
     return tuple(found)
 
 

@@ -1,7 +1,7 @@
 """The one pass: every layer of both models over the same views, reduced as soon as a layer is finished.
 
-What is kept is one number a layer and scored picture, and the largest, their owners and a sum for every unit: no output outlives
-the call that hands it over, so memory does not grow with pictures x activations.
+What is kept is one number a layer and scored picture, and the largest, their owners and a sum for every unit: no output
+outlives the call that hands it over, so memory does not grow with pictures x activations.
 """
 
 from __future__ import annotations
@@ -67,13 +67,11 @@ def unit_activations(output: Any, layer: Layer, *, rectify: str, tokens: str) ->
     -------
     tensor, shape (n, layer.units)
     """
+    from assaymark.models.layer_reductions import reduce_output, unit_reduction
+
     if not layer.rectified:
         output = rectified(output, how=rectify)  # type: ignore[arg-type]
-    if output.ndim == 4:
-        return output.mean(dim=(2, 3))
-    if output.ndim == 3:
-        return output[:, 0] if tokens == "cls" and layer.class_token else output.mean(dim=1)
-    return output
+    return reduce_output(output, unit_reduction(layer, cls=tokens == "cls"))
 
 
 def measure(
@@ -138,7 +136,9 @@ class _Pass:
         activations: dict[str, Any] = {}
         for view in range(self._config.n_views):
             first = self._view(pixels, positions, 2 * view)
-            second = pixels[scored] if self._clean else self._view(pixels[scored], positions[scored], 2 * view + 1)
+            second = pixels[scored]
+            if len(scored) and not self._clean:
+                second = self._view(second, positions[scored], 2 * view + 1)
             self._encode(first, second, scored, units, sums["encoder"], activations)
             if len(scored) and "reference" in self._models:
                 self._compare(first[scored], second, sums["reference"])
@@ -195,7 +195,7 @@ class _Pass:
                 labels = self._points.label[positions[units]]
                 added = class_state(mu, labels, classes=len(self._points.classes))
                 old = found.classes.get(name)
-                found.classes[name] = added if old is None else ClassState(old.total + added.total, old.count + added.count)
+                found.classes[name] = added if old is None else ClassState(old.total + added.total, old.points + added.points)
 
 
 class _Sums:

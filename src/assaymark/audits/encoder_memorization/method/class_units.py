@@ -20,7 +20,7 @@ class ClassState(NamedTuple):
     """Sums of mean activations, shape (classes, units), and points of each class, shape (classes,); states add up."""
 
     total: Floats
-    count: npt.NDArray[np.int64]
+    points: npt.NDArray[np.int64]
 
 
 class ClassMemorization(NamedTuple):
@@ -41,7 +41,7 @@ def class_state(mu: npt.ArrayLike, labels: npt.ArrayLike, *, classes: int) -> Cl
 
 def class_memorization_of(states: Sequence[ClassState], *, others: Others = "classes") -> ClassMemorization:
     """ClassMem from states; see `class_memorization`."""
-    total, count = np.sum([state.total for state in states], axis=0), np.sum([state.count for state in states], axis=0)
+    total, count = np.sum([state.total for state in states], axis=0), np.sum([state.points for state in states], axis=0)
     present = np.flatnonzero(count)
     if len(present) < 2:
         return ClassMemorization(np.full(total.shape[1], np.nan), np.full(total.shape[1], -1))

@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class OwnerTests(NamedTuple):
-    """Scores of points that own a unit against those of the others; UnitMem of units of the most against the least memorized."""
+    """Scores of owners against those of the others; UnitMem of units of the most against those of the least memorized."""
 
     scores: TestOutcome
     owning: Floats

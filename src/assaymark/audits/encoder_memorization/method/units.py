@@ -44,14 +44,14 @@ class UnitState(NamedTuple):
     total : array, shape (units,)
         Sum over the points; NaN where an activation was no number.
     least : array, shape (units,)
-    count : int
+    points : int
     """
 
     top: Floats
     owner: Keys
     total: Floats
     least: Floats
-    count: int
+    points: int
 
 
 class UnitMemorization(NamedTuple):
@@ -125,7 +125,7 @@ def merge_units(states: Sequence[UnitState]) -> UnitState:
         np.take_along_axis(owners, kept, axis=0),
         np.sum([state.total for state in states], axis=0),
         np.min([state.least for state in states], axis=0),
-        sum(state.count for state in states),
+        sum(state.points for state in states),
     )
 
 
@@ -139,7 +139,7 @@ def unit_memorization_of(state: UnitState, *, shift: bool = False) -> UnitMemori
     shift : bool
         Subtract the smallest mean activation of each unit first.
     """
-    m, n = len(state.top), state.count
+    m, n = len(state.top), state.points
     if n <= m:
         blank = np.full(len(state.total), np.nan)
         return UnitMemorization(blank, blank, blank, state.owner[0], np.zeros(len(blank), bool))

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.audits.encoder_memorization.method.consistency import adjacent_agreement
-from assaymark.audits.encoder_memorization.method.scores import extremes, layer_memorization, norm_scale
+from assaymark.audits.encoder_memorization.method.scores import BOUND, extremes, layer_memorization, norm_scale
+from assaymark.audits.encoder_memorization.method.set_tests import SETS
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
@@ -32,6 +33,46 @@ class _Profile(NamedTuple):
     delta: list[Estimate]
 
 
+class _Means(NamedTuple):
+    """Mean raw score of each layer, shape (layers,), points behind it, and the means on resamples, (resamples, layers)."""
+
+    point: Floats
+    n: npt.NDArray[np.int64]
+    draws: Floats
+
+
+def _means(scores: Floats, *, rng: np.random.Generator, resamples: int) -> _Means:
+    """One set of resamples of the points for all layers; `scores` has shape (layers, points)."""
+    known = np.isfinite(scores)
+    n = known.sum(axis=1)
+    columns = np.concatenate([np.where(known, scores, 0.0), known.astype(float)]).T
+    sums = resampled_sums(columns, rng=rng, resamples=resamples)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        point = np.where(known, scores, 0.0).sum(axis=1) / n
+        return _Means(point, n, sums[:, : len(n)] / sums[:, len(n) :])
+
+
+def _calibrated(study: Study) -> list[Estimate]:
+    """LayerMem (bound) minus the same mean over external points."""
+    config = study.config
+    external = study.raw[:, (study.points.sets == SETS.index("E")) & study.points.scored]
+    own = study.candidate_scores
+    if min(own.shape[1], external.shape[1]) < 2:
+        return [undefined("there are fewer than 2 candidates or external pictures") for _ in study.layers]
+    means = [
+        _means(values / BOUND, rng=study.rng(f"calibrated {name}"), resamples=config.resamples)
+        for name, values in (("own", own), ("external", external))
+    ]
+    draws = means[0].draws - means[1].draws
+    return [
+        percentile_estimate(
+            float(means[0].point[k] - means[1].point[k]), draws[:, k], n=int(means[0].n[k] + means[1].n[k]),
+            confidence=config.confidence,
+        )
+        for k in range(len(study.layers))
+    ]  # fmt: skip
+
+
 def layer_section(study: Study) -> Section:
     """Nothing where there is no reference; undefined estimates where there are no candidates."""
     section = Section()
@@ -40,24 +81,27 @@ def layer_section(study: Study) -> Section:
     profile = _profile(study)
     names = [layer.name for layer in study.layers]
     section.estimates |= {f"layermem.{name}": found for name, found in zip(names, profile.layermem, strict=True)}
+    calibrated = _calibrated(study)
+    section.estimates |= {f"layermem_calibrated.{name}": found for name, found in zip(names, calibrated, strict=True)}
     section.estimates["layermem.depth_trend"] = _trend(profile.layermem, study)
     section.estimates |= _kinds(study)
-    section.tables += [_table(study, profile), _consistency(study)]
+    section.tables += [_table(study, profile, calibrated), _consistency(study)]
     section.figures += [
         Figure(
             "layermem", "LayerMem by depth", "intervals", table="layers", x="layer", y="layermem", low="layermem_low",
             high="layermem_high", y_title=f"LayerMem, {SCALES[study.config.norm]}",
         ),
         Figure(
-            "delta", "What each layer adds", "intervals", table="layers", x="layer", y="delta", low="delta_low", high="delta_high",
-            y_title="Delta-LayerMem", caption="The first layer has nothing before it.",
+            "delta", "What each layer adds", "intervals", table="layers", x="layer", y="delta", low="delta_low",
+            high="delta_high", y_title="Delta-LayerMem", caption="The first layer has nothing before it.",
         ),
     ]  # fmt: skip
-    section.findings += _findings(study, profile)
+    section.findings += _findings(study, profile, calibrated)
     section.methods.append(
-        f"LayerMem is the mean SSLMem of the candidates at a layer, {SCALES[study.config.norm]}; Delta is what it has more than "
-        "the layer before. Layers differ in width and sparsity, so the table has the scales side by side. The scale of a layer is "
-        "taken as known in its interval."
+        f"LayerMem is the mean SSLMem of the candidates at a layer, {SCALES[study.config.norm]}; Delta is what it has more "
+        "than the layer before. Layers differ in width and sparsity, so the table has the scales side by side. The scale of a "
+        "layer is taken as known in its interval. Calibrated: divided by 2, minus the same mean over external pictures, since "
+        "two trainings differ at every layer by something that has nothing to do with who was left out."
     )
     return section
 
@@ -65,17 +109,15 @@ def layer_section(study: Study) -> Section:
 def _profile(study: Study) -> _Profile:
     """Means and differences with intervals from one set of resamples for all layers."""
     scores, config = study.candidate_scores, study.config
-    known = np.isfinite(scores)
-    n = known.sum(axis=1)
+    n = np.isfinite(scores).sum(axis=1)
     lack = "fewer than 2 candidates have a score"
     if scores.shape[1] < 2 or not (n > 1).any():
         lost = [undefined(lack, n=int(count)) for count in n]
         return _Profile(lost, list(lost))
-    columns = np.concatenate([np.where(known, scores, 0.0), known.astype(float)]).T
-    draws = resampled_sums(columns, rng=study.rng("layers"), resamples=config.resamples)
     scale = np.array([norm_scale(row, norm=config.norm) for row in scores])  # (layers, 2)
+    mean = _means(scores, rng=study.rng("layers"), resamples=config.resamples).draws
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (draws[:, : len(n)] / draws[:, len(n) :] - scale[:, 0]) / scale[:, 1]  # (resamples, layers)
+        mean = (mean - scale[:, 0]) / scale[:, 1]
     point = layer_memorization(study.scores(config.norm))
     same = "all candidates have one score, so it has no range"
     layermem = [
@@ -108,7 +150,7 @@ def _kinds(study: Study) -> dict[str, Estimate]:
     scores = study.scores("bound")
     kinds: dict[str, Floats] = {}
     for kind in dict.fromkeys(layer.kind for layer in study.layers):
-        rows = scores[[layer.kind == kind for layer in study.layers]]
+        rows = scores[[layer.kind == kind and not layer.name.endswith(".hidden") for layer in study.layers]]
         kinds[kind] = rows[:, np.isfinite(rows).all(axis=0)].mean(axis=0) if rows.size else np.zeros(0)
     if len(kinds.get("attention", ())) == len(kinds.get("mlp", ())) > 0:
         kinds["mlp_minus_attention"] = kinds["mlp"] - kinds["attention"]
@@ -120,7 +162,7 @@ def _kinds(study: Study) -> dict[str, Estimate]:
     }
 
 
-def _table(study: Study, profile: _Profile) -> Table:
+def _table(study: Study, profile: _Profile, calibrated: list[Estimate]) -> Table:
     config, layers = study.config, study.layers
     groups = extremes(study.candidate_scores[-1], size=config.group_size)
     scores = study.scores(config.norm)
@@ -137,6 +179,7 @@ def _table(study: Study, profile: _Profile) -> Table:
         "top": _nullable(most.layermem),
         "delta_top": _nullable(most.delta),
         "least": _nullable(least.layermem),
+        **interval_values("calibrated", calibrated),
         "n": [found.n for found in profile.layermem],
         "se": _nullable(means["none"].error),
         "view_error": _nullable(_view_error(np.asarray(spread), config.n_views)),
@@ -154,6 +197,7 @@ def _table(study: Study, profile: _Profile) -> Table:
         Column("top", "number", f"top {len(groups.most)}"),
         Column("delta_top", "number", f"Delta of top {len(groups.most)}"),
         Column("least", "number", f"least {len(groups.least)}"),
+        *interval_columns("calibrated", "number", "calibrated"),
         Column("n", "count", "candidates"),
         Column("se", "number", "standard error, raw"),
         Column("view_error", "number", "error of one picture by views, raw"),
@@ -163,8 +207,8 @@ def _table(study: Study, profile: _Profile) -> Table:
     )
     return Table.of(
         "layers", "LayerMem", values, columns,
-        description=f"LayerMem and Delta are {SCALES[config.norm]}. Top and least: the pictures most and least memorized by the "
-        "representation.",
+        description=f"LayerMem and Delta are {SCALES[config.norm]}. Top and least: the pictures most and least memorized "
+        "by the representation.",
     )  # fmt: skip
 
 
@@ -207,26 +251,27 @@ def _consistency(study: Study) -> Table:
     )  # fmt: skip
 
 
-def _findings(study: Study, profile: _Profile) -> list[Finding]:
+def _findings(study: Study, profile: _Profile, calibrated: list[Estimate]) -> list[Finding]:
     known = [place for place, found in enumerate(profile.layermem) if found.defined]
     if not known:
         return []
     names = [layer.name for layer in study.layers]
+    steps = [place for place, found in enumerate(profile.delta) if found.defined]
+    beyond = [place for place, found in enumerate(calibrated) if found.low is not None and found.low > 0]
     most = max(known, key=lambda place: profile.layermem[place].value or 0.0)
     sentence = (
         f"Of {len(names)} layers {names[most]} remembers the candidates most, with LayerMem {_shown(profile.layermem[most])}"
     )
-    steps = [place for place, found in enumerate(profile.delta) if found.defined]
     if steps:
         step = max(steps, key=lambda place: profile.delta[place].value or 0.0)
         sentence += f"; {names[step]} adds most to the layer before it, {_shown(profile.delta[step])}"
-    return [
-        Finding(
-            "note", f"{sentence}.", (f"layermem.{names[most]}",), ("layers",),
-            "Fine-tune the layers that add most rather than the last ones: assaymark mitigate encoder-memorization, "
-            "method=finetune, says whether that pays here.",
-        )
-    ]  # fmt: skip
+    if any(found.defined for found in calibrated):
+        sentence += f"; {len(beyond)} layers tell candidates from external pictures"
+    advice = (
+        "Fine-tune the layers that add most rather than the last ones: assaymark mitigate encoder-memorization, "
+        "method=finetune, says whether that pays here."
+    )
+    return [Finding("note", f"{sentence}.", (f"layermem.{names[most]}",), ("layers",), advice if beyond else "")]
 
 
 def _shown(found: Estimate) -> str:

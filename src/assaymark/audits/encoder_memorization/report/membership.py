@@ -181,8 +181,8 @@ def _findings(section: Section, study: Study, tests: list[SetTest]) -> list[Find
         sentences.append(
             Finding(
                 "note",
-                "Pictures that both models or neither were trained on do not score alike, so the two trainings differ by more than "
-                "membership; sslmem.calibrated takes the part off that all pictures share.",
+                "Pictures that both models or neither were trained on do not score alike, so the two trainings differ by more "
+                "than membership; sslmem.calibrated takes the part off that all pictures share.",
                 ("sslmem.shared", "sslmem.external"),
                 ("sets",),
             )
@@ -194,8 +194,8 @@ def _method(study: Study) -> str:
     config = study.config
     drawn = "two views" if config.views == "pair" else "the clean picture and a view"
     return (
-        f"SSLMem is the mean distance of {drawn} of a picture under the reference, which was not trained on it, minus that under "
-        f"the encoder, over {config.n_views} draws of the augmentation {config.augmentation}, the same for both models and all "
-        "layers. Outputs are flattened and scaled to length 1. Intervals: bootstrap over pictures; they hold for this pair of "
-        "trainings, not for others of the same data."
+        f"SSLMem is the mean distance of {drawn} of a picture under the reference, which was not trained on it, minus that "
+        f"under the encoder, over {config.n_views} draws of the augmentation {config.augmentation}, the same for both models "
+        "and all layers. Outputs are flattened and scaled to length 1. Intervals: bootstrap over pictures; they hold for "
+        "this pair of trainings, not for others of the same data."
     )

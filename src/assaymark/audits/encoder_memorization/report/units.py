@@ -26,7 +26,7 @@ SCATTERED = 60
 def unit_section(study: Study, ids: Sequence[str]) -> Section:
     section, level = Section(), study.config.confidence
     units = study.units
-    count = units[0].count if units else 0
+    count = units[0].points if units else 0
     section.estimates["unit_points"] = exact_count(count, method="pictures that units are compared on")
     means = {layer.name: undefined("there are no pictures to compare") for layer in study.layers}
     means |= {found.layer.name: _mean(study, found) for found in units}
@@ -43,8 +43,9 @@ def unit_section(study: Study, ids: Sequence[str]) -> Section:
             group="layer", x_title="UnitMem", y_title="units", caption="0 reacts to all pictures alike, 1 to one picture only.",
         ),
         Figure(
-            "class_units", "Classes or single pictures?", "points", table="class_units", x="classmem", y="unitmem", group="layer",
-            x_title="ClassMem", y_title="UnitMem", caption="Above the diagonal a unit singles out one picture more than one class.",
+            "class_units", "Classes or single pictures?", "points", table="class_units", x="classmem", y="unitmem",
+            group="layer", x_title="ClassMem", y_title="UnitMem",
+            caption="Above the diagonal a unit singles out one picture more than one class.",
         ),
     ]  # fmt: skip
     section.findings += _findings(section, total, alive, dead)
@@ -56,7 +57,7 @@ def unit_section(study: Study, ids: Sequence[str]) -> Section:
 def _mean(study: Study, found: LayerUnits) -> Estimate:
     values = found.units.unitmem[np.isfinite(found.units.unitmem)]
     if not len(values):
-        return undefined("no unit of the layer is alive" if found.count > 1 else "one picture cannot be compared")
+        return undefined("no unit of the layer is alive" if found.points > 1 else "one picture cannot be compared")
     rng, config = study.rng(f"units {found.layer.name}"), study.config
     return bootstrap_mean(values, rng=rng, resamples=config.resamples, confidence=config.confidence)
 
@@ -213,7 +214,7 @@ def _findings(section: Section, total: int, alive: int, dead: int) -> list[Findi
 
 def _notes(study: Study, lost: int) -> list[str]:
     notes = []
-    if lost > 0 and study.units and study.units[0].count > 1:
+    if lost > 0 and study.units and study.units[0].points > 1:
         notes.append(f"{lost:,} units put out numbers that are not finite, and have no UnitMem")
     other = [layer.name for layer in study.layers if not layer.rectified]
     if other:
@@ -227,10 +228,10 @@ def _method(study: Study, count: int) -> str:
     config = study.config
     largest = "largest activation" if config.top_points == 1 else f"mean of the {config.top_points} largest activations"
     return (
-        f"UnitMem compares the {largest} of a unit with the {config.rest} of the others, over {count:,} pictures of the training "
-        f"set, each averaged over {config.n_views} views; compare it between runs on equally many pictures only, since the "
-        "largest of more is larger. Units of a map are averaged over space. ClassMem does the same with class means, of the same "
-        "views. Intervals of means: bootstrap over the units."
+        f"UnitMem compares the {largest} of a unit with the {config.rest} of the others, over {count:,} pictures of the "
+        f"training set, each averaged over {config.n_views} views; compare it between runs on equally many pictures only, "
+        "since the largest of more is larger. Units of a map are averaged over space. ClassMem does the same with class "
+        "means, of the same views. Intervals of means: bootstrap over the units."
     )
 
 
