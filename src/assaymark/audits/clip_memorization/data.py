@@ -48,7 +48,7 @@ PARAPHRASER = ModelRole("paraphraser", "writes further wordings of captions, in 
 ROLES = (MODEL, REFERENCE, INDEPENDENT, SENTENCES, PARAPHRASER)
 
 WRONG_SHARE, OFFSET, NOISE = 0.15, 0.05, 0.03
-CANDIDATES, FULL_CANDIDATES = 240, 5_000
+CANDIDATES, FULL_CANDIDATES = 160, 5_000
 
 
 class PlantedTruth(NamedTuple):

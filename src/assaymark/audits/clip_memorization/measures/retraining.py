@@ -208,7 +208,9 @@ def _measured(
     scores = score_pairs(pool, wordings_of(pool, told, seed=context.seed), chosen.tests, encoders, told, context)
     f, g = (scores.models[name].alignment for name in ("f", "g"))
     memory = clip_memorization(f, g, sets=scores.pool.sets, views=told.views, normalisation=told.normalisation)
-    utility = measure_utility(encoders["f"], scores.held_out["f"], scores.tests, scores.models["f"], scores.pool, told)
+    # The probe fits some twenty regressions a model: only where it is what counts.
+    probed = scores.models["f"] if config.utility == "linear_probe" else None
+    utility = measure_utility(encoders["f"], scores.held_out["f"], scores.tests, probed, scores.pool, told)
     return scores, memory, utility
 
 

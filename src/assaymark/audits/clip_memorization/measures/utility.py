@@ -64,7 +64,7 @@ def _readable(held_out: HeldOut) -> tuple[npt.NDArray[np.float32], npt.NDArray[n
 
 def _probe(held_out: HeldOut, tests: Pool, scored: ModelScores | None, pool: Pool | None, confidence: float) -> LinearProbe:
     if scored is None or pool is None:
-        return LinearProbe(undefined("no scored pairs to fit on", unit="share"), float("nan"))
+        return LinearProbe(undefined("not fitted here", unit="share"), float("nan"))
 
     def part(rows: Any, features: Any, labels: list[str]) -> tuple[Any, Any]:
         chosen = [row for row in rows if labels[row]]
