@@ -56,17 +56,12 @@ if TYPE_CHECKING:
         worst_advantage,
     )
     from assaymark.stats.memorization import (
-        LEAVE_OUT_SETS,
-        Normalisation,
-        OffsetCheck,
-        SetTest,
-        SubsampledScores,
         calibrated_scores,
         four_set_tests,
         normalised_scores,
         offset_check,
         subsampled_scores,
-    )
+    )  # fmt: skip
     from assaymark.stats.misclassification import LEAST_PREDICTIVE, corrected_ratios, misclassified_ratio
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
     from assaymark.stats.onset import OnsetPoint, onset_point
@@ -184,10 +179,7 @@ _HOMES: dict[str, str] = {
         "WorstAdvantage advantage advantage_difference attack_auc class_thresholds decision_rates detectable_advantage "
         "fit_threshold log_roc tpr_at_fprs trial_scores worst_advantage"
     ),
-    "memorization": (
-        "LEAVE_OUT_SETS Normalisation OffsetCheck SetTest SubsampledScores calibrated_scores four_set_tests "
-        "normalised_scores offset_check subsampled_scores"
-    ),
+    "memorization": "calibrated_scores four_set_tests normalised_scores offset_check subsampled_scores",
     "misclassification": "LEAST_PREDICTIVE corrected_ratios misclassified_ratio",
     "multiplicity": "benjamini_hochberg holm",
     "onset": "OnsetPoint onset_point",
@@ -227,7 +219,6 @@ __all__ = [
     "LEAST_LABELLED",
     "LEAST_PREDICTIVE",
     "LEAST_YOUDEN",
-    "LEAVE_OUT_SETS",
     "MEMBERSHIP",
     "RULES",
     "Accountant",
@@ -247,8 +238,6 @@ __all__ = [
     "LabelledBins",
     "Limits",
     "LogRoc",
-    "Normalisation",
-    "OffsetCheck",
     "OnsetPoint",
     "OperatingPoint",
     "Platt",
@@ -262,8 +251,6 @@ __all__ = [
     "RocCurve",
     "Rule",
     "SensitivityBand",
-    "SetTest",
-    "SubsampledScores",
     "TestOutcome",
     "Threshold",
     "Transform",

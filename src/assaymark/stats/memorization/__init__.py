@@ -11,26 +11,8 @@ holds on to an item more than g does, so the means of C are above 0, those of I 
 
 from __future__ import annotations
 
-from assaymark.stats.memorization.four_sets import (
-    LEAVE_OUT_SETS,
-    OffsetCheck,
-    SetTest,
-    calibrated_scores,
-    four_set_tests,
-    offset_check,
-)
-from assaymark.stats.memorization.normalisation import Normalisation, normalised_scores
-from assaymark.stats.memorization.subsampling import SubsampledScores, subsampled_scores
+from assaymark.stats.memorization.four_sets import calibrated_scores, four_set_tests, offset_check
+from assaymark.stats.memorization.normalisation import normalised_scores
+from assaymark.stats.memorization.subsampling import subsampled_scores
 
-__all__ = [
-    "LEAVE_OUT_SETS",
-    "Normalisation",
-    "OffsetCheck",
-    "SetTest",
-    "SubsampledScores",
-    "calibrated_scores",
-    "four_set_tests",
-    "normalised_scores",
-    "offset_check",
-    "subsampled_scores",
-]
+__all__ = ["calibrated_scores", "four_set_tests", "normalised_scores", "offset_check", "subsampled_scores"]

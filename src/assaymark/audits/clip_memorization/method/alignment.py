@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.stats import Normalisation, calibrated_scores, normalised_scores
+from assaymark.stats import calibrated_scores, normalised_scores
+from assaymark.stats.memorization.normalisation import Normalisation
 
 __all__ = [
     "BOUND",
