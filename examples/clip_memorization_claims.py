@@ -16,7 +16,7 @@ import numpy as np
 from assaymark.audits.clip_memorization.method.detection import detections
 from assaymark.audits.clip_memorization.small_world import FULL, TINY, Sizes, Training, encode, small_world, train_encoder
 from assaymark.audits.clip_memorization.small_world import world_memory as memory_of
-from assaymark.audits.clip_memorization.trials import Trained, four_regimes, trained_pair
+from assaymark.audits.clip_memorization.trials import Trained, regimes_of, trained_pair
 
 COLUMNS = ("S", "C", "I", "E", "raw C", "C - E", "wrong", "right", "zero-shot")
 HEAD = f"{'training':22}" + "".join(f"{name:>10}" for name in COLUMNS) + "  AUC of wrong captions"
@@ -60,10 +60,11 @@ def removal(seed: int, sizes: Sizes, one: Trained) -> None:
 def main(seeds: list[int], sizes: Sizes) -> None:
     for seed in seeds:
         print(f"\nseed {seed}\n{HEAD}")
-        regimes = four_regimes(seed, sizes)
+        counts = (1, 5) if sizes is FULL else (1,)
+        regimes = regimes_of(seed, sizes, pictures=counts)
         for name, found in regimes.items():
             show(f"{name} (pictures x captions)"[:22], found)
-        for sigma in (0.05, 0.15, 0.3) if sizes is FULL else (0.15,):
+        for sigma in (0.05, 0.15, 0.3) if sizes is FULL else ():
             noisy = Training(text_noise=sigma, epochs=sizes.epochs, seed=seed)
             show(f"text noise {sigma:g}", trained_pair(small_world(seed, sizes), noisy))
         null(seed, sizes)

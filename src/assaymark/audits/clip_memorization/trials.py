@@ -27,7 +27,7 @@ from assaymark.audits.clip_memorization.small_world import (
 from assaymark.result import Estimate
 from assaymark.stats import bootstrap_difference, bootstrap_statistic, newcombe, roc_auc
 
-__all__ = ["Trained", "four_regimes", "method_trials", "trained_pair"]
+__all__ = ["Trained", "method_trials", "regimes_of", "trained_pair"]
 
 DELTA, DIMENSION, ITEMS = 0.3, 64, 400
 SURE = 0.997
@@ -124,11 +124,11 @@ def _caption_trials(world: World, one: Trained, training: Training, seed: int) -
     ]
 
 
-def four_regimes(seed: int, sizes: Sizes) -> dict[str, Trained]:
+def regimes_of(seed: int, sizes: Sizes, *, pictures: tuple[int, ...] = (1, 5)) -> dict[str, Trained]:
     """One or five pictures with one or five captions, the same number of steps (table 1 of the paper)."""
-    world = small_world(seed, sizes, pictures=5)
-    regimes = {f"{pictures} x {captions}": (pictures, captions) for pictures in (1, 5) for captions in (1, 5)}
+    world = small_world(seed, sizes, pictures=max(pictures))
+    regimes = {f"{shown} x {captions}": (shown, captions) for shown in pictures for captions in (1, 5)}
     return {
-        name: trained_pair(world, Training(captions, pictures, epochs=sizes.epochs, seed=seed))
-        for name, (pictures, captions) in regimes.items()
+        name: trained_pair(world, Training(captions, shown, epochs=sizes.epochs, seed=seed))
+        for name, (shown, captions) in regimes.items()
     }
