@@ -1,12 +1,13 @@
 """Which pictures does an encoder remember, and where? Scripted encoders, or a pair that is trained on handwritten digits.
 
     python examples/encoder_memorization.py                          # planted pictures (seconds on a CPU, no network)
-    python examples/encoder_memorization.py FOLDER OUT [epochs]      # MNIST (200 epochs: some minutes)
+    python examples/encoder_memorization.py FOLDER OUT               # MNIST, fully connected encoders (a minute or two)
+    python examples/encoder_memorization.py FOLDER OUT resnet9       # the same with ResNet9 of width 8, or vit (some minutes)
 
 FOLDER holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. Of the first 1,600 digits every tenth is turned into its
-negative, upside down: pictures of which we know that they are atypical. Two small ResNet9 are trained with SimCLR, the encoder
-on S and C, the reference on S and I, and the audit asks which pictures the encoder remembers, in which layers and units; then
-its units are pruned. The same with your own pictures, where the audit trains the pair, or with encoders that you have:
+negative, upside down: pictures of which we know that they are atypical. Two encoders are trained with SimCLR, one on S and C,
+the reference on S and I, and the audit asks which pictures the encoder remembers, in which layers and units; then its units are
+pruned. The same with your own pictures, where the audit trains the pair, or with encoders that you have:
 
     assaymark audit encoder-memorization OUT/digits.parquet --out run
     assaymark audit encoder-memorization OUT/digits.parquet --model encoder=f.safetensors --model reference=g.safetensors
@@ -36,25 +37,50 @@ from assaymark.stats import roc_auc
 
 SIZES = {"S": 700, "C": 300, "I": 300, "E": 300}
 EVERY = 10  # every tenth digit is atypical
-SMALL = {"batch": 100, "lr": 1e-3, "architecture_options": {"width": 8}, "objective_options": {"temperature": 0.1}}
+SHARED = {"batch": 100, "lr": 1e-3}
+RECIPES: dict[str, dict[str, Any]] = {
+    "mlp": {
+        "augmentation": "vector",
+        "recipe": {
+            **SHARED, "architecture": "mlp", "epochs": 150, "architecture_options": {"widths": [256, 256, 256, 64]},
+            "objective_options": {"temperature": 0.1, "projection": 32},
+        },
+    },
+    "vit": {
+        "augmentation": "vector",
+        "recipe": {
+            **SHARED, "architecture": "vit", "epochs": 60,
+            "architecture_options": {"patch": 4, "width": 32, "depth": 3, "heads": 2},
+            "objective_options": {"temperature": 0.1, "projection": 32},
+        },
+    },
+    "resnet9": {
+        "augmentation": "crop-flip",
+        "recipe": {
+            **SHARED, "epochs": 100, "architecture_options": {"width": 8}, "objective_options": {"temperature": 0.1},
+        },
+    },
+}  # fmt: skip
 
 
-def main(folder: Path | None, out: Path, epochs: int) -> None:
+def main(folder: Path | None, out: Path, architecture: str) -> None:
     if folder is None:
         made = planting(0, out)
         show(am.audit("encoder-memorization", dict(made.inputs), models=dict(made.models), **made.settings))
         return
     digits = write_digits(folder, out / "digits.parquet")
-    settings: dict[str, Any] = {"augmentation": "crop-flip", "norm": "bound", "side": 16}
-    found = am.audit(
-        "encoder-memorization", digits, out=out / "audit", seed=3, progress=progress_for(quiet=False),
-        recipe={"epochs": epochs, **SMALL}, **settings,
-    )  # fmt: skip
+    settings: dict[str, Any] = {**RECIPES[architecture], "norm": "bound", "side": 16}
+    found = am.audit("encoder-memorization", digits, out=out / "audit", seed=3, progress=progress_for(quiet=False), **settings)
     show(found)
     atypical(pq.read_table(out / "audit" / found.artifacts["points"].file))
     pair = {name: f"encoder:{out / 'audit' / found.artifacts[name].file}" for name in ("encoder", "reference")}
     cure = am.mitigate(
-        "encoder-memorization", digits, models=pair, seed=3, augmentation="crop-flip", progress=progress_for(quiet=False)
+        "encoder-memorization",
+        digits,
+        models=pair,
+        seed=3,
+        progress=progress_for(quiet=False),
+        augmentation=settings["augmentation"],
     )
     print("\n| silenced | units | accuracy | SSLMem | change of SSLMem |\n|---|---|---|---|---|")
     for row in cure.tables["variants"].rows():
@@ -124,7 +150,7 @@ def unpacked(path: Path, *, offset: int) -> np.ndarray:
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 200)
+        main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "mlp")
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            main(None, Path(scratch), 0)
+            main(None, Path(scratch), "")

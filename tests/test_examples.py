@@ -217,4 +217,4 @@ def test_a_copying_model_is_trained_and_attacked(tmp_path: Path) -> None:
 
 def test_scripted_encoders_remember_what_was_planted(tmp_path: Path) -> None:
     printed = python(str(EXAMPLES / "encoder_memorization.py"), folder=tmp_path)
-    assert "| C: candidates | 120 | 0.07" in printed and "| stem | 0.0000 (0.0000 to 0.0000) | - |" in printed
+    assert "| C: candidates | 160 | 0.07" in printed and "| stem | 0.0000 (0.0000 to 0.0000) | - |" in printed

@@ -74,6 +74,19 @@ def test_the_last_layer_is_what_is_embedded(
             np.testing.assert_allclose(output[0], seen[name][row], atol=1e-5)
 
 
+def test_masked_autoencoders_see_every_patch_in_place(vision_model: Saver, torch: Any, pictures: list[Image.Image]) -> None:
+    model = open_model(f"hf:{vision_model('ViTMAEForPreTraining', **DECODER)}")
+    body = model._loaded().features.body
+    with torch.no_grad():
+        patches = body.embeddings.patch_embeddings(model.prepare_images(pictures)) + body.embeddings.position_embeddings[:, 1:]
+    seen: dict[str, Any] = {}
+    from assaymark.models.activation_recorder import recording
+
+    with recording(body, ["embeddings"], lambda name, output: seen.update({name: output.clone()})):
+        model._loaded().features(model.prepare_images(pictures))
+    torch.testing.assert_close(seen["embeddings"][:, 1:], patches)
+
+
 @pytest.mark.parametrize("class_name", ["ViTModel", "Dinov2Model"])
 def test_blocks_equal_the_hidden_states_of_transformers(
     vision_model: Saver, torch: Any, pictures: list[Image.Image], class_name: str

@@ -166,3 +166,11 @@ def test_augmentations_are_values() -> None:
         augmentation({"contrasts": 1})
     with pytest.raises(ConfigError, match="hue"):
         AugmentationSpec(hue=0.7)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", ["simclr", "shift", "vector"])
+def test_a_gpu_sees_the_same_views(name: str) -> None:
+    pixels = torch.rand(40, 3, 12, 12)
+    there = views(pixels.cuda(), ids=IDS, draw=1, seed=2, spec=AUGMENTATIONS[name]).cpu()
+    torch.testing.assert_close(there, views(pixels, ids=IDS, draw=1, seed=2, spec=AUGMENTATIONS[name]), rtol=0, atol=1e-4)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageEncoder"]
 
-VERSION = 1  # part of the fingerprint: grows when the same checkpoint would answer differently
+VERSION = 2  # part of the fingerprint: grows when the same checkpoint would answer differently
 Array = npt.NDArray[np.float32]
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-__all__ = ["Augmentation", "colour_jitter", "horizontal_flip", "random_crop"]
+from assaymark.training.picture_transforms import flipped, grey_of
 
-_GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
+__all__ = ["Augmentation", "colour_jitter", "horizontal_flip", "random_crop"]
 
 
 def random_crop(images: torch.Tensor, rng: np.random.Generator, *, padding: int) -> torch.Tensor:
@@ -38,8 +38,7 @@ def random_crop(images: torch.Tensor, rng: np.random.Generator, *, padding: int)
 
 def horizontal_flip(images: torch.Tensor, rng: np.random.Generator, *, probability: float = 0.5) -> torch.Tensor:
     """Each picture, shape (n, c, h, w), mirrored left to right with the given probability."""
-    flipped = torch.from_numpy(rng.random(len(images)) < probability).to(images.device)
-    return torch.where(flipped[:, None, None, None], images.flip(3), images)
+    return flipped(images, torch.from_numpy(rng.random(len(images)) < probability).to(images.device))
 
 
 def colour_jitter(
@@ -60,9 +59,9 @@ def colour_jitter(
     draws = 1.0 + rng.uniform(-1.0, 1.0, size=(3, len(images))) * np.array([[brightness], [contrast], [saturation]])
     bright, contrasted, saturated = torch.from_numpy(draws).to(images.device, images.dtype)[:, :, None, None, None]
     images = images * bright
-    middle = _grey(images).mean(dim=(2, 3), keepdim=True)
+    middle = grey_of(images).mean(dim=(2, 3), keepdim=True)
     images = middle + (images - middle) * contrasted
-    grey = _grey(images)
+    grey = grey_of(images)
     return (grey + (images - grey) * saturated).clamp(0.0, 1.0)
 
 
@@ -94,8 +93,3 @@ def _mirrored(positions: torch.Tensor, length: int) -> torch.Tensor:
     """Positions outside [0, length) reflected at the edge pixels."""
     positions = positions.abs()
     return torch.where(positions >= length, 2 * (length - 1) - positions, positions)
-
-
-def _grey(images: torch.Tensor) -> torch.Tensor:
-    weights = torch.tensor(_GREY, device=images.device, dtype=images.dtype)[:, None, None]
-    return (images * weights).sum(dim=1, keepdim=True)

@@ -40,7 +40,7 @@ CURE_ROLES = (
     REFERENCE,
 )
 
-SIZES, FULL_SIZES = {"S": 60, "C": 120, "I": 60, "E": 60}, {"S": 1_000, "C": 1_000, "I": 500, "E": 500}
+SIZES, FULL_SIZES = {"S": 100, "C": 160, "I": 100, "E": 100}, {"S": 1_000, "C": 1_000, "I": 500, "E": 500}
 MEMORY = 0.5
 OWNERS = 6
 
@@ -55,13 +55,11 @@ def planting(seed: int, folder: Path, *, null: bool = False, full: bool = False)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from assaymark.models.fake_encoder import NUMBERS, marked_facts, marked_picture
+    from assaymark.models.fake_encoder import marked_facts, marked_picture
 
     rng = np.random.default_rng([seed, 0x14])
     sizes = FULL_SIZES if full else SIZES
-    numbers = np.concatenate(
-        [rng.choice(NUMBERS // 4, size, replace=False) * 4 + place for place, size in enumerate(sizes.values())]
-    )
+    numbers = np.concatenate([_drawn(rng, place, size) for place, size in enumerate(sizes.values())])
     facts = marked_facts(numbers)
     contents = []
     for number in numbers.tolist():
@@ -80,7 +78,7 @@ def planting(seed: int, folder: Path, *, null: bool = False, full: bool = False)
     owners = [] if null else rng.choice(trained, OWNERS, replace=False).tolist()
     memory = 0.0 if null else MEMORY
     shared = f"memory={memory}&owners={'|'.join(map(str, owners))}"
-    settings = {"augmentation": "crop-flip", "norm": "bound", "n_views": 6, "resamples": 400, "group_size": 20, "overlap": 30}
+    settings = {"augmentation": "crop-flip", "norm": "bound", "n_views": 6, "resamples": 500, "group_size": 20, "overlap": 30}
     return Planting(
         inputs={"images": path},
         truth={} if null else _truth(trained, owners),
@@ -91,6 +89,15 @@ def planting(seed: int, folder: Path, *, null: bool = False, full: bool = False)
         },
         null=null,
     )
+
+
+def _drawn(rng: np.random.Generator, place: int, size: int) -> np.ndarray:
+    """Numbers of pictures of one set, half of them atypical."""
+    from assaymark.models.fake_encoder import NUMBERS, marked_facts
+
+    numbers = rng.permutation(NUMBERS // 4) * 4 + place
+    atypical = marked_facts(numbers).atypical
+    return np.concatenate([numbers[atypical][: size // 2], numbers[~atypical][: size - size // 2]])
 
 
 def _truth(trained: np.ndarray, owners: list[int]) -> dict[str, float]:

@@ -79,7 +79,8 @@ def _labelled(
 ) -> _Read:
     import torch
 
-    parts, read, examples = [], [], []
+    parts, read = [], []
+    examples: list[Any] = []
     unread: dict[int, str] = {}
     for block in blocks(dataset, points, size=context.batch_size):
         unread |= block.unread

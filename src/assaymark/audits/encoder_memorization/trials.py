@@ -129,7 +129,7 @@ class _Laboratory:
         import torch
 
         with torch.inference_mode():
-            return encoder.body[: 2 * LAST_HIDDEN + 2](torch.from_numpy(self.world.x)).double().numpy()
+            return np.asarray(encoder.body[: 2 * LAST_HIDDEN + 2](torch.from_numpy(self.world.x)).double().numpy())
 
     def _pruning(self, choice: Any) -> Estimate:
         """Probe accuracy on external and independent vectors, whose label is their prototype.

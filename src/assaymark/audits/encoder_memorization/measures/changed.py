@@ -93,7 +93,8 @@ class ChangedEncoder:
         """Representations of raw pixels, shape (n, dimension), in batches of a fixed size."""
         from assaymark.training import module_outputs
 
-        return module_outputs(self.module, pixels, batch_size=TOGETHER, prepare=self.normalised).astype(np.float64)
+        found = module_outputs(self.module, pixels, batch_size=TOGETHER, prepare=self.normalised)
+        return np.asarray(found, np.float64)
 
 
 def weights_of(module: Any, layer: Layer) -> tuple[str, ...]:

@@ -85,10 +85,12 @@ def _trained(dataset: Any, split: SetTable | None, config: EncoderMemorizationCo
             device=context.device,
             task=task,
         )
-    models = [open_model(spec, batch_size=context.batch_size) for spec in (pair.with_candidates, pair.without_candidates)]
+    specs = (pair.with_candidates, pair.without_candidates)
+    encoder, reference = (open_model(spec, batch_size=context.batch_size) for spec in specs)
     trained = f"a pair was trained here: {config.objective}, {recipe.epochs} epochs, {len(read):,} pictures in all"
     return Pair(
-        *models,
+        encoder,
+        reference,
         SetTable(points.key[read].view(np.uint64), sets),
         config,
         _artifacts() if kept is None else (),

@@ -59,8 +59,9 @@ class Variant:
         As it ends the names of estimates, and for people.
     hits : {"own": bool array, ...}
         Which held-out pictures are classified rightly, by set of pictures.
-    sslmem : array, shape (candidates,)
-        Raw SSLMem at the representation; empty without a reference.
+    sslmem, external : arrays, shapes (candidates,) and (external pictures,)
+        Raw SSLMem at the representation; empty without a reference. Silencing or tuning moves all pictures, so that only what
+        candidates have beyond external ones is memory.
     unitmem : array, shape (units,)
         UnitMem of the units of all layers that can be pruned; NaN where dead.
     parts : int
@@ -71,6 +72,7 @@ class Variant:
     title: str
     hits: Mapping[str, npt.NDArray[np.bool_]]
     sslmem: Floats
+    external: Floats
     unitmem: Floats
     parts: int
     encoder: ChangedEncoder
@@ -151,7 +153,7 @@ class Workshop:
     def _layer_scores(self) -> dict[str, float]:
         if self._reference is None or self._config.by == "unitmem":
             return {name: _average(found) for name, found in self._units.items()}
-        found = layer_memorization(self._sslmem(self._measured))
+        found = layer_memorization(self._sslmem(self._measured, "C"))
         values = found.delta if self._config.by == "delta" else found.layermem
         return dict(zip([layer.name for layer in self.layers], values.tolist(), strict=True))
 
@@ -161,9 +163,9 @@ class Workshop:
             views=self._config.views, context=self._context,
         )  # fmt: skip
 
-    def _sslmem(self, measured: Measured) -> Floats:
-        """Raw SSLMem of the candidates, (layers, candidates)."""
-        mine = (self._points.sets == SETS.index("C")) & self._points.scored
+    def _sslmem(self, measured: Measured, letter: str) -> Floats:
+        """Raw SSLMem of the scored pictures of a set, (layers, pictures)."""
+        mine = (self._points.sets == SETS.index(letter)) & self._points.scored
         if self._reference is None:
             return np.zeros((len(self.layers), 0))
         return ssl_memorization(measured.align["encoder"][:, mine], measured.align["reference"][:, mine])
@@ -175,7 +177,8 @@ class Workshop:
         units = {found.layer.name: found for found in units_of(measured, self._config)}
         unitmem = np.concatenate([units[layer].units.unitmem for layer in self.modules])
         hits = {what: self._hits(encoder, given, head if what == "own" else None) for what, given in self._labelled.items()}
-        return Variant(name, title, hits, self._sslmem(measured)[-1], unitmem, parts, encoder)
+        own, external = (self._sslmem(measured, letter)[-1] for letter in ("C", "E"))
+        return Variant(name, title, hits, own, external, unitmem, parts, encoder)
 
     def _hits(self, encoder: ChangedEncoder, given: LabelledPictures, head: Any) -> npt.NDArray[np.bool_]:
         """By the head that was trained with the encoder, or by a new one on its representation."""

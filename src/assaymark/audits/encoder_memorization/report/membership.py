@@ -17,7 +17,7 @@ __all__ = ["NAMES", "membership_section"]
 NAMES = {"S": "shared", "C": "candidates", "I": "independent", "E": "external"}
 TRAINED = {"S": "both", "C": "encoder only", "I": "reference only", "E": "neither"}
 BINS = 40
-SIGNIFICANT = 0.01
+SIGNIFICANT = 0.005
 
 
 def membership_section(study: Study) -> Section:

@@ -18,6 +18,8 @@ __all__ = ["HANDED_ON", "variant_section"]
 
 HANDED_ON = "encoder.safetensors"
 OWN, OTHER = "own", "other"
+NO_OTHER = "no second set of labelled pictures was given (input other)"
+NO_SCORES = "no reference was given, or there are no candidates or no external pictures"
 MEASURES = ("accuracy", "other_accuracy", "sslmem", "unitmem")
 
 
@@ -44,9 +46,10 @@ def variant_section(found: Sequence[Variant], config: MemorizingPartsConfig, con
     section.artifacts += _handed_on(found, config, context)
     section.methods.append(
         "A linear head is trained on a random part of the labelled pictures, anew for every pruned encoder, and counted on the "
-        "others. Differences are paired: the same held-out pictures, the same candidates and views. Units that are silenced "
-        "have no UnitMem, and the means before and after are over the units that are alive in both. Silenced and tuned parts "
-        "are chosen on the encoder as it is; choices at random are one draw."
+        "others. Differences are paired: the same held-out pictures, the same candidates and views. SSLMem is that of "
+        "candidates minus that of external pictures, because a change of the encoder moves all of them. Units that are "
+        "silenced have no UnitMem, and means before and after are over the units that are alive in both. What is silenced or "
+        "tuned is chosen on the encoder as it is; choices at random are one draw."
     )
     return section
 
@@ -55,38 +58,47 @@ def _value(variant: Variant, measure: str, config: MemorizingPartsConfig, contex
     if measure in ("accuracy", "other_accuracy"):
         hits = variant.hits.get(OWN if measure == "accuracy" else OTHER)
         if hits is None:
-            return undefined("no second set of labelled pictures was given (input other)", unit="share")
+            return undefined(NO_OTHER, unit="share")
         return wilson(int(hits.sum()), len(hits), confidence=config.confidence)
-    values = variant.sslmem if measure == "sslmem" else variant.unitmem
-    values = values[np.isfinite(values)]
-    if measure == "sslmem" and not len(variant.sslmem):
-        return undefined("no reference was given, or no candidates")
-    return bootstrap_mean(
-        values, rng=context.rng(f"{measure} {variant.name}"), resamples=config.resamples, confidence=config.confidence
-    )
+    rng, options = context.rng(f"{measure} {variant.name}"), _options(config)
+    if measure == "unitmem":
+        return bootstrap_mean(variant.unitmem[np.isfinite(variant.unitmem)], rng=rng, **options)
+    if not len(variant.sslmem) or not len(variant.external):
+        return undefined(NO_SCORES)
+    own, external = (values[np.isfinite(values)] for values in (variant.sslmem, variant.external))
+    return bootstrap_difference(own, external, rng=rng, **options)
+
+
+def _options(config: MemorizingPartsConfig) -> dict[str, Any]:
+    return {"resamples": config.resamples, "confidence": config.confidence}
 
 
 def _change(before: Variant, after: Variant, measure: str, config: MemorizingPartsConfig, context: Context) -> Estimate:
-    rng, options = (
-        context.rng(f"change {measure} {after.name}"),
-        {"resamples": config.resamples, "confidence": config.confidence},
-    )
+    """After minus before, paired where items are the same in both."""
+    rng, options = context.rng(f"change {measure} {after.name}"), _options(config)
     if measure in ("accuracy", "other_accuracy"):
         which = OWN if measure == "accuracy" else OTHER
         if which not in after.hits:
-            return undefined("no second set of labelled pictures was given (input other)", unit="percentage points")
-        return accuracy_difference(after.hits[which], before.hits[which], rng=rng, **options)  # type: ignore[arg-type]
-    one, other = (getattr(variant, measure) for variant in (after, before))
-    if measure == "sslmem" and not len(one):
-        return undefined("no reference was given, or no candidates")
-    both = np.isfinite(one) & np.isfinite(other)
-    return bootstrap_difference(one[both], other[both], rng=rng, paired=True, **options)  # type: ignore[arg-type]
+            return undefined(NO_OTHER, unit="percentage points")
+        return accuracy_difference(after.hits[which], before.hits[which], rng=rng, **options)
+    if measure == "unitmem":
+        both = np.isfinite(after.unitmem) & np.isfinite(before.unitmem)
+        return bootstrap_difference(after.unitmem[both], before.unitmem[both], rng=rng, paired=True, **options)
+    if not len(after.sslmem) or not len(after.external):
+        return undefined(NO_SCORES)
+    own, external = after.sslmem - before.sslmem, after.external - before.external
+    return bootstrap_difference(own[np.isfinite(own)], external[np.isfinite(external)], rng=rng, **options)
 
 
 def _table(found: Sequence[Variant], section: Section) -> Table:
     values: dict[str, Any] = {"variant": [item.title for item in found], "parts": [item.parts for item in found]}
     columns = [Column("variant", "label"), Column("parts", "count", "units or modules changed")]
-    titles = {"accuracy": "accuracy", "other_accuracy": "on the other set", "sslmem": "SSLMem, raw", "unitmem": "mean UnitMem"}
+    titles = {
+        "accuracy": "accuracy",
+        "other_accuracy": "on the other set",
+        "sslmem": "SSLMem beyond external",
+        "unitmem": "mean UnitMem",
+    }
     for measure, title in titles.items():
         kind: Any = "share" if "accuracy" in measure else "number"
         values |= interval_values(measure, [section.estimates[f"{measure}.{item.name}"] for item in found])
