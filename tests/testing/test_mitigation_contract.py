@@ -16,9 +16,24 @@ from assaymark.testing import MITIGATION_CHECKS, check_mitigation
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "clip-memorization": {
-        "augmentation": "none", "recipes": ["captions"], "seeds": 1, "epochs": 1, "batch": 64, "side": 16, "patch": 8,
-        "hidden": 8, "layers": 1, "heads": 1, "dimension": 8, "views": 1, "points": 20, "others": 20, "test_items": 20, "resamples": 100, "find_copies": False,
-    },  # fmt: skip
+        "augmentation": "none",
+        "recipes": ["captions"],
+        "seeds": 1,
+        "epochs": 1,
+        "batch": 64,
+        "side": 16,
+        "patch": 8,
+        "hidden": 8,
+        "layers": 1,
+        "heads": 1,
+        "dimension": 8,
+        "views": 1,
+        "points": 20,
+        "others": 20,
+        "test_items": 20,
+        "resamples": 100,
+        "find_copies": False,
+    },
     "encoder-memorization": {
         "augmentation": "crop-flip",
         "n_views": 1,

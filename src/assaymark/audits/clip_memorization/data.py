@@ -76,7 +76,7 @@ def planted_truth() -> PlantedTruth:
 
 
 def planted_pairs(seed: int, *, candidates: int, wrong_share: float = WRONG_SHARE) -> dict[str, list[Any]]:
-    """Columns of coded pairs: as many candidates and independent pairs, half as many shared and as many external ones."""
+    """Columns of coded pairs: candidates and as many external pairs, half as many shared and independent ones."""
     import PIL.Image
 
     from assaymark.models.fake_memorizing import CONCEPTS, CodedPair, coded_caption, coded_picture
