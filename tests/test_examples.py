@@ -29,6 +29,8 @@ def python(*arguments: str, folder: Path) -> str:
 
 def test_no_example_is_forgotten() -> None:
     tested = {
+        "clip_memorization.py",
+        "clip_memorization_claims.py",
         "dated_posts.py",
         "detector_scores.py",
         "encoder_memorization.py",
@@ -46,6 +48,17 @@ def test_no_example_is_forgotten() -> None:
         "train_pictogram_encoder.py",  # in tests/training/test_small_clip.py
     }
     assert {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".yaml")} == tested
+
+
+def test_memory_of_scripted_dual_encoders_is_found(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "clip_memorization.py"), folder=tmp_path)
+    assert "The model remembers its candidates" in printed and "CLIPMem by set" in printed
+    assert "clipmem.calibrated               planted  0.170   found 0.16" in printed
+
+
+def test_claims_about_dual_encoders_are_printed(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "clip_memorization_claims.py"), folder=tmp_path)
+    assert "1 x 5" in printed and "nothing left out: C - E = " in printed
 
 
 def test_golden_numbers_are_the_published_ones(tmp_path: Path) -> None:

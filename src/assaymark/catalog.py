@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["AUDITS", "MITIGATIONS", "load_audit", "load_mitigation"]
 
 AUDITS: dict[str, str] = {
+    "clip-memorization": "assaymark.audits.clip_memorization.audit:ClipMemorization",
     "encoder-memorization": "assaymark.audits.encoder_memorization.audit:EncoderMemorization",
     "generated-text-prevalence": "assaymark.audits.generated_text_prevalence.audit:GeneratedTextPrevalence",
     "icl-membership": "assaymark.audits.icl_membership.audit:IclMembership",
@@ -22,6 +23,7 @@ AUDITS: dict[str, str] = {
 }
 
 MITIGATIONS: dict[str, str] = {
+    "clip-memorization": "assaymark.audits.clip_memorization.mitigate:ForgetfulTraining",
     "encoder-memorization": "assaymark.audits.encoder_memorization.mitigate:MemorizingParts",
     "icl-membership": "assaymark.audits.icl_membership.mitigate:PromptDefence",
     "image-offensiveness": "assaymark.audits.image_offensiveness.mitigate:PromptTuning",

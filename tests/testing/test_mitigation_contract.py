@@ -15,6 +15,25 @@ from assaymark.result import Column, Result, Table
 from assaymark.testing import MITIGATION_CHECKS, check_mitigation
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    "clip-memorization": {
+        "augmentation": "none",
+        "recipes": ["captions"],
+        "seeds": 1,
+        "epochs": 1,
+        "batch": 64,
+        "side": 16,
+        "patch": 8,
+        "hidden": 8,
+        "layers": 1,
+        "heads": 1,
+        "dimension": 8,
+        "views": 1,
+        "points": 20,
+        "others": 20,
+        "test_items": 20,
+        "resamples": 100,
+        "find_copies": False,
+    },
     "encoder-memorization": {
         "augmentation": "crop-flip",
         "n_views": 1,
@@ -34,6 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 INPUTS = {
+    "clip-memorization": "pairs",
     "encoder-memorization": "images",
     "image-text-dataset": "pairs",
     "image-offensiveness": "ratings",

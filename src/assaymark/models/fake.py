@@ -61,10 +61,12 @@ def open_fake(spec: ModelSpec, loading: Loading | None = None) -> Any:
     from assaymark.models.fake_encoder import FakeMemorizingEncoder
     from assaymark.models.fake_generator import FakeGenerator
     from assaymark.models.fake_language import FakeSpanFiller, FakeTokenScorer  # it uses what is defined here
+    from assaymark.models.fake_memorizing import FakeMemorizingDualEncoder
 
     kinds: dict[str, Any] = {
         "text-keywords": FakeTextScorer,
         "dual-encoder": FakeDualEncoder,
+        "memorizing-dual-encoder": FakeMemorizingDualEncoder,
         "image-scorer": FakeImageScorer,
         "embedding-scorer": FakeEmbeddingScorer,
         "captioner": FakeCaptioner,

@@ -55,6 +55,13 @@ if TYPE_CHECKING:
         trial_scores,
         worst_advantage,
     )
+    from assaymark.stats.memorization import (
+        calibrated_scores,
+        four_set_tests,
+        normalised_scores,
+        offset_check,
+        subsampled_scores,
+    )  # fmt: skip
     from assaymark.stats.misclassification import LEAST_PREDICTIVE, corrected_ratios, misclassified_ratio
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
     from assaymark.stats.onset import OnsetPoint, onset_point
@@ -172,6 +179,7 @@ _HOMES: dict[str, str] = {
         "WorstAdvantage advantage advantage_difference attack_auc class_thresholds decision_rates detectable_advantage "
         "fit_threshold log_roc tpr_at_fprs trial_scores worst_advantage"
     ),
+    "memorization": "calibrated_scores four_set_tests normalised_scores offset_check subsampled_scores",
     "misclassification": "LEAST_PREDICTIVE corrected_ratios misclassified_ratio",
     "multiplicity": "benjamini_hochberg holm",
     "onset": "OnsetPoint onset_point",
@@ -271,6 +279,7 @@ __all__ = [
     "bootstrap_statistic",
     "brier_score",
     "calibrate_bins",
+    "calibrated_scores",
     "calibration_error",
     "cc",
     "change_point",
@@ -298,6 +307,7 @@ __all__ = [
     "fisher_exact",
     "fit_threshold",
     "floor_adjusted",
+    "four_set_tests",
     "fpr_at_tpr",
     "gaussian_epsilon",
     "gaussian_noise_multiplier",
@@ -325,7 +335,9 @@ __all__ = [
     "negative_binomial",
     "newcombe",
     "newcombe_limits",
+    "normalised_scores",
     "odds_ratio",
+    "offset_check",
     "onset_point",
     "operating_point",
     "pacc",
@@ -358,6 +370,7 @@ __all__ = [
     "sign_test",
     "spearman",
     "stratified_prevalence",
+    "subsampled_scores",
     "theil_sen",
     "top_share",
     "tpr_at_fpr",

@@ -1,0 +1,1 @@
+"""From measurements to tables, figures, estimates and findings: one module for each section."""
