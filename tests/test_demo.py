@@ -19,15 +19,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_planted_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)  # named relative to where one stands, as the command does
     outcome = run_demo(folder.name, quiet=True)
-    assert outcome.planted == outcome.found == 29
+    assert outcome.planted == outcome.found == 38
     assert outcome.report == Path(folder.name) / "run" / "report.html"
     html = outcome.report.read_text(encoding="utf-8")
     assert "zorvian" in html
     assert "grobnak" not in html  # a lexicon word is masked
     assert "photos.example.edu" not in html  # a person's address is not printed
     record = load_run(folder / "run")
-    assert [gate.holds for gate in record.gates] == [True, True, True, True, False]
-    assert [step.status for step in record.steps] == ["done"] * 8
+    assert [gate.holds for gate in record.gates] == [True, True, True, True, True, False]
+    assert [step.status for step in record.steps] == ["done"] * 10
     manifest = record.steps[0].result.artifacts["removal_manifest"]  # type: ignore[union-attr]
     assert manifest.private
     assert (folder / "run" / manifest.file).is_file()

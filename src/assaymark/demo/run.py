@@ -16,7 +16,7 @@ from assaymark.result import Estimate, format_number, undefined
 
 __all__ = ["Comparison", "DemoOutcome", "compare_with_truth", "run_demo"]
 
-PARTS = ("dataset", "pictures", "posts", "prompts", "encoder", "run", "plan.yaml")
+PARTS = ("dataset", "pictures", "posts", "prompts", "memory", "encoder", "run", "plan.yaml")
 MARK = ".assaymark-demo"
 SEED = 0
 
@@ -75,11 +75,12 @@ def _clear(out: Path) -> None:
 def _write(out: Path, progress: Progress) -> Mapping[str, float]:
     from assaymark.demo.encoder import train_encoder
     from assaymark.demo.image_text import write_image_text
+    from assaymark.demo.memory import write_memory
     from assaymark.demo.pictures import offensive_share, write_pictures
     from assaymark.demo.posts import write_posts
     from assaymark.demo.prompts import write_prompts
 
-    with progress.task("drawing data sets", total=4, unit="data sets") as task:
+    with progress.task("drawing data sets", total=5, unit="data sets") as task:
         truth = write_image_text(out / "dataset", seed=SEED)
         task.advance()
         write_pictures(out / "pictures", seed=SEED)
@@ -87,6 +88,8 @@ def _write(out: Path, progress: Progress) -> Mapping[str, float]:
         of_posts = write_posts(out / "posts", seed=SEED)
         task.advance()
         of_prompts = write_prompts(out / "prompts", seed=SEED)
+        task.advance()
+        of_memory = write_memory(out / "memory", seed=SEED)
         task.advance()
     with progress.task("training a small encoder", total=1, unit="encoders") as task:
         train_encoder(out / "encoder", seed=SEED)
@@ -99,6 +102,7 @@ def _write(out: Path, progress: Progress) -> Mapping[str, float]:
         "pictures.image_unsafe_rate.corrected": offensive_share(shards[0]),
         **{f"posts.{name}": value for name, value in of_posts.items()},
         **of_prompts,
+        **of_memory,
     }
 
 
