@@ -1,7 +1,7 @@
 """CLIPMem against self-influence by TracInCP (captum) and plain similarity, at finding wrong captions; and what each costs.
 
-The peer is used where captum can be imported (it needs torch, which the environment of the other peers does not have):
-`pip install captum==0.9.0` beside assaymark; without it its columns stay empty.
+The peer comes with the group `bench`, beside assaymark: it needs torch, which the environment of the other peers does not
+have. Where it cannot be imported its columns stay empty.
 """
 
 from __future__ import annotations
