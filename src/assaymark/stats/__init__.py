@@ -125,6 +125,7 @@ if TYPE_CHECKING:
         OperatingPoint,
         PrecisionRecallCurve,
         RocCurve,
+        area_limits,
         average_precision,
         fpr_at_tpr,
         operating_point,
@@ -194,7 +195,7 @@ _HOMES: dict[str, str] = {
     "privacy_accounting": "Accountant gaussian_epsilon gaussian_noise_multiplier pure_epsilon pure_step_epsilon",
     "probabilities": "ReliabilityCurve brier_score calibration_error expected_calibration_error log_loss reliability_curve",
     "ranking": (
-        "OperatingPoint PrecisionRecallCurve RocCurve average_precision fpr_at_tpr operating_point pr_curve roc_auc "
+        "OperatingPoint PrecisionRecallCurve RocCurve area_limits average_precision fpr_at_tpr operating_point pr_curve roc_auc "
         "roc_curve tpr_at_fpr"
     ),
     "ratios": "RatioKind lift lift_limits odds_ratio ratio_limits ratio_points risk_ratio",
@@ -264,6 +265,7 @@ __all__ = [
     "advantage",
     "advantage_difference",
     "apply_transform",
+    "area_limits",
     "attack_auc",
     "auroc_difference",
     "average_precision",

@@ -25,7 +25,7 @@ __all__ = ["cliff_delta", "median_estimate", "weighted_cliff_delta"]
 
 
 def cliff_delta(a: Any, b: Any, *, confidence: float = 0.95) -> Estimate:
-    """Cliff's delta ([1]), P(a > b) - P(a < b), with DeLong's interval ([2]); the test beside it is `mann_whitney`.
+    """Cliff's delta ([1]), P(a > b) - P(a < b), with the interval of `roc_auc` ([2]); the test beside it is `mann_whitney`.
 
     Parameters
     ----------

@@ -11,7 +11,6 @@ References
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ import numpy.typing as npt
 from assaymark.errors import ConfigError
 from assaymark.result import Estimate, undefined
 from assaymark.stats.bootstrap_weights import resample_weights
-from assaymark.stats.checks import FloatArray, normal_quantile, percent, two_classes
+from assaymark.stats.checks import FloatArray, percent, two_classes
 from assaymark.stats.intervals import wilson, wilson_limits
 from assaymark.stats.resampling import percentile_estimate
 
@@ -30,6 +29,7 @@ __all__ = [
     "OperatingPoint",
     "PrecisionRecallCurve",
     "RocCurve",
+    "area_limits",
     "average_precision",
     "fpr_at_tpr",
     "operating_point",
@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 BoolArray = npt.NDArray[np.bool_]
+MOST_EFFECTIVE = 4.0
+"""Most effective trials behind an area for each item of the smaller class."""
 
 
 class RocCurve(NamedTuple):
@@ -123,8 +125,27 @@ def placements(positives: FloatArray, negatives: FloatArray) -> Placements:
     return Placements((ranks[:m] - midranks(positives)) / k, 1.0 - (ranks[m:] - midranks(negatives)) / m)
 
 
+def area_limits(area: float, variance: float, *, smaller: float, confidence: float) -> tuple[float, float]:
+    """Wilson's interval of an area under the ROC curve, for the number of trials that its variance is worth.
+
+    Parameters
+    ----------
+    area : float in [0, 1]
+    variance : float
+        Of the area; DeLong's ([1]).
+    smaller : float
+        Items (or trials) of the smaller class. The area counts as a share of area (1 - area) / variance trials, at most 4 times
+        `smaller`: near an area of 1 the variance seen is often far too small. Without variance there are `smaller` trials.
+    """
+    effective = smaller
+    if smaller >= 2 and variance > 1e-30 and 0.0 < area < 1.0:
+        effective = min(area * (1.0 - area) / variance, MOST_EFFECTIVE * smaller)
+    limits = wilson_limits(area * effective, effective, confidence=confidence)
+    return min(float(limits.low), area), max(float(limits.high), area)
+
+
 def roc_auc(scores: Any, labels: Any, *, confidence: float = 0.95) -> Estimate:
-    """Area under the ROC curve, P(positive > negative) + P(tie) / 2, with DeLong's interval ([1]).
+    """Area under the ROC curve, P(positive > negative) + P(tie) / 2, with Wilson's interval on DeLong's variance ([1]).
 
     Parameters
     ----------
@@ -134,27 +155,34 @@ def roc_auc(scores: Any, labels: Any, *, confidence: float = 0.95) -> Estimate:
     Returns
     -------
     Estimate
-        n is the number of items. Undefined without two items of each class. Perfect separation has no DeLong variance:
-        the limit inside is then Wilson's for as many successes in as many trials as the smaller class has items.
+        n is the number of items. Undefined without two items of each class.
 
     Notes
     -----
-    O(n log n) by midranks ([2]).
+    O(n log n) by midranks ([2]). The area plus and minus DeLong's error, which is what most software gives, holds the truth too
+    rarely near 1, where detectors are. Share of 95 % intervals that hold it, normal scores, 600 repetitions; in parentheses
+    those of area plus and minus error:
+
+    ======== =========== =========== =========== =============
+    true AUC 10 and 10   24 and 136  50 and 50   100 and 1,000
+    ======== =========== =========== =========== =============
+    .5       .957 (.937) .963 (.953) .953 (.948) .962 (.962)
+    .7377    .957 (.923) .958 (.952) .965 (.952) .942 (.937)
+    .9426    .980 (.902) .973 (.862) .957 (.910) .972 (.908)
+    .9882    .962 (1.00) .987 (.788) .965 (.800) .995 (.892)
+    ======== =========== =========== =========== =============
     """
     score, label = two_classes(scores, labels)
-    method, n = f"DeLong {percent(confidence)}", score.size
+    method, n = f"Wilson {percent(confidence)} on effective items (DeLong variance)", score.size
     positives, negatives = score[label], score[~label]
     m, k = positives.size, negatives.size
     if m < 2 or k < 2:
         return undefined(f"DeLong needs 2 items of each class, there are {m} positive and {k} negative", n=n, method=method)
     beaten, beaten_by = placements(positives, negatives)
     area = min(max(float(beaten.mean()), 0.0), 1.0)
-    if beaten.min() == beaten.max() and area in (0.0, 1.0):
-        extreme = wilson(min(m, k) * area, min(m, k), confidence=confidence)
-        method += " (perfect separation: Wilson on the smaller class)"
-        return Estimate(area, extreme.low, extreme.high, n, method)
-    half = normal_quantile(confidence) * math.sqrt(beaten.var(ddof=1) / m + beaten_by.var(ddof=1) / k)
-    return Estimate(area, max(area - half, 0.0), min(area + half, 1.0), n, method)
+    variance = float(beaten.var(ddof=1) / m + beaten_by.var(ddof=1) / k)
+    low, high = area_limits(area, variance, smaller=min(m, k), confidence=confidence)
+    return Estimate(area, low, high, n, method)
 
 
 def roc_curve(scores: Any, labels: Any, *, confidence: float = 0.95) -> RocCurve:

@@ -27,12 +27,9 @@ from assaymark.stats.checks import FloatArray, percent
 from assaymark.stats.intervals import wilson_limits
 from assaymark.stats.membership.shares import Calls, group_confidence, share_table
 from assaymark.stats.membership.trials import IntArray, TrialScores, Units, distinct_units, trial_scores
-from assaymark.stats.ranking import placements
+from assaymark.stats.ranking import area_limits, placements
 
 __all__ = ["LogRoc", "attack_auc", "log_roc", "tpr_at_fprs"]
-
-MOST_EFFECTIVE = 4.0
-"""Most effective trials for each real one behind an area: the variance seen near an area of 1 is often far too small."""
 
 
 def attack_auc(member: Any, nonmember: Any, *, units: Units = "trials", confidence: float = 0.95) -> Estimate:
@@ -74,12 +71,9 @@ def attack_auc(member: Any, nonmember: Any, *, units: Units = "trials", confiden
     area = min(max(float(beaten.mean()), 0.0), 1.0)
     sides = ((beaten, scores.member_unit), (beaten_by, scores.nonmember_unit))
     counts = [distinct_units(scores.units, unit) if scores.kind == "groups" else unit.size for _, unit in sides]
-    effective = float(min(counts))
-    if effective >= 2 and (variance := _variance(sides, counts, area, scores.units)) > 1e-30 and 0.0 < area < 1.0:
-        effective = min(area * (1.0 - area) / variance, MOST_EFFECTIVE * effective)
     inner = group_confidence(confidence, min(counts) if scores.kind == "groups" else 0)
-    limits = wilson_limits(area * effective, effective, confidence=inner)
-    low, high = min(float(limits.low), area), max(float(limits.high), area)
+    variance = _variance(sides, counts, area, scores.units) if min(counts) >= 2 else 0.0
+    low, high = area_limits(area, variance, smaller=float(min(counts)), confidence=inner)
     return Estimate(area, low, high, scores.n, scores.described(method), "number")
 
 

@@ -22,7 +22,7 @@ class RankedPrompt(NamedTuple):
     name : str
     position : int, in the order given
     accuracy : Estimate, Wilson
-    auroc : Estimate, DeLong
+    auroc : Estimate, see `stats.roc_auc`
     balanced_accuracy : float, mean of the two recalls: above accuracy or below it where the prompt leans to one class
     flagged : float, share called offensive; far from the true share means that the prompt leans to one class
     """

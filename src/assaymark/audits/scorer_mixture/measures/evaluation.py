@@ -118,7 +118,7 @@ def measure(
 
     Notes
     -----
-    Counts have Wilson intervals, AUROC DeLong's, what depends on an order or on bins a bootstrap.
+    Counts have Wilson intervals, as AUROC on DeLong's variance; what depends on an order or on bins a bootstrap.
     """
     y, called, scores = label[judged.known], judged.called[judged.known], judged.scores[judged.known]
     tp, fp = int((called & y).sum()), int((called & ~y).sum())
