@@ -195,8 +195,8 @@ _HOMES: dict[str, str] = {
     "privacy_accounting": "Accountant gaussian_epsilon gaussian_noise_multiplier pure_epsilon pure_step_epsilon",
     "probabilities": "ReliabilityCurve brier_score calibration_error expected_calibration_error log_loss reliability_curve",
     "ranking": (
-        "OperatingPoint PrecisionRecallCurve RocCurve area_limits average_precision fpr_at_tpr operating_point pr_curve roc_auc "
-        "roc_curve tpr_at_fpr"
+        "OperatingPoint PrecisionRecallCurve RocCurve area_limits average_precision fpr_at_tpr operating_point pr_curve "
+        "roc_auc roc_curve tpr_at_fpr"
     ),
     "ratios": "RatioKind lift lift_limits odds_ratio ratio_limits ratio_points risk_ratio",
     "regression_columns": "Dummies dummies",

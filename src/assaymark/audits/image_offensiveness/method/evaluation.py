@@ -162,7 +162,8 @@ def score_metrics(
     Returns
     -------
     dict of Estimate
-        Wilson for accuracy, precision, recall and (mapped) F1, and on DeLong's variance for the AUROC, bootstrap over images for the others.
+        Wilson for accuracy, precision, recall and (mapped) F1, and on DeLong's variance for the AUROC; bootstrap over images
+        for the others.
     """
     scores, labels = _checked(log_odds, y)
     point = operating_point(scores, labels, np.nextafter(0.0, 1.0), confidence=confidence)
