@@ -56,12 +56,25 @@ if TYPE_CHECKING:
         worst_advantage,
     )
     from assaymark.stats.memorization import (
+        Extremes,
+        SetTest,
+        SubsampledScores,
+        UnitMemorization,
+        UnitState,
         calibrated_scores,
+        extremes,
         four_set_tests,
+        merge_units,
+        normalisation_scale,
         normalised_scores,
         offset_check,
+        rectified,
+        ssl_memorization,
         subsampled_scores,
-    )  # fmt: skip
+        unit_memorization,
+        unit_memorization_of,
+        unit_state,
+    )
     from assaymark.stats.misclassification import LEAST_PREDICTIVE, corrected_ratios, misclassified_ratio
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
     from assaymark.stats.onset import OnsetPoint, onset_point
@@ -121,6 +134,7 @@ if TYPE_CHECKING:
         log_loss,
         reliability_curve,
     )
+    from assaymark.stats.probing import PROBE_STRENGTHS, probe_hits, probe_strength
     from assaymark.stats.ranking import (
         OperatingPoint,
         PrecisionRecallCurve,
@@ -179,7 +193,11 @@ _HOMES: dict[str, str] = {
         "WorstAdvantage advantage advantage_difference attack_auc class_thresholds decision_rates detectable_advantage "
         "fit_threshold log_roc tpr_at_fprs trial_scores worst_advantage"
     ),
-    "memorization": "calibrated_scores four_set_tests normalised_scores offset_check subsampled_scores",
+    "memorization": (
+        "Extremes SetTest SubsampledScores UnitMemorization UnitState calibrated_scores extremes four_set_tests merge_units "
+        "normalisation_scale normalised_scores offset_check rectified ssl_memorization subsampled_scores unit_memorization "
+        "unit_memorization_of unit_state"
+    ),
     "misclassification": "LEAST_PREDICTIVE corrected_ratios misclassified_ratio",
     "multiplicity": "benjamini_hochberg holm",
     "onset": "OnsetPoint onset_point",
@@ -193,6 +211,7 @@ _HOMES: dict[str, str] = {
     ),
     "privacy_accounting": "Accountant gaussian_epsilon gaussian_noise_multiplier pure_epsilon pure_step_epsilon",
     "probabilities": "ReliabilityCurve brier_score calibration_error expected_calibration_error log_loss reliability_curve",
+    "probing": "PROBE_STRENGTHS probe_hits probe_strength",
     "ranking": (
         "OperatingPoint PrecisionRecallCurve RocCurve average_precision fpr_at_tpr operating_point pr_curve roc_auc "
         "roc_curve tpr_at_fpr"
@@ -220,6 +239,7 @@ __all__ = [
     "LEAST_PREDICTIVE",
     "LEAST_YOUDEN",
     "MEMBERSHIP",
+    "PROBE_STRENGTHS",
     "RULES",
     "Accountant",
     "AdvantageDifference",
@@ -234,6 +254,7 @@ __all__ = [
     "Criterion",
     "DecisionRates",
     "Dummies",
+    "Extremes",
     "FloorAdjusted",
     "LabelledBins",
     "Limits",
@@ -251,10 +272,14 @@ __all__ = [
     "RocCurve",
     "Rule",
     "SensitivityBand",
+    "SetTest",
+    "SubsampledScores",
     "TestOutcome",
     "Threshold",
     "Transform",
     "TrialScores",
+    "UnitMemorization",
+    "UnitState",
     "Units",
     "WordContrast",
     "WorstAdvantage",
@@ -302,6 +327,7 @@ __all__ = [
     "emq",
     "emq_iterations",
     "expected_calibration_error",
+    "extremes",
     "f1_score",
     "f1_score_from_counts",
     "fisher_exact",
@@ -327,6 +353,7 @@ __all__ = [
     "mean_f1_from_counts",
     "mean_from_summary",
     "median_estimate",
+    "merge_units",
     "misclassified_ratio",
     "mixed_cells",
     "mixture_mle",
@@ -335,6 +362,7 @@ __all__ = [
     "negative_binomial",
     "newcombe",
     "newcombe_limits",
+    "normalisation_scale",
     "normalised_scores",
     "odds_ratio",
     "offset_check",
@@ -352,11 +380,14 @@ __all__ = [
     "predictions_of",
     "predictions_of_bins",
     "predictive_value",
+    "probe_hits",
+    "probe_strength",
     "pure_epsilon",
     "pure_step_epsilon",
     "quantify",
     "ratio_limits",
     "ratio_points",
+    "rectified",
     "regrouped",
     "reliability_curve",
     "resample_weights",
@@ -369,6 +400,7 @@ __all__ = [
     "sensitivity_band",
     "sign_test",
     "spearman",
+    "ssl_memorization",
     "stratified_prevalence",
     "subsampled_scores",
     "theil_sen",
@@ -376,6 +408,9 @@ __all__ = [
     "tpr_at_fpr",
     "tpr_at_fprs",
     "trial_scores",
+    "unit_memorization",
+    "unit_memorization_of",
+    "unit_state",
     "weighted_cliff_delta",
     "welch",
     "welch_from_summary",

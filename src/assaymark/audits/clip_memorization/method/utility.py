@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from assaymark.result import Estimate, undefined
-from assaymark.stats import wilson
+from assaymark.stats import probe_hits, probe_strength, wilson
 
 __all__ = ["LinearProbe", "Recall", "linear_probe", "retrieval_recall", "zero_shot_accuracy", "zero_shot_classes"]
 
 Floats = npt.NDArray[np.float64]
-PENALTIES = tuple(10.0 ** np.arange(-4, 4))
-"""Inverse L2 strengths that a validation part chooses from."""
+STEPS = 200
+"""Of the regression of a probe, at most."""
 
 
 class Recall(NamedTuple):
@@ -128,25 +127,11 @@ def linear_probe(train: Any, validation: Any, test: Any, *, confidence: float = 
     train, validation, test : pair of arrays, (features of shape (n, d), labels of shape (n,))
         The L2 strength is chosen on the validation part; the regression is then fitted on train and validation together.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     parts = ((np.asarray(x, dtype=np.float64), np.asarray(y)) for x, y in (train, validation, test))
     (x, y), (x_val, y_val), (x_test, y_test) = parts
     if len(np.unique(y)) < 2 or not len(y_val) or not len(y_test):
         return LinearProbe(undefined("fewer than two classes, or a part without items", unit="share"), float("nan"))
-
-    def fitted(strength: float, features: Any, known: Any) -> Any:
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=200))
-        with warnings.catch_warnings():
-            # Weak penalties on separable classes have no end; what the steps so far are worth, validation tells.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return model.fit(features, known)
-
-    scores = [float((fitted(strength, x, y).predict(x_val) == y_val).mean()) for strength in PENALTIES]
-    chosen = PENALTIES[int(np.argmax(scores))]
-    model = fitted(chosen, np.concatenate([x, x_val]), np.concatenate([y, y_val]))
-    hits = int((model.predict(x_test) == y_test).sum())
-    return LinearProbe(wilson(hits, len(y_test), confidence=confidence), chosen)
+    chosen = probe_strength(x, y, x_val, y_val, steps=STEPS)
+    whole = np.concatenate([x, x_val]), np.concatenate([y, y_val])
+    hits = probe_hits(*whole, x_test, y_test, strength=chosen, steps=STEPS)
+    return LinearProbe(wilson(int(hits.sum()), len(y_test), confidence=confidence), chosen)

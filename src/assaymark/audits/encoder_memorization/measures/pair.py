@@ -12,11 +12,11 @@ import numpy as np
 
 from assaymark.audit import Context
 from assaymark.audits.encoder_memorization.config import EncoderMemorizationConfig
-from assaymark.audits.encoder_memorization.method.set_tests import SETS
 from assaymark.audits.encoder_memorization.probes.points import NO_SET
 from assaymark.audits.encoder_memorization.reading import Points, SetTable, blocks, read_points
 from assaymark.errors import ConfigError, InputError, ModelError, nearest
 from assaymark.result import Artifact
+from assaymark.stats.memorization.four_sets import SETS
 
 __all__ = ["Pair", "encoders_of"]
 
