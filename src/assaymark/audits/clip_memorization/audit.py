@@ -10,7 +10,14 @@ from assaymark.audit import Audit, AuditInfo, Context, Planting, Trial
 from assaymark.audits.clip_memorization.config import ClipMemorizationConfig
 from assaymark.audits.clip_memorization.data import INPUTS, ROLES, planting
 from assaymark.audits.clip_memorization.sections import sections
-from assaymark.audits.clip_memorization.study import choose_pairs, given_encoders, measure, read_material, trained_here
+from assaymark.audits.clip_memorization.study import (
+    choose_pairs,
+    given_encoders,
+    measure,
+    model_notes,
+    read_material,
+    trained_here,
+)
 from assaymark.audits.clip_memorization.trials import method_trials
 from assaymark.result import Result
 from assaymark.section import Section, assemble
@@ -44,13 +51,19 @@ class ClipMemorization(Audit):
             material, encoders, trained, config = trained_here(material, config, context)
         chosen = choose_pairs(material, config, seed=context.seed)
         measured = measure(chosen, encoders, inputs, config, context)
-        tests = () if material.tests is None else (material.tests.flow,)
+        read = [material.pool, *(() if material.tests is None else (material.tests,))]
         return assemble(
             [*trained, *sections(measured, encoders, config, context)],
             audit=self.info.id,
             title=f"{self.info.title}: {inputs['pairs'].source}",
-            flows=(material.pool.flow, *tests, measured.scores.flow),
-            notes=dict.fromkeys((*material.pool.notes, *(() if material.tests is None else material.tests.notes))),
+            flows=(*(part.flow for part in read), measured.scores.flow),
+            notes=dict.fromkeys(
+                (
+                    *material.pool.notes,
+                    *(() if material.tests is None else material.tests.notes),
+                    *model_notes(encoders, context),
+                )
+            ),
         )
 
     @classmethod

@@ -17,6 +17,7 @@ from assaymark.audits.clip_memorization.report.detection import detection_sectio
 from assaymark.audits.clip_memorization.report.pairs import pair_section
 from assaymark.audits.clip_memorization.report.proxies import deja_vu_section, similarity_section
 from assaymark.audits.clip_memorization.report.sets import set_section, term_section, without_reference
+from assaymark.audits.clip_memorization.report.tower_units import tower_unit_section, without_units
 from assaymark.audits.clip_memorization.report.towers import tower_section
 from assaymark.audits.clip_memorization.report.utility import utility_section
 from assaymark.audits.clip_memorization.study import Measured
@@ -51,6 +52,10 @@ def sections(
         found += [without_reference(), similarity_section(scores, config, context)]
         found.append(detection_section(scores, None, config, context, logit_scale=scale))
         reference = "a text encoder"
+    if measured.units is not None:
+        found.append(tower_unit_section(measured.units, config, context))
+    elif config.units:
+        found.append(without_units("no model was given that shows its layers (records-activations)"))
     found.append(
         deja_vu_section(measure_deja_vu(scores, config, context, sentences=context.model("sentences")), reference=reference)
     )

@@ -55,13 +55,16 @@ def zero_shot_accuracy(images: Any, classes: Any, labels: Any, *, confidence: fl
     Parameters
     ----------
     images : array_like, shape (n, d); classes : shape (classes, d); labels : int, shape (n,)
-        An exact tie between classes counts by its share.
+        An exact tie between classes counts by its share. A picture without a finite embedding is left out.
     """
     logits = np.asarray(images, dtype=np.float64) @ np.asarray(classes, dtype=np.float64).T
-    if not logits.size:
-        return undefined("no labelled picture", unit="share")
+    known = np.isfinite(logits).all(axis=1)
+    if not known.any():
+        reason = "pictures or prompts have no finite embedding" if logits.size else "no labelled picture"
+        return undefined(reason, unit="share")
+    logits, labels = logits[known], np.asarray(labels)[known]
     best = logits == logits.max(axis=1, keepdims=True)
-    own = best[np.arange(len(logits)), np.asarray(labels)] / best.sum(axis=1)
+    own = best[np.arange(len(logits)), labels] / best.sum(axis=1)
     return wilson(float(own.sum()), len(own), confidence=confidence)
 
 
@@ -126,12 +129,18 @@ def linear_probe(train: Any, validation: Any, test: Any, *, confidence: float = 
     ----------
     train, validation, test : pair of arrays, (features of shape (n, d), labels of shape (n,))
         The L2 strength is chosen on the validation part; the regression is then fitted on train and validation together.
+        Rows that are not finite are left out.
     """
-    parts = ((np.asarray(x, dtype=np.float64), np.asarray(y)) for x, y in (train, validation, test))
-    (x, y), (x_val, y_val), (x_test, y_test) = parts
+    (x, y), (x_val, y_val), (x_test, y_test) = (_finite(*part) for part in (train, validation, test))
     if len(np.unique(y)) < 2 or not len(y_val) or not len(y_test):
         return LinearProbe(undefined("fewer than two classes, or a part without items", unit="share"), float("nan"))
     chosen = probe_strength(x, y, x_val, y_val, steps=STEPS)
     whole = np.concatenate([x, x_val]), np.concatenate([y, y_val])
     hits = probe_hits(*whole, x_test, y_test, strength=chosen, steps=STEPS)
     return LinearProbe(wilson(int(hits.sum()), len(y_test), confidence=confidence), chosen)
+
+
+def _finite(features: Any, labels: Any) -> tuple[Floats, npt.NDArray[Any]]:
+    x = np.asarray(features, dtype=np.float64)
+    known = np.isfinite(x).all(axis=1) if x.ndim == 2 else np.zeros(len(x), bool)
+    return x[known], np.asarray(labels)[known]

@@ -25,7 +25,7 @@ FOLDER = "pair"
 
 
 class Pair(NamedTuple):
-    """Models, the sets and settings that go with them, and what is handed on.
+    """Models, the sets and settings that go with them, and what is handed on; `notes` are those of a training here.
 
     `folder` holds weights that nobody keeps; it goes when the pair does.
     """
@@ -54,8 +54,7 @@ def encoders_of(dataset: Any, split: SetTable | None, config: EncoderMemorizatio
         raise ModelError("a reference was given without the encoder that it is compared with: add --model encoder=SPEC")
     if encoder is None:
         return _trained(dataset, split, config, context)
-    notes = [note for model in (encoder, reference) if model is not None for note in model.notes]
-    return Pair(encoder, reference, split, config, notes=notes)
+    return Pair(encoder, reference, split, config)
 
 
 def _trained(dataset: Any, split: SetTable | None, config: EncoderMemorizationConfig, context: Context) -> Pair:
