@@ -104,7 +104,7 @@ def test_planted_units_are_owned_by_their_pairs(pairs: pa.Table) -> None:
 
 def test_other_encoders_stand_beside_the_image_tower(pairs: pa.Table, clips: dict[str, str]) -> None:
     models = {"model": clips["f"], "reference": clips["g"], "supervised": clips["g"], "self_supervised": clips["f"]}
-    found = audited(pairs, models, layers=["mlp", "attention"])
+    found = audited(pairs, models, unit_layers=["mlp", "attention"])
     assert found["unitmem.image_minus_self_supervised"].value == 0.0, "the same network has the same units"
     assert found["unitmem.image_minus_supervised"].value != 0.0
     assert {row["kind"] for row in found.tables["units"].rows()} == {"mlp", "attention"}
@@ -113,7 +113,7 @@ def test_other_encoders_stand_beside_the_image_tower(pairs: pa.Table, clips: dic
 
 def test_layers_that_no_tower_has_are_refused_by_the_nearest_name(pairs: pa.Table) -> None:
     with pytest.raises(ModelError, match=r"blocks\.0\.mlp"):
-        audited(pairs, {"model": F, "reference": G}, layers=["blocks.0.mpl"])
+        audited(pairs, {"model": F, "reference": G}, unit_layers=["blocks.0.mpl"])
 
 
 def test_two_depths_are_refused_by_the_first_layer_that_differs(pairs: pa.Table, clips: dict[str, str]) -> None:

@@ -20,7 +20,14 @@ from assaymark.audits.clip_memorization.measures.tower_units import TowerUnits, 
 from assaymark.audits.clip_memorization.measures.wordings import CutCaptions, cut_captions, wordings_of
 from assaymark.audits.clip_memorization.reading import NO_SET, Pool, chosen_by_id, read_pool, sets_of_split
 from assaymark.audits.clip_memorization.report.training import training_section
-from assaymark.audits.clip_memorization.training import clip_recipe, open_pair, train_models, trainable
+from assaymark.audits.clip_memorization.training import (
+    Trainable,
+    clip_recipe,
+    open_pair,
+    told_captions,
+    train_models,
+    trainable,
+)
 from assaymark.errors import InputError, ModelError
 from assaymark.section import Section
 
@@ -116,10 +123,13 @@ def model_notes(encoders: Mapping[str, Encoder], context: Context) -> list[str]:
 
 
 class TrainedHere(NamedTuple):
+    """Pairs with their sets, both models, what is to be said of their training, settings for them, and what was trained on."""
+
     material: Material
     encoders: dict[str, Encoder]
     sections: list[Section]
     config: ClipMemorizationConfig
+    prepared: Trainable
 
 
 def trained_here(material: Material, config: ClipMemorizationConfig, context: Context) -> TrainedHere:
@@ -133,13 +143,7 @@ def trained_here(material: Material, config: ClipMemorizationConfig, context: Co
         pair = train_models(prepared, clip_recipe(config), seed=context.seed, folder=folder, device=context.device, task=task)
     encoders = open_pair(pair, device=context.device, batch_size=context.batch_size)
     section = training_section(pair.record, prepared.unreadable, prepared.split_here, kept=context.artifacts is not None)
-    # A model that was shown the first caption alone has not been trained on the others.
-    told = (
-        config.model_copy(update={"text_views": "first"})
-        if config.captions == "one" and config.text_views == "captions"
-        else config
-    )
-    return TrainedHere(Material(prepared.pool, material.tests), encoders, [section], told)
+    return TrainedHere(Material(prepared.pool, material.tests), encoders, [section], told_captions(config), prepared)
 
 
 class Measured(NamedTuple):

@@ -80,7 +80,7 @@ def measure_units(
     Memory: one output of a layer, and a few numbers a unit.
     """
     layers = _chosen_layers(
-        {name: model.text_layers if name == "text" else model.layers for name, model in models.items()}, config.layers
+        {name: model.text_layers if name == "text" else model.layers for name, model in models.items()}, config.unit_layers
     )
     averages = {
         name: UnitAverages(layers[name], rectify=config.rectify, padded=name == "text") for name in models if layers[name]
