@@ -97,6 +97,18 @@ def test_removal_and_new_captions_are_compared(tmp_path: Path) -> None:
     assert (tmp_path / "artifacts" / "clip-memorization" / "recommended" / "config.json").is_file()
 
 
+def test_several_captions_that_are_not_there_are_said_or_refused() -> None:
+    columns = planted_pairs(4, candidates=24)
+    columns["captions"] = [own[:1] for own in columns["captions"]]
+    settings = {**CURE, "epochs": 1, "seeds": 1, "removed": [4]}
+    with pytest.raises(InputError, match="recipes=captions draw among the captions of a picture, and every picture has one"):
+        execute(ForgetfulTraining, inputs={"pairs": pa.table(columns)}, settings={**settings, "recipes": ["captions"]})
+    several = {**settings, "recipes": ["captions", "weight-decay"]}
+    result = execute(ForgetfulTraining, inputs={"pairs": pa.table(columns)}, settings=several)
+    assert any("recipe captions was left out: every picture has one caption" in note for note in result.notes)
+    assert len(result.tables["trainings"].rows()) == 2
+
+
 def test_every_recipe_has_its_training() -> None:
     config = MitigationConfig.build({"recipes": list(conditions_of()), "noise": [0.1, 0.2], "removed": [5, 500]})
     names = [condition.name for condition in conditions(config, captions=3, candidates=100)]

@@ -126,6 +126,33 @@ def test_an_encoder_of_pictures_alone_is_no_model_of_pairs(pairs: pa.Table) -> N
         audited(pairs, {"model": "fake:memorizing-encoder"})
 
 
+def test_captions_beyond_the_context_are_warned_of_and_counted(pairs: pa.Table, clips: dict[str, str]) -> None:
+    told = [[own[0] + " and this and that" * 5 if row < 7 else own[0]] for row, own in enumerate(pairs["captions"].to_pylist())]
+    table = pairs.set_column(pairs.column_names.index("captions"), "captions", pa.array(told))
+    found = audited(table, {"model": clips["f"], "reference": clips["g"]}, units=False, towers=False)
+    warned = [finding for finding in found.findings if "longer than the model reads" in finding.sentence]
+    assert [finding.severity for finding in warned] == ["warning"] and warned[0].sentence.startswith("7 captions")
+    assert any("7 captions are cut by the context" in note for note in found.notes)
+    assert any("every picture has one caption" in note for note in found.notes)
+
+
+def test_some_pictures_with_one_caption_are_counted(pairs: pa.Table) -> None:
+    single = sum(len(own) == 1 for own in pairs["captions"].to_pylist())
+    found = audited(pairs, {"model": F, "reference": G}, units=False, towers=False)
+    assert f"input 'pairs': {single} of {pairs.num_rows} pictures have one caption, whose views do not vary" in found.notes
+
+
+def test_a_supervised_encoder_in_training_mode_is_switched_and_said(pairs: pa.Table) -> None:
+    from assaymark.models.encoder_architectures import new_encoder
+    from assaymark.models.square_encoder import ModuleEncoder
+
+    module = new_encoder("resnet9", seed=0, width=2, input_size=16).train()
+    encoder = ModuleEncoder(module, input_size=16, mean=(0.5,) * 3, std=(0.5,) * 3)
+    found = audited(pairs, {"model": F, "reference": G, "supervised": encoder})
+    assert any("8 of them batch normalisations: switched to evaluation" in note for note in found.notes) and module.training
+    assert found["unitmem.supervised.body.layer3.conv"].defined and found["unitmem.image_minus_supervised"].defined
+
+
 def test_weights_that_are_no_numbers_leave_units_undefined_and_counted(
     pairs: pa.Table, clips: dict[str, str], tmp_path: Path
 ) -> None:

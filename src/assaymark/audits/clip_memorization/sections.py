@@ -90,7 +90,7 @@ def input_section(scores: Scores, cut: CutCaptions | None) -> Section:
         )
         section.findings.append(
             Finding(
-                "note",
+                "warning",
                 f"{cut.cut:,} captions are longer than the model reads{partial}: captions that differ in their end alone are "
                 "equal to it.",
                 advice="Shorten them, or give the part that the model was trained on.",
