@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from assaymark.stats.checks import FloatArray
+
 __all__ = ["PROBE_STRENGTHS", "probe_hits", "probe_strength"]
 
-PROBE_STRENGTHS = tuple(10.0 ** np.arange(-4, 4))
+PROBE_STRENGTHS = tuple((10.0 ** np.arange(-4, 4)).tolist())
 """Inverse L2 strengths that a validation part chooses from."""
 
 
@@ -43,18 +46,29 @@ def probe_hits(
     -----
     Deterministic. Features that do not vary in training are left out. O(n d) a step.
     """
+    x, y, wanted = np.asarray(train, np.float64), np.asarray(train_labels), np.asarray(test_labels)
+    if len(np.unique(y)) < 2:
+        return np.asarray(wanted == (y[0] if len(y) else None))
+    ((_, predicted),) = _predictions(x, y, np.asarray(test, np.float64), strengths=(strength,), steps=steps)
+    return np.asarray(predicted == wanted)
+
+
+def _predictions(
+    x: FloatArray, y: npt.NDArray[Any], test: FloatArray, *, strengths: Iterable[float], steps: int
+) -> Iterator[tuple[float, npt.NDArray[Any]]]:
+    """Labels that are told by each strength; every fit starts from the one before it, which is most of the way."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    x, y, wanted = np.asarray(train, np.float64), np.asarray(train_labels), np.asarray(test_labels)
-    if len(np.unique(y)) < 2:
-        return np.asarray(wanted == (y[0] if len(y) else None))
     scaler = StandardScaler().fit(x)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model: Any = LogisticRegression(C=strength, max_iter=steps).fit(scaler.transform(x), y)
-    return np.asarray(model.predict(scaler.transform(np.asarray(test, np.float64))) == wanted)
+    scaled, asked = scaler.transform(x), scaler.transform(test)
+    model: Any = LogisticRegression(max_iter=steps, warm_start=True)
+    for strength in strengths:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.set_params(C=strength).fit(scaled, y)
+        yield strength, model.predict(asked)
 
 
 def probe_strength(
@@ -72,6 +86,9 @@ def probe_strength(
     train, validation : arrays, shapes (n, d) and (m, d)
     train_labels, validation_labels : arrays, shapes (n,) and (m,)
     """
-    parts = (train, train_labels, validation, validation_labels)
-    hits = [int(probe_hits(*parts, strength=strength, steps=steps).sum()) for strength in PROBE_STRENGTHS]
-    return float(PROBE_STRENGTHS[int(np.argmax(hits))])
+    x, y = np.asarray(train, np.float64), np.asarray(train_labels)
+    if len(np.unique(y)) < 2:
+        return PROBE_STRENGTHS[0]
+    found = _predictions(x, y, np.asarray(validation, np.float64), strengths=PROBE_STRENGTHS, steps=steps)
+    hits = {strength: int((predicted == np.asarray(validation_labels)).sum()) for strength, predicted in found}
+    return max(hits, key=hits.__getitem__)

@@ -25,9 +25,9 @@ from assaymark.result import Result
 
 SMALL: dict[str, Any] = {
     "side": 16, "patch": 8, "hidden": 8, "layers": 1, "heads": 1, "dimension": 8, "epochs": 2, "batch": 16, "views": 2,
-    "augmentation": "shift", "resamples": 100, "listed": 3, "contact_sheet": False,
+    "augmentation": "shift", "resamples": 100, "listed": 3, "contact_sheet": False, "units": False,
 }  # fmt: skip
-CURE = {name: value for name, value in SMALL.items() if name not in ("listed", "contact_sheet")}
+CURE = {name: value for name, value in SMALL.items() if name not in ("listed", "contact_sheet", "units")}
 
 
 def unsplit() -> pa.Table:

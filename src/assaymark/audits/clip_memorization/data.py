@@ -42,7 +42,7 @@ REFERENCE = ModelRole(
 )  # fmt: skip
 INDEPENDENT = ModelRole(
     "independent", "any other dual encoder that saw none of the pairs: a baseline for finding wrong captions",
-    all_of=_DUAL,
+    all_of=_DUAL, any_of=("records-activations",),
 )  # fmt: skip
 SENTENCES = ModelRole("sentences", "a text encoder: the reference of the deja-vu test where there is one model only",
                       any_of=("embeds-texts",))  # fmt: skip
@@ -58,7 +58,7 @@ SELF_SUPERVISED = ModelRole(
 ROLES = (MODEL, REFERENCE, INDEPENDENT, SENTENCES, PARAPHRASER, SUPERVISED, SELF_SUPERVISED)
 
 WRONG_SHARE, OFFSET, NOISE, OWNED = 0.15, 0.05, 0.03, 5
-CANDIDATES, FULL_CANDIDATES = 160, 5_000
+CANDIDATES, FULL_CANDIDATES = 120, 5_000
 
 
 class PlantedTruth(NamedTuple):
