@@ -8,7 +8,7 @@ import torch
 
 from assaymark.models.protocols import Layer
 from assaymark.models.unit_activations import UnitAverages, unit_activations
-from assaymark.stats import unit_state
+from assaymark.stats.memorization.units import unit_state
 
 MAP = Layer("conv", "convolution", 0, (3, 4, 4), rectified=False)
 TOKENS = Layer("mlp", "mlp", 0, (5, 6), rectified=False)

@@ -7,16 +7,10 @@ import pytest
 from scipy import stats as scipy_stats
 
 from assaymark.errors import ConfigError
-from assaymark.stats import (
-    calibrated_scores,
-    extremes,
-    four_set_tests,
-    normalisation_scale,
-    normalised_scores,
-    offset_check,
-    ssl_memorization,
-    subsampled_scores,
-)
+from assaymark.stats import calibrated_scores, four_set_tests, normalised_scores, subsampled_scores
+from assaymark.stats.memorization.four_sets import offset_check
+from assaymark.stats.memorization.normalisation import normalisation_scale
+from assaymark.stats.memorization.scores import extremes, ssl_memorization
 
 
 def test_ways_to_normalise() -> None:

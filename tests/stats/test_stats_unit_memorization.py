@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from assaymark.stats import merge_units, rectified, unit_memorization, unit_memorization_of, unit_state
+from assaymark.stats.memorization.units import merge_units, rectified, unit_memorization, unit_memorization_of, unit_state
 
 
 def naive_unitmem(column: np.ndarray, rest: str) -> float:

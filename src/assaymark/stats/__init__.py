@@ -55,26 +55,7 @@ if TYPE_CHECKING:
         trial_scores,
         worst_advantage,
     )
-    from assaymark.stats.memorization import (
-        Extremes,
-        SetTest,
-        SubsampledScores,
-        UnitMemorization,
-        UnitState,
-        calibrated_scores,
-        extremes,
-        four_set_tests,
-        merge_units,
-        normalisation_scale,
-        normalised_scores,
-        offset_check,
-        rectified,
-        ssl_memorization,
-        subsampled_scores,
-        unit_memorization,
-        unit_memorization_of,
-        unit_state,
-    )
+    from assaymark.stats.memorization import calibrated_scores, four_set_tests, normalised_scores, subsampled_scores
     from assaymark.stats.misclassification import LEAST_PREDICTIVE, corrected_ratios, misclassified_ratio
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
     from assaymark.stats.onset import OnsetPoint, onset_point
@@ -193,11 +174,7 @@ _HOMES: dict[str, str] = {
         "WorstAdvantage advantage advantage_difference attack_auc class_thresholds decision_rates detectable_advantage "
         "fit_threshold log_roc tpr_at_fprs trial_scores worst_advantage"
     ),
-    "memorization": (
-        "Extremes SetTest SubsampledScores UnitMemorization UnitState calibrated_scores extremes four_set_tests merge_units "
-        "normalisation_scale normalised_scores offset_check rectified ssl_memorization subsampled_scores unit_memorization "
-        "unit_memorization_of unit_state"
-    ),
+    "memorization": "calibrated_scores four_set_tests normalised_scores subsampled_scores",
     "misclassification": "LEAST_PREDICTIVE corrected_ratios misclassified_ratio",
     "multiplicity": "benjamini_hochberg holm",
     "onset": "OnsetPoint onset_point",
@@ -254,7 +231,6 @@ __all__ = [
     "Criterion",
     "DecisionRates",
     "Dummies",
-    "Extremes",
     "FloorAdjusted",
     "LabelledBins",
     "Limits",
@@ -272,14 +248,10 @@ __all__ = [
     "RocCurve",
     "Rule",
     "SensitivityBand",
-    "SetTest",
-    "SubsampledScores",
     "TestOutcome",
     "Threshold",
     "Transform",
     "TrialScores",
-    "UnitMemorization",
-    "UnitState",
     "Units",
     "WordContrast",
     "WorstAdvantage",
@@ -327,7 +299,6 @@ __all__ = [
     "emq",
     "emq_iterations",
     "expected_calibration_error",
-    "extremes",
     "f1_score",
     "f1_score_from_counts",
     "fisher_exact",
@@ -353,7 +324,6 @@ __all__ = [
     "mean_f1_from_counts",
     "mean_from_summary",
     "median_estimate",
-    "merge_units",
     "misclassified_ratio",
     "mixed_cells",
     "mixture_mle",
@@ -362,10 +332,8 @@ __all__ = [
     "negative_binomial",
     "newcombe",
     "newcombe_limits",
-    "normalisation_scale",
     "normalised_scores",
     "odds_ratio",
-    "offset_check",
     "onset_point",
     "operating_point",
     "pacc",
@@ -387,7 +355,6 @@ __all__ = [
     "quantify",
     "ratio_limits",
     "ratio_points",
-    "rectified",
     "regrouped",
     "reliability_curve",
     "resample_weights",
@@ -400,7 +367,6 @@ __all__ = [
     "sensitivity_band",
     "sign_test",
     "spearman",
-    "ssl_memorization",
     "stratified_prevalence",
     "subsampled_scores",
     "theil_sen",
@@ -408,9 +374,6 @@ __all__ = [
     "tpr_at_fpr",
     "tpr_at_fprs",
     "trial_scores",
-    "unit_memorization",
-    "unit_memorization_of",
-    "unit_state",
     "weighted_cliff_delta",
     "welch",
     "welch_from_summary",

@@ -91,4 +91,4 @@ def probe_strength(
         return PROBE_STRENGTHS[0]
     found = _predictions(x, y, np.asarray(validation, np.float64), strengths=PROBE_STRENGTHS, steps=steps)
     hits = {strength: int((predicted == np.asarray(validation_labels)).sum()) for strength, predicted in found}
-    return max(hits, key=hits.__getitem__)
+    return float(max(hits, key=hits.__getitem__))

@@ -22,7 +22,7 @@ from assaymark.execution import execute
 from assaymark.models.opening import open_model
 from assaymark.models.small_clip import new_clip, save_clip
 from assaymark.result import Result
-from assaymark.stats import unit_memorization
+from assaymark.stats.memorization.units import unit_memorization
 from assaymark.training.augmentation_spec import augmentation
 from assaymark.training.views import views
 

@@ -14,7 +14,7 @@ from assaymark.audits.encoder_memorization.method.layer_choice import select_lay
 from assaymark.audits.encoder_memorization.method.layer_scores import layer_memorization
 from assaymark.audits.encoder_memorization.method.owners import owner_tests, units_owned
 from assaymark.audits.encoder_memorization.method.surgery import freeze_except, prune_units, replace_layers
-from assaymark.stats import ssl_memorization
+from assaymark.stats.memorization.scores import ssl_memorization
 
 
 def test_distances_of_nearly_equal_directions_keep_their_digits() -> None:

@@ -9,9 +9,7 @@ from torch import nn
 
 from assaymark.audits.encoder_memorization.method.class_units import class_memorization, class_memorization_of, class_state
 from assaymark.audits.encoder_memorization.method.surgery import tune_unit
-from assaymark.stats.memorization import (
-    unit_memorization,
-)
+from assaymark.stats.memorization.units import unit_memorization
 
 
 def test_classes_weigh_alike_or_by_size() -> None:

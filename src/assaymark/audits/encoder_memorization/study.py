@@ -15,9 +15,10 @@ from assaymark.audits.encoder_memorization.method.class_units import ClassMemori
 from assaymark.audits.encoder_memorization.method.layer_scores import NORMS
 from assaymark.audits.encoder_memorization.reading import Points
 from assaymark.models.protocols import Layer
-from assaymark.stats import UnitMemorization, normalised_scores, ssl_memorization, unit_memorization, unit_memorization_of
+from assaymark.stats import normalised_scores
 from assaymark.stats.memorization.four_sets import SETS
-from assaymark.stats.memorization.scores import DISTANCE_BOUND
+from assaymark.stats.memorization.scores import DISTANCE_BOUND, ssl_memorization
+from assaymark.stats.memorization.units import UnitMemorization, unit_memorization, unit_memorization_of
 
 __all__ = ["LayerUnits", "Study", "units_of"]
 

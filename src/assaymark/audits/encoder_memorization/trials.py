@@ -23,8 +23,9 @@ from assaymark.audits.encoder_memorization.vector_world import (
     vector_world,
 )
 from assaymark.result import Estimate
-from assaymark.stats import accuracy_difference, bootstrap_difference, probe_hits, roc_auc, ssl_memorization, wilson
-from assaymark.stats.memorization import UnitMemorization, unit_memorization
+from assaymark.stats import accuracy_difference, bootstrap_difference, probe_hits, roc_auc, wilson
+from assaymark.stats.memorization.scores import ssl_memorization
+from assaymark.stats.memorization.units import UnitMemorization, unit_memorization
 
 __all__ = ["method_trials"]
 

@@ -1,4 +1,4 @@
-"""What audits of memorization share, whatever is scored: four sets, their tests, ways to normalise, SSLMem and UnitMem.
+"""What audits of memorization share, whatever is scored: four sets, their tests, ways to normalise; SSLMem, UnitMem.
 
 A pool is split once into four sets: *shared* S, on which both models train; *candidates* C, on which only the audited model f
 trains; *independent* I, on which only the reference g trains; *external* E, on which neither does. A score is positive where f
@@ -11,37 +11,8 @@ holds on to an item more than g does, so the means of C are above 0, those of I 
 
 from __future__ import annotations
 
-from assaymark.stats.memorization.four_sets import SetTest, calibrated_scores, four_set_tests, offset_check
-from assaymark.stats.memorization.normalisation import normalisation_scale, normalised_scores
-from assaymark.stats.memorization.scores import Extremes, extremes, ssl_memorization
-from assaymark.stats.memorization.subsampling import SubsampledScores, subsampled_scores
-from assaymark.stats.memorization.units import (
-    UnitMemorization,
-    UnitState,
-    merge_units,
-    rectified,
-    unit_memorization,
-    unit_memorization_of,
-    unit_state,
-)
+from assaymark.stats.memorization.four_sets import calibrated_scores, four_set_tests
+from assaymark.stats.memorization.normalisation import normalised_scores
+from assaymark.stats.memorization.subsampling import subsampled_scores
 
-__all__ = [
-    "Extremes",
-    "SetTest",
-    "SubsampledScores",
-    "UnitMemorization",
-    "UnitState",
-    "calibrated_scores",
-    "extremes",
-    "four_set_tests",
-    "merge_units",
-    "normalisation_scale",
-    "normalised_scores",
-    "offset_check",
-    "rectified",
-    "ssl_memorization",
-    "subsampled_scores",
-    "unit_memorization",
-    "unit_memorization_of",
-    "unit_state",
-]
+__all__ = ["calibrated_scores", "four_set_tests", "normalised_scores", "subsampled_scores"]

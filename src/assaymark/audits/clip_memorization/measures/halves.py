@@ -17,7 +17,8 @@ from assaymark.audits.clip_memorization.measures.wordings import wordings_of
 from assaymark.audits.clip_memorization.reading import Pool
 from assaymark.audits.clip_memorization.training import Trainable, clip_recipe, told_captions
 from assaymark.models.opening import open_model
-from assaymark.stats import SubsampledScores, subsampled_scores
+from assaymark.stats import subsampled_scores
+from assaymark.stats.memorization.subsampling import SubsampledScores
 
 if TYPE_CHECKING:
     from assaymark.leave_out import Subsampled

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from assaymark.audits.clip_memorization.measures.scoring import Scores
 from assaymark.audits.clip_memorization.method.towers import procrustes, tower_swap
-from assaymark.stats import ssl_memorization
+from assaymark.stats.memorization.scores import ssl_memorization
 
 __all__ = ["TowerScores", "tower_scores"]
 

@@ -16,7 +16,7 @@ from assaymark.audits.clip_memorization.reading import NO_SET, Pool, chosen_by_i
 from assaymark.models.layer_patterns import UnmatchedPattern, matching_layers
 from assaymark.models.protocols import Layer
 from assaymark.models.unit_activations import UnitAverages
-from assaymark.stats import UnitMemorization, unit_memorization_of
+from assaymark.stats.memorization.units import UnitMemorization, unit_memorization_of
 
 __all__ = ["TOWERS", "LayerUnits", "TowerUnits", "measure_units", "unit_pairs"]
 

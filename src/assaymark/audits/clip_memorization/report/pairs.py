@@ -17,7 +17,7 @@ from assaymark.report.pictures import contact_sheet
 from assaymark.report.redaction import hash_content
 from assaymark.result import Artifact, Column, Figure, Table
 from assaymark.section import Section
-from assaymark.stats import extremes
+from assaymark.stats.memorization.scores import extremes
 
 __all__ = ["pair_section"]
 

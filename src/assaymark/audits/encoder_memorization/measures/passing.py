@@ -20,7 +20,7 @@ from assaymark.audits.encoder_memorization.reading import Block, Points, blocks
 from assaymark.errors import ConfigError
 from assaymark.models.protocols import Layer
 from assaymark.models.unit_activations import UnitAverages
-from assaymark.stats import UnitState
+from assaymark.stats.memorization.units import UnitState
 
 __all__ = ["Measured", "measure"]
 

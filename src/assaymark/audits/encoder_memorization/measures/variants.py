@@ -21,8 +21,9 @@ from assaymark.audits.encoder_memorization.reading import Points
 from assaymark.audits.encoder_memorization.study import LayerUnits, units_of
 from assaymark.errors import InputError, ModelError
 from assaymark.models.layer_patterns import matching_layers
-from assaymark.stats import probe_hits, ssl_memorization
+from assaymark.stats import probe_hits
 from assaymark.stats.memorization.four_sets import SETS
+from assaymark.stats.memorization.scores import ssl_memorization
 
 __all__ = ["LabelledPictures", "Variant", "Workshop"]
 

@@ -12,10 +12,11 @@ from assaymark.audits.encoder_memorization.method.layer_scores import NORMS, lay
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
-from assaymark.stats import bootstrap_mean, extremes, normalisation_scale, percentile_estimate, spearman, wilson
+from assaymark.stats import bootstrap_mean, percentile_estimate, spearman, wilson
 from assaymark.stats.bootstrap_weights import resampled_sums
 from assaymark.stats.memorization.four_sets import SETS
-from assaymark.stats.memorization.scores import DISTANCE_BOUND
+from assaymark.stats.memorization.normalisation import normalisation_scale
+from assaymark.stats.memorization.scores import DISTANCE_BOUND, extremes
 
 __all__ = ["layer_section"]
 

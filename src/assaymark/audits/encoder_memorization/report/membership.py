@@ -10,8 +10,8 @@ import numpy as np
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
-from assaymark.stats import SetTest, bootstrap_difference, four_set_tests, mean, roc_auc
-from assaymark.stats.memorization.four_sets import SETS
+from assaymark.stats import bootstrap_difference, four_set_tests, mean, roc_auc
+from assaymark.stats.memorization.four_sets import SETS, SetTest
 
 __all__ = ["NAMES", "membership_section"]
 
