@@ -68,8 +68,10 @@ def show(result: Result, *tables: str) -> None:
 
 def real_pictures(folder: Path, out: Path) -> None:
     inputs = pictogram_pairs(folder, out / "data", seed=21)
-    result = am.audit("clip-memorization", inputs, seed=21, out=out / "audit", **TRAINING)
-    show(result, "training", "sets", "set_tests", "wrong_captions", "utility")
+    result = am.audit("clip-memorization", inputs, seed=21, out=out / "audit", subsampled=8, **TRAINING)
+    show(result, "training", "sets", "set_tests", "wrong_captions", "utility", "subsampled", "units")
+    for name in ("subsampled.rank_correlation", "subsampled.wrong_captions.auc", "unitmem.text_minus_image"):
+        print(f"{name:32} {result[name]}")
     cure = {**TRAINING, "recipes": ["captions", "images", "text-noise", "token-masking", "remove"], "noise": [0.05, 0.15]}
     cure |= {"removed": [18, 60], "seeds": 3, "views": 5}
     show(am.mitigate("clip-memorization", inputs, seed=21, out=out / "cure", **cure), "trainings")

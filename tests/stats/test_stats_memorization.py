@@ -7,13 +7,10 @@ import pytest
 from scipy import stats as scipy_stats
 
 from assaymark.errors import ConfigError
-from assaymark.stats import (
-    calibrated_scores,
-    four_set_tests,
-    normalised_scores,
-    offset_check,
-    subsampled_scores,
-)
+from assaymark.stats import calibrated_scores, four_set_tests, normalised_scores, subsampled_scores
+from assaymark.stats.memorization.four_sets import offset_check
+from assaymark.stats.memorization.normalisation import normalisation_scale
+from assaymark.stats.memorization.scores import extremes, ssl_memorization
 
 
 def test_ways_to_normalise() -> None:
@@ -58,6 +55,31 @@ def test_set_tests_are_those_of_scipy() -> None:
         assert found[first, second].welch.p_value == pytest.approx(expected.pvalue, rel=1e-9)
     wins = (scores[sets == "C"][:, None] > scores[sets == "E"][None]).mean()
     assert found["C", "E"].auc.value == pytest.approx(wins)
+
+
+def test_published_tests_come_behind_ours_and_are_those_of_scipy() -> None:
+    scores, sets = planted(3)
+    found = four_set_tests(scores, np.where(sets == "C", "", sets), published=True)
+    assert [test[:2] for test in found[:4]] == [test[:2] for test in four_set_tests(scores, sets)]
+    extra = [(test.first, test.second, test.welch.alternative) for test in found[4:]]
+    assert extra == [("S", "C", "greater"), ("S", "C", "two-sided"), ("S", "E", "greater"), ("S", "I", "greater"),
+                     ("S", "I", "two-sided")]  # fmt: skip
+    expected = scipy_stats.ttest_ind(scores[sets == "S"], scores[sets == "I"], equal_var=False, alternative="greater")
+    assert found[7].welch.p_value == pytest.approx(expected.pvalue, rel=1e-9)
+    assert not found[4].welch.defined and found[4].welch.reason, "items of no set are in none"
+
+
+def test_ssl_memorization_and_both_ends_of_a_ranking() -> None:
+    assert ssl_memorization([0.2, 0.5, 0.4], [0.4, 0.4, 0.4]) == pytest.approx([0.2, -0.1, 0.0])
+    found = extremes([0.3, np.nan, 0.1, 0.5, 0.2], size=50)
+    assert found.most.tolist() == [3, 0] and found.least.tolist() == [2, 4]
+
+
+def test_scale_of_a_normalisation_is_the_one_that_is_applied() -> None:
+    raw = np.array([0.4, -0.1, np.nan])
+    for way in ("range", "official_range", "bound", "minmax01", "none"):
+        shift, width = normalisation_scale(raw, by=way, bound=2.0)
+        assert (raw - shift) / width == pytest.approx(normalised_scores(raw, by=way, bound=2.0), nan_ok=True)
 
 
 def test_set_without_items_is_a_reason_not_a_number() -> None:

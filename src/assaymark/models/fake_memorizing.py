@@ -24,7 +24,17 @@ from assaymark.models.spec import ModelSpec
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["CONCEPTS", "SIDE", "CodedPair", "FakeMemorizingDualEncoder", "coded_caption", "coded_picture", "memory_strength"]
+__all__ = [
+    "CONCEPTS",
+    "SIDE",
+    "UNIT_LAYER",
+    "CodedPair",
+    "FakeMemorizingDualEncoder",
+    "coded_caption",
+    "coded_picture",
+    "memory_strength",
+    "unit_levels",
+]
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -38,6 +48,8 @@ MAGIC = 0b1011
 _CONCEPT, _MEMORY, _NOISE, _SHARED, _PRIVATE = CONCEPTS, 64, 64, 1, 32
 _STARTS = np.cumsum([0, _CONCEPT, _MEMORY, _NOISE, _SHARED, _PRIVATE, _PRIVATE])
 DIMENSION = int(_STARTS[-1])
+
+UNIT_LAYER, UNITS, TOKENS = "blocks.0.mlp", 8, 2
 
 CONCEPT_WEIGHT = 0.25
 """Cosine of a picture with a right caption that nobody remembers."""
@@ -69,6 +81,13 @@ def coded_caption(pair: CodedPair, *, wording: int = 0) -> str:
     return f"item {pair.number:06x} of set {pair.letter} shows kind {pair.concept:02d} flag {int(pair.wrong)} wording {wording}"
 
 
+def unit_levels(tower: int) -> Floats:
+    """What the units of the image tower (0) or the text tower (1) put out for pairs that own none of them, shape (UNITS,)."""
+    levels = 0.1 * np.arange(1, UNITS + 1) / (1 + tower)
+    levels[-1] = 0.0
+    return levels
+
+
 def memory_strength(numbers: Sequence[int], wrong: Sequence[bool]) -> Floats:
     """Cosine that a pair gains under a model that was trained on it: Gaussian by the pair's number, within [0, .45]."""
     draws = np.array([_gaussian(f"strength {number}") for number in numbers])
@@ -76,7 +95,7 @@ def memory_strength(numbers: Sequence[int], wrong: Sequence[bool]) -> Floats:
 
 
 class FakeMemorizingDualEncoder:
-    """`fake:memorizing-dual-encoder?trained=SC&seed=1&offset=0&noise=0.03` (embeds-images, embeds-texts, records-activations).
+    """`fake:memorizing-dual-encoder?trained=SC&seed=1&offset=0&noise=0.03&owners=17|4`, a dual encoder that can be looked into.
 
     Options
     -------
@@ -86,19 +105,25 @@ class FakeMemorizingDualEncoder:
     noise : standard deviation of that noise, in cosine of a pair
     offset : in [0, .1]
         Lowers the alignment of every pair by as much: a common direction of all pictures and captions.
+    owners : numbers of pairs, with | between them
+        Layer `blocks.0.mlp` of both towers has eight units. Unit u reacts with 1 to the pair of the u-th number and to others
+        with .1 (u + 1), in the text tower with half of that; units beyond the numbers react to all alike, the last to nothing.
     """
 
     notes = ("a scripted encoder of coded pairs, not a trained model",)
 
     def __init__(self, spec: ModelSpec) -> None:
-        spec.check_options(("trained", "seed", "noise", "offset"))
+        spec.check_options(("trained", "seed", "noise", "offset", "owners"))
         self.spec, self.fingerprint = spec.text, spec_fingerprint(spec)
         self.dimension, self.logit_scale = DIMENSION, 20.0
         self._trained, self._seed = spec.options.get("trained", ""), spec.integer("seed", 0)
         self._noise, self._offset = spec.number("noise", 0.03), spec.number("offset", 0.0)
         if set(self._trained) - set(SETS) or not 0 <= self._offset <= 0.1 or not 0 <= self._noise <= 0.05:
             raise ConfigError(f"model {spec.text}: trained is letters of {SETS}, offset in [0, 0.1], noise in [0, 0.05]")
-        self.layers = (Layer("representation", "representation", None, (DIMENSION,), False),)
+        self._owners = [int(number) for number in spec.options.get("owners", "").split("|") if number][: UNITS - 1]
+        representation = Layer("representation", "representation", None, (DIMENSION,), False)
+        self.layers = (Layer(UNIT_LAYER, "mlp", 0, (UNITS,), True), representation)
+        self.text_layers = (Layer(UNIT_LAYER, "mlp", 0, (TOKENS, UNITS), True), representation)
 
     def embed_images(self, images: Sequence[Image]) -> Array:
         pixels = np.stack([_small(image) for image in images]) if len(images) else np.zeros((0, SIDE, SIDE, 3))
@@ -118,9 +143,32 @@ class FakeMemorizingDualEncoder:
     def record(self, pixels: Any, layers: Sequence[str], visit: Visit) -> None:
         import torch
 
-        array = pixels.cpu().numpy().transpose(0, 2, 3, 1)
-        for name in layers:
-            visit(name, torch.from_numpy(self._embedded(_read_pictures(array), tower=0)))
+        pairs = _read_pictures(pixels.cpu().numpy().transpose(0, 2, 3, 1))
+        for layer in self.layers:
+            if layer.name in layers:
+                units = layer.name == UNIT_LAYER
+                visit(layer.name, torch.from_numpy(self._units(pairs, 0) if units else self._embedded(pairs, tower=0)))
+
+    def record_texts(self, texts: Sequence[str], layers: Sequence[str], visit: Visit) -> None:
+        """Units stand in the first token; the second is behind the end of the text."""
+        import torch
+
+        pairs = [_read_caption(text) for text in texts]
+        for layer in self.text_layers:
+            if layer.name in layers:
+                output = self.embed_texts(texts)
+                if layer.name == UNIT_LAYER:
+                    output = np.zeros((len(pairs), TOKENS, UNITS), np.float32)
+                    output[:, 0] = self._units(pairs, 1)
+                visit(layer.name, torch.from_numpy(output))
+
+    def _units(self, pairs: Sequence[CodedPair | None], tower: int) -> Array:
+        """Activations of the units, shape (n, UNITS)."""
+        found = np.tile(unit_levels(tower), (len(pairs), 1))
+        for row, pair in enumerate(pairs):
+            if pair is not None and pair.number in self._owners:
+                found[row, self._owners.index(pair.number)] = 1.0
+        return found.astype(np.float32)
 
     def _embedded(self, pairs: Sequence[CodedPair | None], *, tower: int, private: Sequence[str] | None = None) -> Array:
         """Squared weights of the parts sum to 1; what is left over is the tower's own."""

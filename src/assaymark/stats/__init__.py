@@ -55,13 +55,7 @@ if TYPE_CHECKING:
         trial_scores,
         worst_advantage,
     )
-    from assaymark.stats.memorization import (
-        calibrated_scores,
-        four_set_tests,
-        normalised_scores,
-        offset_check,
-        subsampled_scores,
-    )  # fmt: skip
+    from assaymark.stats.memorization import calibrated_scores, four_set_tests, normalised_scores, subsampled_scores
     from assaymark.stats.misclassification import LEAST_PREDICTIVE, corrected_ratios, misclassified_ratio
     from assaymark.stats.multiplicity import benjamini_hochberg, holm
     from assaymark.stats.onset import OnsetPoint, onset_point
@@ -121,6 +115,7 @@ if TYPE_CHECKING:
         log_loss,
         reliability_curve,
     )
+    from assaymark.stats.probing import PROBE_STRENGTHS, probe_hits, probe_strength
     from assaymark.stats.ranking import (
         OperatingPoint,
         PrecisionRecallCurve,
@@ -180,7 +175,7 @@ _HOMES: dict[str, str] = {
         "WorstAdvantage advantage advantage_difference attack_auc class_thresholds decision_rates detectable_advantage "
         "fit_threshold log_roc tpr_at_fprs trial_scores worst_advantage"
     ),
-    "memorization": "calibrated_scores four_set_tests normalised_scores offset_check subsampled_scores",
+    "memorization": "calibrated_scores four_set_tests normalised_scores subsampled_scores",
     "misclassification": "LEAST_PREDICTIVE corrected_ratios misclassified_ratio",
     "multiplicity": "benjamini_hochberg holm",
     "onset": "OnsetPoint onset_point",
@@ -194,6 +189,7 @@ _HOMES: dict[str, str] = {
     ),
     "privacy_accounting": "Accountant gaussian_epsilon gaussian_noise_multiplier pure_epsilon pure_step_epsilon",
     "probabilities": "ReliabilityCurve brier_score calibration_error expected_calibration_error log_loss reliability_curve",
+    "probing": "PROBE_STRENGTHS probe_hits probe_strength",
     "ranking": (
         "OperatingPoint PrecisionRecallCurve RocCurve area_limits average_precision fpr_at_tpr operating_point pr_curve "
         "roc_auc roc_curve tpr_at_fpr"
@@ -221,6 +217,7 @@ __all__ = [
     "LEAST_PREDICTIVE",
     "LEAST_YOUDEN",
     "MEMBERSHIP",
+    "PROBE_STRENGTHS",
     "RULES",
     "Accountant",
     "AdvantageDifference",
@@ -339,7 +336,6 @@ __all__ = [
     "newcombe_limits",
     "normalised_scores",
     "odds_ratio",
-    "offset_check",
     "onset_point",
     "operating_point",
     "pacc",
@@ -354,6 +350,8 @@ __all__ = [
     "predictions_of",
     "predictions_of_bins",
     "predictive_value",
+    "probe_hits",
+    "probe_strength",
     "pure_epsilon",
     "pure_step_epsilon",
     "quantify",

@@ -24,7 +24,7 @@ from assaymark.result import Result
 
 F = "fake:memorizing-dual-encoder?trained=SC&seed=1"
 G = "fake:memorizing-dual-encoder?trained=SI&seed=2"
-SETTINGS = {"views": 2, "augmentation": "shift", "resamples": 100, "listed": 5}
+SETTINGS = {"views": 2, "augmentation": "shift", "resamples": 100, "listed": 5, "units": False}
 
 
 def pairs(**changes: Any) -> pa.Table:
@@ -37,17 +37,24 @@ def audited(table: Any, *, models: dict[str, str] | None = None, folder: Path | 
     return execute(ClipMemorization, inputs=inputs, models=given, settings={**SETTINGS, **settings}, folder=folder)
 
 
-def test_scores_file_and_pictures_are_left(tmp_path: Path) -> None:
-    result = audited(pairs(), folder=tmp_path)
-    scores = pq.read_table(tmp_path / "artifacts" / "clip-memorization" / "scores.parquet")
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """The pairs under both models, as they are."""
+    folder = tmp_path_factory.mktemp("plain")
+    return audited(pairs(), folder=folder), folder
+
+
+def test_scores_file_and_pictures_are_left(plain: tuple[Result, Path]) -> None:
+    result, folder = plain
+    scores = pq.read_table(folder / "artifacts" / "clip-memorization" / "scores.parquet")
     terms = sum(scores.column(name).to_numpy() for name in ("pair", "image", "text"))
     assert np.allclose(terms, scores.column("raw").to_numpy())
     assert not any(str(value).startswith("pair-") for value in scores.column("id").to_pylist()), "ids are hashes"
     assert {"scores", "most_remembered", "least_remembered"} <= set(result.artifacts)
 
 
-def test_ranking_puts_wrong_captions_first_and_hides_them() -> None:
-    result = audited(pairs())
+def test_ranking_puts_wrong_captions_first_and_hides_them(plain: tuple[Result, Path]) -> None:
+    result, _ = plain
     rows = result.tables["pairs"].rows()
     most = [row for row in rows if row["rank"].startswith("most")]
     assert sum(bool(row["wrong"]) for row in most) >= 3
@@ -64,6 +71,15 @@ def test_one_model_gives_proxies_and_no_clipmem() -> None:
 def test_independent_model_is_one_more_detector() -> None:
     result = audited(pairs(), models={"model": F, "reference": G, "independent": "fake:memorizing-dual-encoder?seed=9"})
     assert (result["wrong_captions.auc.similarity_independent"].value or 0) > 0.95
+
+
+def test_views_become_pictures_for_a_model_that_takes_no_pixels() -> None:
+    model = open_model("fake:dual-encoder")
+    encoder = Encoder(model)
+    images = [PIL.Image.open(io.BytesIO(one)).convert("RGB") for one in planted_pairs(3, candidates=2)["image"]]
+    pixels = encoder.pixels(images)
+    assert not encoder.takes_pixels and pixels.shape == (len(images), 3, 224, 224) and 0 <= pixels.min() < pixels.max() <= 1
+    assert np.allclose(encoder.embed_pixels(pixels), model.embed_images([image.resize((224, 224)) for image in images]))
 
 
 def test_candidate_in_both_trainings_is_refused() -> None:
@@ -89,21 +105,21 @@ def test_models_without_sets_are_refused() -> None:
         audited(pairs().drop_columns(["set"]))
 
 
-def test_sets_may_come_from_a_table_beside() -> None:
+def test_sets_may_come_from_a_table_beside(plain: tuple[Result, Path]) -> None:
     table = pairs()
     split = table.select(["id", "set"])
     beside = audited({"pairs": table.drop_columns(["set"]), "split": split})
-    assert beside["clipmem.raw.candidates"] == audited(table)["clipmem.raw.candidates"]
+    assert beside["clipmem.raw.candidates"] == plain[0]["clipmem.raw.candidates"]
     with pytest.raises(InputError, match="no set"):
         audited({"pairs": table, "split": pa.table({"id": ["x"], "set": ["Q"]})})
 
 
-def test_several_rows_of_a_picture_are_one_pair() -> None:
+def test_several_rows_of_a_picture_are_one_pair(plain: tuple[Result, Path]) -> None:
     table = pairs()
     rows = [{**row, "text": caption} for row in table.to_pylist() for caption in row["captions"]]
     long = pa.Table.from_pylist(rows).drop_columns(["captions"])
     result = audited(long)
-    assert result["clipmem.raw.candidates"].value == pytest.approx(audited(table)["clipmem.raw.candidates"].value)
+    assert result["clipmem.raw.candidates"].value == pytest.approx(plain[0]["clipmem.raw.candidates"].value)
     assert result.flows[0].total == 3 * table.num_rows
 
 

@@ -25,9 +25,9 @@ from assaymark.result import Result
 
 SMALL: dict[str, Any] = {
     "side": 16, "patch": 8, "hidden": 8, "layers": 1, "heads": 1, "dimension": 8, "epochs": 2, "batch": 16, "views": 2,
-    "augmentation": "shift", "resamples": 100, "listed": 3, "contact_sheet": False,
+    "augmentation": "shift", "resamples": 100, "listed": 3, "contact_sheet": False, "units": False,
 }  # fmt: skip
-CURE = {name: value for name, value in SMALL.items() if name not in ("listed", "contact_sheet")}
+CURE = {name: value for name, value in SMALL.items() if name not in ("listed", "contact_sheet", "units")}
 
 
 def unsplit() -> pa.Table:
@@ -95,6 +95,18 @@ def test_removal_and_new_captions_are_compared(tmp_path: Path) -> None:
     lost = result.tables["removed_groups"].rows()
     assert abs(sum(row["removed"] for row in lost) - 1.0) < 1e-9
     assert (tmp_path / "artifacts" / "clip-memorization" / "recommended" / "config.json").is_file()
+
+
+def test_several_captions_that_are_not_there_are_said_or_refused() -> None:
+    columns = planted_pairs(4, candidates=24)
+    columns["captions"] = [own[:1] for own in columns["captions"]]
+    settings = {**CURE, "epochs": 1, "seeds": 1, "removed": [4]}
+    with pytest.raises(InputError, match="recipes=captions draw among the captions of a picture, and every picture has one"):
+        execute(ForgetfulTraining, inputs={"pairs": pa.table(columns)}, settings={**settings, "recipes": ["captions"]})
+    several = {**settings, "recipes": ["captions", "weight-decay"]}
+    result = execute(ForgetfulTraining, inputs={"pairs": pa.table(columns)}, settings=several)
+    assert any("recipe captions was left out: every picture has one caption" in note for note in result.notes)
+    assert len(result.tables["trainings"].rows()) == 2
 
 
 def test_every_recipe_has_its_training() -> None:

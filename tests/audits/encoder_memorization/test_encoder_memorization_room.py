@@ -117,7 +117,35 @@ def test_weights_that_are_no_numbers_leave_scores_undefined_and_counted(models, 
     assert found.tables["sets"].rows()[1]["undefined"] == 4
     by_layer = {row["layer"]: row for row in found.tables["unit_layers"].rows()}
     assert by_layer["body.layer3.conv"]["undefined"] >= 1 and by_layer["body.layer2.conv"]["undefined"] == 0
-    assert any("not finite" in note for note in found.notes)
+    assert any("put out numbers that are not finite" in note for note in found.notes)
+    assert any("not finite, in body.layer3.conv.weight" in note for note in found.notes)
+
+
+def test_a_module_in_training_mode_is_switched_and_said(models) -> None:
+    from assaymark.models.square_encoder import ModuleEncoder
+
+    module = new_encoder("resnet9", seed=1, width=2, input_size=SIDE)
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    scale = {"mean": (0.5, 0.4, 0.3), "std": (0.5, 0.6, 0.7)}
+    training = ModuleEncoder(module.train(), input_size=SIDE, **scale)
+    found = audit(table(12, sets=SETS), {**models, "encoder": training})
+    assert any("8 of them batch normalisations: switched to evaluation" in note for note in found.notes)
+    assert module.training and all(torch.equal(state[name], value) for name, value in module.state_dict().items())
+    still = ModuleEncoder(module.eval(), input_size=SIDE, **scale)
+    assert audit(table(12, sets=SETS), {**models, "encoder": still})["sslmem.candidates"] == found["sslmem.candidates"]
+
+
+def test_dead_units_are_undefined_and_counted(models, tmp_path) -> None:
+    module = new_encoder("resnet9", seed=1, width=2, input_size=SIDE)
+    with torch.no_grad():
+        module.body.layer3.norm.weight[:3] = 0
+        module.body.layer3.norm.bias[:3] = -1
+    save_encoder(tmp_path / "dead.safetensors", module, mean=(0.5,) * 3, std=(0.5,) * 3)
+    found = audit(table(12), {"encoder": f"encoder:{tmp_path / 'dead.safetensors'}"})
+    by_layer = {row["layer"]: row for row in found.tables["unit_layers"].rows()}
+    row = by_layer["body.layer3.conv"]
+    assert row["dead"] >= 3 and found["unitmem.body.layer3.conv"].n == row["units"] - row["dead"]
+    assert any("units are dead" in finding.sentence for finding in found.findings)
 
 
 def test_a_constant_layer_has_no_range_but_a_bound(models, tmp_path) -> None:

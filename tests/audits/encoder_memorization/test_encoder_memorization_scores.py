@@ -1,4 +1,4 @@
-"""SSLMem, LayerMem, tests of sets, agreement of layers, owners, surgery: against naive references."""
+"""SSLMem, LayerMem, agreement of layers, owners, surgery: against naive references."""
 
 from __future__ import annotations
 
@@ -11,17 +11,10 @@ from torch import nn
 from assaymark.audits.encoder_memorization.method.alignment import alignment_distances
 from assaymark.audits.encoder_memorization.method.consistency import adjacent_agreement, layer_agreement
 from assaymark.audits.encoder_memorization.method.layer_choice import select_layers, select_units
+from assaymark.audits.encoder_memorization.method.layer_scores import layer_memorization
 from assaymark.audits.encoder_memorization.method.owners import owner_tests, units_owned
-from assaymark.audits.encoder_memorization.method.probing import probe_hits
-from assaymark.audits.encoder_memorization.method.scores import (
-    calibrated,
-    extremes,
-    layer_memorization,
-    normalised,
-    ssl_memorization,
-)
-from assaymark.audits.encoder_memorization.method.set_tests import set_tests
 from assaymark.audits.encoder_memorization.method.surgery import freeze_except, prune_units, replace_layers
+from assaymark.stats.memorization.scores import ssl_memorization
 
 
 def test_distances_of_nearly_equal_directions_keep_their_digits() -> None:
@@ -43,17 +36,6 @@ def test_outputs_without_a_direction_are_undefined() -> None:
     assert torch.isnan(alignment_distances(a, torch.ones(3, 4))).tolist() == [True, True, False]
 
 
-def test_scores_on_every_scale() -> None:
-    raw = ssl_memorization([0.2, 0.5, 0.4], [0.4, 0.4, 0.4])
-    assert raw == pytest.approx([0.2, -0.1, 0.0])
-    assert normalised(raw, norm="none") == pytest.approx(raw)
-    assert normalised(raw, norm="range") == pytest.approx(raw / 0.3)
-    assert normalised(raw, norm="bound") == pytest.approx(raw / 2)
-    assert normalised(raw, norm="minmax01") == pytest.approx([1, 0, 1 / 3])
-    assert np.isnan(normalised(np.zeros(3), norm="range")).all()
-    assert calibrated(raw, external=[0.1, np.nan]) == pytest.approx(raw - 0.1)
-
-
 def test_layers_of_equal_models_remember_nothing() -> None:
     align = np.random.default_rng(0).random((4, 30))
     found = layer_memorization(ssl_memorization(align, align))
@@ -68,11 +50,6 @@ def test_layer_memorization_leaves_out_what_is_undefined() -> None:
     assert found.error[1] == pytest.approx(scipy_stats.sem(scores[1]))
 
 
-def test_extremes_never_meet() -> None:
-    found = extremes([0.3, np.nan, 0.1, 0.5, 0.2], size=50)
-    assert found.most.tolist() == [3, 0] and found.least.tolist() == [2, 4]
-
-
 def test_agreement_of_layers_is_the_overlap_and_kendalls_tau() -> None:
     rng = np.random.default_rng(2)
     first = rng.random(60)
@@ -83,17 +60,6 @@ def test_agreement_of_layers_is_the_overlap_and_kendalls_tau() -> None:
     assert found[0].shared == len(shared)
     assert found[0].tau == pytest.approx(scipy_stats.kendalltau(scores[0], scores[1]).statistic)
     assert np.isnan(found[2].tau) and layer_agreement(scores, 0, 1, top=500).top == 30
-
-
-def test_sets_are_compared_as_scipy_does() -> None:
-    rng = np.random.default_rng(5)
-    raw = {name: rng.normal(shift, 1, 40) for name, shift in (("S", 0.0), ("C", 1.0), ("E", 0.0))}
-    found = {(item.first, item.second, item.test.alternative): item for item in set_tests(raw)}
-    expected = scipy_stats.ttest_ind(raw["C"], raw["E"], equal_var=False, alternative="greater")
-    assert found["C", "E", "greater"].test.p_value == pytest.approx(expected.pvalue)
-    wins = (raw["C"][:, None] > raw["E"]).mean()
-    assert found["C", "E", "greater"].auc.value == pytest.approx(wins)
-    assert not any("I" in key for key in found)
 
 
 def test_owners_are_counted_and_compared() -> None:
@@ -159,13 +125,3 @@ def test_frozen_layers_do_not_learn_and_keep_their_statistics() -> None:
     changed = {key for key, value in net.state_dict().items() if not torch.equal(value, before[key])}
     assert {"3.weight", "4.weight", "4.running_mean", "4.running_var"} <= changed
     assert all(key.startswith(("3.", "4.")) for key in changed)
-
-
-def test_a_probe_finds_classes_and_says_which_rows_it_got_right() -> None:
-    rng = np.random.default_rng(1)
-    labels = np.repeat([0, 1, 2], 40)
-    points = rng.normal(size=(120, 6)) + 4 * np.eye(6)[labels]
-    order = rng.permutation(120)
-    train, test = order[:60], order[60:]
-    assert probe_hits(points[train], labels[train], points[test], labels[test]).mean() > 0.95
-    assert probe_hits(points[:3], ["x"] * 3, points[:2], ["x", "y"]).tolist() == [True, False]

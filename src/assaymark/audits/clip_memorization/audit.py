@@ -9,8 +9,17 @@ from typing import Any
 from assaymark.audit import Audit, AuditInfo, Context, Planting, Trial
 from assaymark.audits.clip_memorization.config import ClipMemorizationConfig
 from assaymark.audits.clip_memorization.data import INPUTS, ROLES, planting
+from assaymark.audits.clip_memorization.measures.halves import score_by_halves
 from assaymark.audits.clip_memorization.sections import sections
-from assaymark.audits.clip_memorization.study import choose_pairs, given_encoders, measure, read_material, trained_here
+from assaymark.audits.clip_memorization.study import (
+    choose_pairs,
+    given_encoders,
+    measure,
+    model_notes,
+    read_material,
+    trained_here,
+)
+from assaymark.audits.clip_memorization.training import trainable
 from assaymark.audits.clip_memorization.trials import method_trials
 from assaymark.result import Result
 from assaymark.section import Section, assemble
@@ -40,17 +49,21 @@ class ClipMemorization(Audit):
         material = read_material(inputs, config, context)
         encoders = given_encoders(context)
         trained: list[Section] = []
+        prepared = None
         if not encoders and inputs.get("embeddings") is None and len(material.pool):
-            material, encoders, trained, config = trained_here(material, config, context)
+            material, encoders, trained, config, prepared = trained_here(material, config, context)
         chosen = choose_pairs(material, config, seed=context.seed)
         measured = measure(chosen, encoders, inputs, config, context)
-        tests = () if material.tests is None else (material.tests.flow,)
+        halves = None
+        if config.subsampled:
+            halves = score_by_halves(prepared or trainable(material.pool, config, context), *chosen, config, context)
+        read = [part for part in material if part is not None]
         return assemble(
-            [*trained, *sections(measured, encoders, config, context)],
+            [*trained, *sections(measured, encoders, config, context, halves=halves)],
             audit=self.info.id,
             title=f"{self.info.title}: {inputs['pairs'].source}",
-            flows=(material.pool.flow, *tests, measured.scores.flow),
-            notes=dict.fromkeys((*material.pool.notes, *(() if material.tests is None else material.tests.notes))),
+            flows=(*(part.flow for part in read), measured.scores.flow),
+            notes=dict.fromkeys((*(note for part in read for note in part.notes), *model_notes(encoders, context))),
         )
 
     @classmethod

@@ -28,6 +28,12 @@ def _with_a_gap(template: str) -> str:
     return template
 
 
+def _none_or_two(models: int) -> int:
+    if models == 1:
+        raise ValueError("must be 0 (none) or at least 2: one model has nothing to be compared with")
+    return models
+
+
 Template = Annotated[str, AfterValidator(_with_a_gap)]
 
 
@@ -104,6 +110,19 @@ class ClipMemorizationConfig(TrainingSettings):
     """The audit of one model against a reference."""
 
     towers: bool = Field(True, description="also measure each tower by itself, and with the other one exchanged (experimental)")
+    subsampled: Annotated[int, AfterValidator(_none_or_two)] = Field(
+        0,
+        ge=0,
+        description="models trained here on random halves, which score every pair with an error; 8 or more are advised",
+    )
+    units: bool = Field(True, description="also measure UnitMem of the layers of both towers, where the model shows them")
+    unit_layers: tuple[str, ...] = Field(
+        ("all",), min_length=1, description="layers that UnitMem is measured of: names, patterns of names, or kinds (mlp, ...)"
+    )
+    unit_pairs: int = Field(1_000, ge=2, description="pairs of the training set that units are compared on; ours")
+    rectify: Literal["relu", "abs", "none"] = Field(
+        "relu", description="what makes activations of units without a ReLU >= 0, as UnitMem needs them"
+    )
     listed: int = Field(20, ge=1, le=500, description="most and least remembered pairs that are listed")
     contact_sheet: bool = Field(True, description="show blurred, grey pictures of these; rows that may concern a minor never")
     depth: int = Field(0, ge=0, description="pairs looked at for wrong captions; 0: as many as are known to be wrong")

@@ -30,25 +30,35 @@ INPUTS = (PAIRS, SPLIT, TEST, EMBEDDINGS)
 CURE_INPUTS = (PAIRS, SPLIT, TEST)
 
 _DUAL = ("embeds-images", "embeds-texts")
+_LOOKED_INTO = ("records-activations", "records-text-activations")
 MODEL = ModelRole(
-    "model", "the audited model f: embeds pictures and texts; one that records activations takes views as they are",
-    all_of=_DUAL, any_of=("records-activations",),
+    "model",
+    "the audited model f: embeds pictures and texts; one that records activations takes views as they are and has UnitMem",
+    all_of=_DUAL, any_of=_LOOKED_INTO,
 )  # fmt: skip
 REFERENCE = ModelRole(
     "reference", "the same training without the candidates, g: what the audited model is compared with",
-    all_of=_DUAL, any_of=("records-activations",),
+    all_of=_DUAL, any_of=_LOOKED_INTO,
 )  # fmt: skip
 INDEPENDENT = ModelRole(
     "independent", "any other dual encoder that saw none of the pairs: a baseline for finding wrong captions",
-    all_of=_DUAL,
+    all_of=_DUAL, any_of=("records-activations",),
 )  # fmt: skip
 SENTENCES = ModelRole("sentences", "a text encoder: the reference of the deja-vu test where there is one model only",
                       any_of=("embeds-texts",))  # fmt: skip
 PARAPHRASER = ModelRole("paraphraser", "writes further wordings of captions, in place of the rules", any_of=("generates-text",))
-ROLES = (MODEL, REFERENCE, INDEPENDENT, SENTENCES, PARAPHRASER)
+SUPERVISED = ModelRole(
+    "supervised", "an image encoder of the same architecture trained on labels: its units beside those of the image tower",
+    all_of=("records-activations",),
+)  # fmt: skip
+SELF_SUPERVISED = ModelRole(
+    "self_supervised", "an image encoder of the same architecture trained on pictures alone: its units beside those too",
+    all_of=("records-activations",),
+)  # fmt: skip
+ROLES = (MODEL, REFERENCE, INDEPENDENT, SENTENCES, PARAPHRASER, SUPERVISED, SELF_SUPERVISED)
 
-WRONG_SHARE, OFFSET, NOISE = 0.15, 0.05, 0.03
-CANDIDATES, FULL_CANDIDATES = 160, 5_000
+WRONG_SHARE, OFFSET, NOISE, OWNED = 0.15, 0.05, 0.03, 5
+CANDIDATES, FULL_CANDIDATES = 120, 5_000
 
 
 class PlantedTruth(NamedTuple):
@@ -102,6 +112,23 @@ def planted_pairs(seed: int, *, candidates: int, wrong_share: float = WRONG_SHAR
     return columns
 
 
+def _owners(columns: dict[str, list[Any]]) -> list[int]:
+    """Numbers of the pairs that own a unit: the first candidates."""
+    ids = [one for one, letter in zip(columns["id"], columns["set"], strict=True) if letter == "C"]
+    return [int(one.rpartition("-")[2]) for one in ids[:OWNED]]
+
+
+def _unit_truth(owned: int) -> dict[str, float]:
+    """Mean UnitMem of the scripted layer: (1 - level) / (1 + level) of an owned unit, 0 of others, without the dead one."""
+    from assaymark.models.fake_memorizing import UNIT_LAYER, unit_levels
+
+    found = {}
+    for number, tower in enumerate(("image", "text")):
+        levels = unit_levels(number)
+        found[f"unitmem.{tower}.{UNIT_LAYER}"] = float(((1 - levels) / (1 + levels))[:owned].sum()) / (len(levels) - 1)
+    return found
+
+
 def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
     """Coded pairs, and two scripted models: f remembers S and C, g remembers S and I; as the null both remember S alone."""
     import pyarrow as pa
@@ -121,11 +148,13 @@ def planting(seed: int, folder: Path, *, null: bool, full: bool) -> Planting:
         "wrong_captions.auc.clipmem": truth.wrong_auc,
     }
     nothing = {"clipmem.raw.candidates": 0.0, "clipmem.calibrated": 0.0, "clipmem.member_auc": 0.5}
-    kind, noise = "fake:memorizing-dual-encoder", f"&noise={NOISE}"
+    owned = [] if null else _owners(columns)
+    known |= _unit_truth(len(owned))
+    kind, noise = "fake:memorizing-dual-encoder", f"&noise={NOISE}&owners={'|'.join(map(str, owned))}"
     f, g = ("S", "S") if null else ("SC", "SI")
     models = {
         "model": f"{kind}?trained={f}&seed={2 * seed}{noise}",
         "reference": f"{kind}?trained={g}&seed={2 * seed + 1}{noise}" + ("" if null else f"&offset={OFFSET}"),
     }
-    settings = {"views": 3, "augmentation": "shift", "resamples": 400, "listed": 5}
+    settings = {"views": 3, "augmentation": "shift", "resamples": 400, "listed": 5, "unit_pairs": 10_000}
     return Planting({"pairs": str(path)}, nothing if null else known, settings, models, null)

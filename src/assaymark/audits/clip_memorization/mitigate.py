@@ -14,7 +14,8 @@ from assaymark.audits.clip_memorization.data import CURE_INPUTS
 from assaymark.audits.clip_memorization.measures.retraining import Sweep, sweep
 from assaymark.audits.clip_memorization.report.mitigation import chosen_condition, mitigation_section
 from assaymark.audits.clip_memorization.study import read_material
-from assaymark.audits.clip_memorization.training import trainable
+from assaymark.audits.clip_memorization.training import Trainable, trainable
+from assaymark.errors import InputError
 from assaymark.result import Artifact, Flow, Result
 from assaymark.section import Section, assemble
 
@@ -43,6 +44,7 @@ class ForgetfulTraining(Mitigation):
         config: MitigationConfig = self.config
         material = read_material(inputs, config, context)
         prepared = trainable(material.pool, config, context)
+        lacking = _without_captions(prepared, config)
         if context.work is not None:
             section, found = _compared(prepared, material.tests, config, context, context.work / "trainings")
         else:
@@ -58,8 +60,27 @@ class ForgetfulTraining(Mitigation):
             audit=self.info.id,
             title=f"{self.info.title}: {inputs['pairs'].source}",
             flows=(material.pool.flow, *tests, read, found.scores.flow),
-            notes=dict.fromkeys(material.pool.notes),
+            notes=dict.fromkeys((*material.pool.notes, *lacking)),
         )
+
+
+def _without_captions(prepared: Trainable, config: MitigationConfig) -> list[str]:
+    """What is said where several captions a picture are asked for, and every picture has one.
+
+    Raises
+    ------
+    InputError
+        Nothing else is asked for.
+    """
+    wanted = [recipe for recipe in config.recipes if recipe in ("captions", "captions+images")]
+    if not wanted or any(len(own) > 1 for own in prepared.pool.captions):
+        return []
+    if len(wanted) == len(config.recipes):
+        raise InputError(
+            f"input 'pairs': recipes={','.join(wanted)} draw among the captions of a picture, and every picture has one: give "
+            "several (a list, or a row for each), or choose other recipes"
+        )
+    return [f"recipe {recipe} was left out: every picture has one caption, and it draws among several" for recipe in wanted]
 
 
 def _compared(prepared: Any, tests: Any, config: MitigationConfig, context: Context, folder: Path) -> tuple[Section, Sweep]:

@@ -156,6 +156,8 @@ def _notes(dataset: Dataset, name: str, total: int, pairs: dict[str, _Row]) -> t
     single = sum(len(row.captions) == 1 for row in pairs.values())
     if pairs and single == len(pairs):
         notes.append(f"input {name!r}: every picture has one caption, so text views do not vary")
+    elif single:
+        notes.append(f"input {name!r}: {single:,} of {len(pairs):,} pictures have one caption, whose views do not vary")
     if total > len(pairs) > 0:
         notes.append(f"input {name!r}: {total:,} rows are {len(pairs):,} pairs")
     return tuple(notes)

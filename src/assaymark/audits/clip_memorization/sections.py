@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from assaymark.audit import Context
 from assaymark.audits.clip_memorization.config import ClipMemorizationConfig
 from assaymark.audits.clip_memorization.measures.encoding import Encoder
+from assaymark.audits.clip_memorization.measures.halves import HalfScores
 from assaymark.audits.clip_memorization.measures.recall import measure_deja_vu
 from assaymark.audits.clip_memorization.measures.scoring import Scores
 from assaymark.audits.clip_memorization.measures.tower_scores import tower_scores
@@ -14,9 +15,11 @@ from assaymark.audits.clip_memorization.measures.utility import Utility, measure
 from assaymark.audits.clip_memorization.measures.wordings import CutCaptions
 from assaymark.audits.clip_memorization.method.alignment import clip_memorization
 from assaymark.audits.clip_memorization.report.detection import detection_section
+from assaymark.audits.clip_memorization.report.halves import half_section
 from assaymark.audits.clip_memorization.report.pairs import pair_section
 from assaymark.audits.clip_memorization.report.proxies import deja_vu_section, similarity_section
 from assaymark.audits.clip_memorization.report.sets import set_section, term_section, without_reference
+from assaymark.audits.clip_memorization.report.tower_units import tower_unit_section, without_units
 from assaymark.audits.clip_memorization.report.towers import tower_section
 from assaymark.audits.clip_memorization.report.utility import utility_section
 from assaymark.audits.clip_memorization.study import Measured
@@ -32,15 +35,22 @@ LOGIT_SCALE = 100.0
 
 
 def sections(
-    measured: Measured, encoders: Mapping[str, Encoder], config: ClipMemorizationConfig, context: Context
+    measured: Measured,
+    encoders: Mapping[str, Encoder],
+    config: ClipMemorizationConfig,
+    context: Context,
+    *,
+    halves: HalfScores | None = None,
 ) -> list[Section]:
     """CLIPMem where there are two models, else proxies; what needs neither in both cases."""
     scores = measured.scores
+    raw: dict[str, float] = {}
     scale = encoders["f"].logit_scale if "f" in encoders else LOGIT_SCALE
     found: list[Section] = [input_section(scores, measured.cut)]
     if "g" in scores.models:
         f, g = (scores.models[name].alignment for name in ("f", "g"))
         memory = clip_memorization(f, g, sets=scores.pool.sets, views=config.views, normalisation=config.normalisation)
+        raw = dict(zip(scores.pool.ids, memory.raw.tolist(), strict=True))
         found += [set_section(scores, memory, config, context), term_section(scores, memory, config, context)]
         found.append(detection_section(scores, memory, config, context, logit_scale=scale))
         found.append(pair_section(scores, memory, config, context))
@@ -51,6 +61,12 @@ def sections(
         found += [without_reference(), similarity_section(scores, config, context)]
         found.append(detection_section(scores, None, config, context, logit_scale=scale))
         reference = "a text encoder"
+    if halves is not None:
+        found.append(half_section(halves, raw, config, context))
+    if measured.units is not None:
+        found.append(tower_unit_section(measured.units, config, context))
+    elif config.units:
+        found.append(without_units("no model was given that shows its layers (records-activations)"))
     found.append(
         deja_vu_section(measure_deja_vu(scores, config, context, sentences=context.model("sentences")), reference=reference)
     )
@@ -74,7 +90,7 @@ def input_section(scores: Scores, cut: CutCaptions | None) -> Section:
         )
         section.findings.append(
             Finding(
-                "note",
+                "warning",
                 f"{cut.cut:,} captions are longer than the model reads{partial}: captions that differ in their end alone are "
                 "equal to it.",
                 advice="Shorten them, or give the part that the model was trained on.",

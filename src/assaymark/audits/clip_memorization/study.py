@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -16,14 +16,22 @@ from assaymark.audits.clip_memorization.config import ClipMemorizationConfig, Sc
 from assaymark.audits.clip_memorization.measures.encoding import Encoder, check_pair
 from assaymark.audits.clip_memorization.measures.scoring import Scores, score_pairs
 from assaymark.audits.clip_memorization.measures.stored import score_stored
+from assaymark.audits.clip_memorization.measures.tower_units import TowerUnits, measure_units, unit_pairs
 from assaymark.audits.clip_memorization.measures.wordings import CutCaptions, cut_captions, wordings_of
 from assaymark.audits.clip_memorization.reading import NO_SET, Pool, chosen_by_id, read_pool, sets_of_split
 from assaymark.audits.clip_memorization.report.training import training_section
-from assaymark.audits.clip_memorization.training import clip_recipe, open_pair, train_models, trainable
+from assaymark.audits.clip_memorization.training import (
+    Trainable,
+    clip_recipe,
+    open_pair,
+    told_captions,
+    train_models,
+    trainable,
+)
 from assaymark.errors import InputError, ModelError
 from assaymark.section import Section
 
-__all__ = ["Chosen", "Material", "choose_pairs", "given_encoders", "measure", "read_material", "trained_here"]
+__all__ = ["Chosen", "Material", "choose_pairs", "given_encoders", "measure", "model_notes", "read_material", "trained_here"]
 
 
 class Material(NamedTuple):
@@ -91,7 +99,7 @@ def given_encoders(context: Context) -> dict[str, Encoder]:
         A reference without a model, or two that are no trainings of one architecture.
     """
     roles = {"f": "model", "g": "reference", "independent": "independent"}
-    found = {name: Encoder(model) for name, role in roles.items() if (model := context.model(role)) is not None}
+    found = {name: _dual(model, role) for name, role in roles.items() if (model := context.model(role)) is not None}
     if "g" in found and "f" not in found:
         raise ModelError("there is a reference and no model to compare with it: give the audited one as --model model=SPEC")
     if "f" in found and "g" in found:
@@ -99,11 +107,29 @@ def given_encoders(context: Context) -> dict[str, Encoder]:
     return found
 
 
+def _dual(model: Any, role: str) -> Encoder:
+    """A model that shows its layers alone would fit the role too, since that is what a further capability looks like."""
+    lacking = [name for name in ("embeds-images", "embeds-texts") if name not in model.capabilities]
+    if lacking:
+        raise ModelError(f"model {model.spec} cannot take the role {role!r}: it lacks {' and '.join(lacking)}")
+    return Encoder(model)
+
+
+def model_notes(encoders: Mapping[str, Encoder], context: Context) -> list[str]:
+    """What is to be known of the models, once they were used: what is wrong with weights shows when they are loaded."""
+    others = (context.model(role) for role in ("supervised", "self_supervised"))
+    models = [*(encoder.model for encoder in encoders.values()), *(model for model in others if model is not None)]
+    return [note for model in models for note in getattr(model, "notes", ())]
+
+
 class TrainedHere(NamedTuple):
+    """Pairs with their sets, both models, what is to be said of their training, settings for them, and what was trained on."""
+
     material: Material
     encoders: dict[str, Encoder]
     sections: list[Section]
     config: ClipMemorizationConfig
+    prepared: Trainable
 
 
 def trained_here(material: Material, config: ClipMemorizationConfig, context: Context) -> TrainedHere:
@@ -117,18 +143,15 @@ def trained_here(material: Material, config: ClipMemorizationConfig, context: Co
         pair = train_models(prepared, clip_recipe(config), seed=context.seed, folder=folder, device=context.device, task=task)
     encoders = open_pair(pair, device=context.device, batch_size=context.batch_size)
     section = training_section(pair.record, prepared.unreadable, prepared.split_here, kept=context.artifacts is not None)
-    # A model that was shown the first caption alone has not been trained on the others.
-    told = (
-        config.model_copy(update={"text_views": "first"})
-        if config.captions == "one" and config.text_views == "captions"
-        else config
-    )
-    return TrainedHere(Material(prepared.pool, material.tests), encoders, [section], told)
+    return TrainedHere(Material(prepared.pool, material.tests), encoders, [section], told_captions(config), prepared)
 
 
 class Measured(NamedTuple):
+    """Scores, captions that are cut (None: not looked for), and units (None: no model that can be looked into)."""
+
     scores: Scores
     cut: CutCaptions | None
+    units: TowerUnits | None = None
 
 
 def measure(
@@ -155,7 +178,18 @@ def measure(
         )
     cut = cut_captions([c for own in pool.captions for c in own], encoders["f"], most=config.check_captions)
     wordings = wordings_of(pool, config, paraphraser=context.model("paraphraser"), seed=context.seed)
-    return Measured(score_pairs(pool, wordings, tests, encoders, config, context), cut)
+    scores = score_pairs(pool, wordings, tests, encoders, config, context)
+    return Measured(scores, cut, _units(pool, wordings, encoders["f"].model, config, context) if config.units else None)
+
+
+def _units(
+    pool: Pool, wordings: Sequence[Sequence[str]], model: Any, config: ClipMemorizationConfig, context: Context
+) -> TowerUnits | None:
+    """Units of what can be looked into: both towers of the model, and encoders that its image tower is set beside."""
+    models = {name: model for name, has in (("image", "layers"), ("text", "text_layers")) if hasattr(model, has)}
+    models |= {role: given for role in ("supervised", "self_supervised") if (given := context.model(role)) is not None}
+    rows = unit_pairs(pool, config, seed=context.seed)
+    return measure_units(pool.take(rows), [wordings[row] for row in rows], models, config, context) if models else None
 
 
 def with_sets(pool: Pool, sets: npt.NDArray[Any]) -> Pool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from assaymark.errors import InputError
 if TYPE_CHECKING:
     from assaymark.leave_out import ClipRecipe, TrainedPair
 
-__all__ = ["Trainable", "clip_recipe", "open_pair", "train_models", "trainable"]
+__all__ = ["Trainable", "clip_recipe", "open_pair", "told_captions", "train_models", "trainable"]
+
+C = TypeVar("C", bound=TrainingSettings)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,13 @@ def clip_recipe(config: TrainingSettings, **changes: Any) -> ClipRecipe:
     names = ("patch", "hidden", "layers", "heads", "dimension", "text_length", "epochs", "batch", "lr", "weight_decay",
              "augmentation", "captions")  # fmt: skip
     return ClipRecipe(**{**{name: getattr(config, name) for name in names}, **changes})
+
+
+def told_captions(config: C) -> C:
+    """Settings for models that are trained here: one that was shown first captions alone has not been trained on others."""
+    if config.captions == "one" and config.text_views == "captions":
+        return config.model_copy(update={"text_views": "first"})
+    return config
 
 
 def train_models(

@@ -9,7 +9,7 @@ from typing import Any
 from assaymark.audit import Audit, AuditInfo, Context, Planting, Trial
 from assaymark.audits.encoder_memorization.config import EncoderMemorizationConfig
 from assaymark.audits.encoder_memorization.data import INPUTS, ROLES, planting
-from assaymark.audits.encoder_memorization.measures.pair import encoders_of
+from assaymark.audits.encoder_memorization.measures.pair import Pair, encoders_of
 from assaymark.audits.encoder_memorization.measures.passing import measure
 from assaymark.audits.encoder_memorization.reading import flow_of, point_ids, read_points, sets_of_split, size_notes
 from assaymark.audits.encoder_memorization.sections import sections
@@ -60,7 +60,7 @@ class EncoderMemorization(Audit):
             audit=self.info.id,
             title=f"{self.info.title}: {images.source}",
             flows=(flow_of(points, measured.unread),),
-            notes=dict.fromkeys((*points.notes, *pair.notes, *size_notes(measured.sizes, pair.encoder))),
+            notes=dict.fromkeys((*points.notes, *pair.notes, *_model_notes(pair), *size_notes(measured.sizes, pair.encoder))),
         )
 
     @classmethod
@@ -70,3 +70,8 @@ class EncoderMemorization(Audit):
     @classmethod
     def experiments(cls, seed: int, *, full: bool = False) -> Sequence[Trial]:
         return method_trials(seed, full=full)
+
+
+def _model_notes(pair: Pair) -> list[str]:
+    """Asked for after the pass: what is wrong with weights shows when they are loaded."""
+    return [note for model in (pair.encoder, pair.reference) if model is not None for note in model.notes]

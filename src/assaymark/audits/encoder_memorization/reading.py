@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from assaymark.audit import Context
 from assaymark.audits.encoder_memorization.config import ViewSettings
-from assaymark.audits.encoder_memorization.method.set_tests import SETS
 from assaymark.audits.encoder_memorization.probes.points import NO_SET, SET_CONCEPT, PointProbe, PointTable, set_codes
 from assaymark.data.decoding import decode_batch
 from assaymark.data.hashing import hash_column, mixed
 from assaymark.data.scan import scan
 from assaymark.errors import InputError, SchemaError, nearest
 from assaymark.result import Flow
+from assaymark.stats.memorization.four_sets import SETS
 
 __all__ = ["Block", "Points", "SetTable", "blocks", "flow_of", "point_ids", "read_points", "sets_of_split", "size_notes"]
 

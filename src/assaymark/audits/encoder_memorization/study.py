@@ -12,11 +12,13 @@ from assaymark.audit import Context
 from assaymark.audits.encoder_memorization.config import EncoderMemorizationConfig, ViewSettings
 from assaymark.audits.encoder_memorization.measures.passing import Measured
 from assaymark.audits.encoder_memorization.method.class_units import ClassMemorization, class_memorization_of
-from assaymark.audits.encoder_memorization.method.scores import normalised, ssl_memorization
-from assaymark.audits.encoder_memorization.method.set_tests import SETS
-from assaymark.audits.encoder_memorization.method.units import UnitMemorization, unit_memorization, unit_memorization_of
+from assaymark.audits.encoder_memorization.method.layer_scores import NORMS
 from assaymark.audits.encoder_memorization.reading import Points
 from assaymark.models.protocols import Layer
+from assaymark.stats import normalised_scores
+from assaymark.stats.memorization.four_sets import SETS
+from assaymark.stats.memorization.scores import DISTANCE_BOUND, ssl_memorization
+from assaymark.stats.memorization.units import UnitMemorization, unit_memorization, unit_memorization_of
 
 __all__ = ["LayerUnits", "Study", "units_of"]
 
@@ -73,6 +75,11 @@ class Study:
         return "reference" in self.measured.align
 
     @cached_property
+    def letters(self) -> npt.NDArray[np.str_]:
+        """Set of each point, empty where it is in none."""
+        return np.array([*SETS, ""])[self.points.sets]
+
+    @cached_property
     def raw(self) -> Floats:
         """SSLMem before normalisation, shape (layers, points); NaN throughout without a reference."""
         align = self.measured.align
@@ -97,7 +104,7 @@ class Study:
 
     def scores(self, norm: str) -> Floats:
         """SSLMem of the candidates, each layer on its own scale."""
-        return np.stack([normalised(row, norm=norm) for row in self.candidate_scores])  # type: ignore[arg-type]
+        return np.stack([normalised_scores(row, by=NORMS[norm], bound=DISTANCE_BOUND) for row in self.candidate_scores])
 
     @cached_property
     def units(self) -> tuple[LayerUnits, ...]:

@@ -10,10 +10,8 @@ import numpy.typing as npt
 
 from assaymark.audit import Trial
 from assaymark.audits.encoder_memorization.method.layer_choice import select_units
-from assaymark.audits.encoder_memorization.method.probing import probe_hits
-from assaymark.audits.encoder_memorization.method.scores import layer_memorization, ssl_memorization
+from assaymark.audits.encoder_memorization.method.layer_scores import layer_memorization
 from assaymark.audits.encoder_memorization.method.surgery import prune_units
-from assaymark.audits.encoder_memorization.method.units import UnitMemorization, unit_memorization
 from assaymark.audits.encoder_memorization.vector_world import (
     FULL,
     SMALL,
@@ -25,7 +23,9 @@ from assaymark.audits.encoder_memorization.vector_world import (
     vector_world,
 )
 from assaymark.result import Estimate
-from assaymark.stats import accuracy_difference, bootstrap_difference, roc_auc, wilson
+from assaymark.stats import accuracy_difference, bootstrap_difference, probe_hits, roc_auc, wilson
+from assaymark.stats.memorization.scores import ssl_memorization
+from assaymark.stats.memorization.units import UnitMemorization, unit_memorization
 
 __all__ = ["method_trials"]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.encoder_memorization.method.set_tests import SETS
+from assaymark.stats.memorization.four_sets import SETS
 
 __all__ = ["FULL", "SMALL", "VectorWorld", "WorldSize", "alignments", "encoder_on", "vector_world"]
 

@@ -1,4 +1,4 @@
-"""What the leave-out scores of a memorization audit share, whatever is scored: four sets, their tests, ways to normalise.
+"""What audits of memorization share, whatever is scored: four sets, their tests, ways to normalise; SSLMem, UnitMem.
 
 A pool is split once into four sets: *shared* S, on which both models train; *candidates* C, on which only the audited model f
 trains; *independent* I, on which only the reference g trains; *external* E, on which neither does. A score is positive where f
@@ -11,8 +11,8 @@ holds on to an item more than g does, so the means of C are above 0, those of I 
 
 from __future__ import annotations
 
-from assaymark.stats.memorization.four_sets import calibrated_scores, four_set_tests, offset_check
+from assaymark.stats.memorization.four_sets import calibrated_scores, four_set_tests
 from assaymark.stats.memorization.normalisation import normalised_scores
 from assaymark.stats.memorization.subsampling import subsampled_scores
 
-__all__ = ["calibrated_scores", "four_set_tests", "normalised_scores", "offset_check", "subsampled_scores"]
+__all__ = ["calibrated_scores", "four_set_tests", "normalised_scores", "subsampled_scores"]

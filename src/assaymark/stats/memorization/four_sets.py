@@ -19,7 +19,7 @@ from assaymark.stats.ranking import roc_auc
 from assaymark.stats.resampling import bootstrap_mean
 from assaymark.stats.significance import TestOutcome, welch
 
-__all__ = ["LEAVE_OUT_SETS", "OffsetCheck", "SetTest", "calibrated_scores", "four_set_tests", "offset_check"]
+__all__ = ["LEAVE_OUT_SETS", "SETS", "OffsetCheck", "SetTest", "calibrated_scores", "four_set_tests", "offset_check"]
 
 LEAVE_OUT_SETS: dict[str, str] = {
     "S": "shared: both models trained on it",
@@ -29,6 +29,8 @@ LEAVE_OUT_SETS: dict[str, str] = {
 }
 """Letter of a set to what it holds, in reading order."""
 
+SETS = tuple(LEAVE_OUT_SETS)
+
 _HYPOTHESES: tuple[tuple[str, str, Alternative], ...] = (
     ("C", "S", "greater"),
     ("C", "E", "greater"),
@@ -36,6 +38,15 @@ _HYPOTHESES: tuple[tuple[str, str, Alternative], ...] = (
     ("S", "E", "two-sided"),
 )
 """What is tested: candidates above both sets that no leave-out concerns, independent below, and those two alike ([1])."""
+
+_PUBLISHED: tuple[tuple[str, str, Alternative], ...] = (
+    ("S", "C", "greater"),
+    ("S", "C", "two-sided"),
+    ("S", "E", "greater"),
+    ("S", "I", "greater"),
+    ("S", "I", "two-sided"),
+)
+"""What the code beside [1] tests further: S against each other set, one-sided and two-sided."""
 
 
 class SetTest(NamedTuple):
@@ -80,7 +91,7 @@ def _of(scores: FloatArray, sets: npt.NDArray[Any], letter: str) -> FloatArray:
     return np.asarray(scores[(sets == letter) & np.isfinite(scores)])
 
 
-def four_set_tests(scores: Any, sets: Any, *, confidence: float = 0.95) -> tuple[SetTest, ...]:
+def four_set_tests(scores: Any, sets: Any, *, published: bool = False, confidence: float = 0.95) -> tuple[SetTest, ...]:
     """Welch tests and rank areas of C against S and E, I against E, S against E.
 
     Parameters
@@ -88,7 +99,9 @@ def four_set_tests(scores: Any, sets: Any, *, confidence: float = 0.95) -> tuple
     scores : array_like, shape (n,)
         Positive = held by the audited model; NaN where an item could not be scored.
     sets : array_like of str, shape (n,)
-        Letters of `LEAVE_OUT_SETS`.
+        Letters of `LEAVE_OUT_SETS`; any other is in none.
+    published : bool
+        Also the further tests of the published code, after these.
 
     Returns
     -------
@@ -101,7 +114,7 @@ def four_set_tests(scores: Any, sets: Any, *, confidence: float = 0.95) -> tuple
     """
     values, letters = np.asarray(scores, dtype=np.float64), np.asarray(sets)
     found = []
-    for first, second, alternative in _HYPOTHESES:
+    for first, second, alternative in (*_HYPOTHESES, *(_PUBLISHED if published else ())):
         a, b = _of(values, letters, first), _of(values, letters, second)
         auc = roc_auc(np.concatenate([a, b]), np.repeat([True, False], [len(a), len(b)]), confidence=confidence)
         found.append(SetTest(first, second, welch(a, b, alternative=alternative), auc))

@@ -8,16 +8,48 @@ References
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from assaymark.errors import ConfigError
 from assaymark.stats.checks import FloatArray
 
-__all__ = ["Normalisation", "normalised_scores"]
+__all__ = ["Normalisation", "Scale", "normalisation_scale", "normalised_scores"]
 
 Normalisation = Literal["range", "official_range", "bound", "minmax01", "none"]
+
+
+class Scale(NamedTuple):
+    """normalised = (raw - shift) / width; the width is NaN where nothing sets it or all scores are one."""
+
+    shift: float
+    width: float
+
+
+def normalisation_scale(reference: Any, *, by: Normalisation = "range", bound: float = 1.0) -> Scale:
+    """Shift and width by which scores are normalised, see `normalised_scores`.
+
+    Parameters
+    ----------
+    reference : array_like, shape (n,)
+        Scores that set the scale; NaN takes no part.
+
+    Notes
+    -----
+    For intervals of normalised means that take the scale as known. O(n).
+    """
+    if by not in get_args(Normalisation):
+        raise ConfigError(f"normalisation {by!r} is none of {', '.join(get_args(Normalisation))}")
+    if by in ("none", "bound"):
+        return Scale(0.0, bound if by == "bound" else 1.0)
+    scores = np.asarray(reference, dtype=np.float64)
+    scores = scores[np.isfinite(scores)]
+    if not scores.size:
+        return Scale(0.0, float("nan"))
+    least, largest = float(scores.min()), float(scores.max())
+    width = max(abs(least), abs(largest)) if by == "range" else largest - least
+    return Scale(least if by == "minmax01" else 0.0, width if width > 0 else float("nan"))
 
 
 def normalised_scores(raw: Any, *, by: Normalisation = "range", bound: float = 1.0, reference: Any = None) -> FloatArray:
@@ -49,18 +81,5 @@ def normalised_scores(raw: Any, *, by: Normalisation = "range", bound: float = 1
     O(n). One outlier shrinks all other scores under every way but "bound" and "none".
     """
     values = np.asarray(raw, dtype=np.float64)
-    if by not in get_args(Normalisation):
-        raise ConfigError(f"normalisation {by!r} is none of {', '.join(get_args(Normalisation))}")
-    if by == "none":
-        return values.copy()
-    if by == "bound":
-        return values / bound
-    scale = np.asarray(values if reference is None else reference, dtype=np.float64)
-    scale = scale[np.isfinite(scale)]
-    if not scale.size:
-        return np.full(values.shape, np.nan)
-    least, largest = float(scale.min()), float(scale.max())
-    width = max(abs(least), abs(largest)) if by == "range" else largest - least
-    if width == 0:
-        return np.full(values.shape, np.nan)
-    return (values - (least if by == "minmax01" else 0.0)) / width
+    shift, width = normalisation_scale(values if reference is None else reference, by=by, bound=bound)
+    return (values - shift) / width

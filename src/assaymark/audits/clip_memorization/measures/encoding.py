@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.errors import ModelError
+from assaymark.models.layer_patterns import same_architecture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +31,7 @@ class Encoder:
     def __init__(self, model: Any) -> None:
         self.model, self.dimension = model, int(model.dimension)
         self.fingerprint, self.logit_scale = str(model.fingerprint), float(model.logit_scale)
-        self.takes_pixels = "records-activations" in getattr(model, "capabilities", ()) or hasattr(model, "record")
+        self.takes_pixels = "records-activations" in getattr(model, "capabilities", ()) or hasattr(model, "layers")
 
     def pixels(self, images: Sequence[Image]) -> Any:
         """Float tensor, shape (n, 3, height, width), in [0, 1]."""
@@ -90,12 +91,7 @@ def check_pair(f: Encoder, g: Encoder) -> None:
             f"model and reference differ in architecture: they embed into {f.dimension} and {g.dimension} numbers; give the "
             "same training twice, with and without the candidates"
         )
-    own, other = (getattr(one.model, "layers", ()) if one.takes_pixels else () for one in (f, g))
-    for a, b in zip(own, other, strict=False):
-        if (a.name, a.shape) != (b.name, b.shape):
-            raise ModelError(
-                f"model and reference differ in architecture: layer {a.name} {a.shape} against {b.name} {b.shape}; give the "
-                "same training twice, with and without the candidates"
-            )
-    if own and other and len(own) != len(other):
-        raise ModelError(f"model and reference differ in architecture: {len(own)} and {len(other)} layers")
+    for tower in ("layers", "text_layers"):
+        own, other = (getattr(one.model, tower, ()) for one in (f, g))
+        if own and other:
+            same_architecture(own, other)

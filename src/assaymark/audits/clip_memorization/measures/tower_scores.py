@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from assaymark.audits.clip_memorization.measures.scoring import Scores
 from assaymark.audits.clip_memorization.method.towers import procrustes, tower_swap
+from assaymark.stats.memorization.scores import ssl_memorization
 
 __all__ = ["TowerScores", "tower_scores"]
 
@@ -34,7 +35,7 @@ class TowerScores(NamedTuple):
 def tower_scores(scores: Scores) -> TowerScores:
     """Unimodal SSLMem from the distances of views, and the swap of towers over a rotation that is fitted on shared pairs."""
     f, g = scores.models["f"], scores.models["g"]
-    image, text = g.image_distance - f.image_distance, g.text_distance - f.text_distance
+    image, text = (ssl_memorization(getattr(f, side), getattr(g, side)) for side in ("image_distance", "text_distance"))
     nothing = np.full(len(image), np.nan)
     shared = (scores.pool.sets == "S") & np.isfinite(f.first_text).all(axis=1) & np.isfinite(g.first_text).all(axis=1)
     dimension = f.first_image.shape[1]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from assaymark.audits.clip_memorization.method.alignment import HeldOutMeans, alignment
 
-__all__ = ["Procrustes", "TowerSwap", "procrustes", "tower_memorization", "tower_swap", "view_distance"]
+__all__ = ["Procrustes", "TowerSwap", "procrustes", "tower_swap", "view_distance"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,22 +68,6 @@ def view_distance(views: Any) -> Floats:
     for a, b in zip(first, second, strict=True):
         total += np.linalg.norm(x[:, a] - x[:, b], axis=1)
     return total / len(first)
-
-
-def tower_memorization(f: Any, g: Any) -> Floats:
-    """SSLMem of one tower by itself ([1]): distance between views under g minus that under f.
-
-    Parameters
-    ----------
-    f, g : array_like, shape (n, K, d) and (n, K, e), unit rows
-        The same views under both models.
-
-    Returns
-    -------
-    array, shape (n,), in [-2, 2]
-        Positive = views are nearer to each other under f.
-    """
-    return view_distance(g) - view_distance(f)
 
 
 def procrustes(source: Any, target: Any) -> Procrustes:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from assaymark.result import Estimate, undefined
-from assaymark.stats import wilson
+from assaymark.stats import probe_hits, probe_strength, wilson
 
 __all__ = ["LinearProbe", "Recall", "linear_probe", "retrieval_recall", "zero_shot_accuracy", "zero_shot_classes"]
 
 Floats = npt.NDArray[np.float64]
-PENALTIES = tuple(10.0 ** np.arange(-4, 4))
-"""Inverse L2 strengths that a validation part chooses from."""
+STEPS = 200
+"""Of the regression of a probe, at most."""
 
 
 class Recall(NamedTuple):
@@ -56,13 +55,16 @@ def zero_shot_accuracy(images: Any, classes: Any, labels: Any, *, confidence: fl
     Parameters
     ----------
     images : array_like, shape (n, d); classes : shape (classes, d); labels : int, shape (n,)
-        An exact tie between classes counts by its share.
+        An exact tie between classes counts by its share. A picture without a finite embedding is left out.
     """
     logits = np.asarray(images, dtype=np.float64) @ np.asarray(classes, dtype=np.float64).T
-    if not logits.size:
-        return undefined("no labelled picture", unit="share")
+    known = np.isfinite(logits).all(axis=1)
+    if not known.any():
+        reason = "pictures or prompts have no finite embedding" if logits.size else "no labelled picture"
+        return undefined(reason, unit="share")
+    logits, labels = logits[known], np.asarray(labels)[known]
     best = logits == logits.max(axis=1, keepdims=True)
-    own = best[np.arange(len(logits)), np.asarray(labels)] / best.sum(axis=1)
+    own = best[np.arange(len(logits)), labels] / best.sum(axis=1)
     return wilson(float(own.sum()), len(own), confidence=confidence)
 
 
@@ -127,26 +129,18 @@ def linear_probe(train: Any, validation: Any, test: Any, *, confidence: float = 
     ----------
     train, validation, test : pair of arrays, (features of shape (n, d), labels of shape (n,))
         The L2 strength is chosen on the validation part; the regression is then fitted on train and validation together.
+        Rows that are not finite are left out.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    parts = ((np.asarray(x, dtype=np.float64), np.asarray(y)) for x, y in (train, validation, test))
-    (x, y), (x_val, y_val), (x_test, y_test) = parts
+    (x, y), (x_val, y_val), (x_test, y_test) = (_finite(*part) for part in (train, validation, test))
     if len(np.unique(y)) < 2 or not len(y_val) or not len(y_test):
         return LinearProbe(undefined("fewer than two classes, or a part without items", unit="share"), float("nan"))
+    chosen = probe_strength(x, y, x_val, y_val, steps=STEPS)
+    whole = np.concatenate([x, x_val]), np.concatenate([y, y_val])
+    hits = probe_hits(*whole, x_test, y_test, strength=chosen, steps=STEPS)
+    return LinearProbe(wilson(int(hits.sum()), len(y_test), confidence=confidence), chosen)
 
-    def fitted(strength: float, features: Any, known: Any) -> Any:
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=200))
-        with warnings.catch_warnings():
-            # Weak penalties on separable classes have no end; what the steps so far are worth, validation tells.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return model.fit(features, known)
 
-    scores = [float((fitted(strength, x, y).predict(x_val) == y_val).mean()) for strength in PENALTIES]
-    chosen = PENALTIES[int(np.argmax(scores))]
-    model = fitted(chosen, np.concatenate([x, x_val]), np.concatenate([y, y_val]))
-    hits = int((model.predict(x_test) == y_test).sum())
-    return LinearProbe(wilson(hits, len(y_test), confidence=confidence), chosen)
+def _finite(features: Any, labels: Any) -> tuple[Floats, npt.NDArray[Any]]:
+    x = np.asarray(features, dtype=np.float64)
+    known = np.isfinite(x).all(axis=1) if x.ndim == 2 else np.zeros(len(x), bool)
+    return x[known], np.asarray(labels)[known]

@@ -17,23 +17,18 @@ from assaymark.report.pictures import contact_sheet
 from assaymark.report.redaction import hash_content
 from assaymark.result import Artifact, Column, Figure, Table
 from assaymark.section import Section
+from assaymark.stats.memorization.scores import extremes
 
-__all__ = ["extremes", "pair_section"]
+__all__ = ["pair_section"]
 
 PER_SHEET = 24
-
-
-def extremes(scores: Scores, found: ClipMem, *, most: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Positions of the candidates with the highest and with the lowest scores, best first."""
-    candidates = np.flatnonzero((scores.pool.sets == "C") & np.isfinite(found.raw))
-    ranked = candidates[np.argsort(-found.raw[candidates], kind="stable")]
-    return ranked[:most], ranked[::-1][: min(most, max(len(ranked) - most, 0))]
 
 
 def pair_section(scores: Scores, found: ClipMem, config: ClipMemorizationConfig, context: Context) -> Section:
     """Table T2 of the highest and lowest scores, and the artifact with the scores of all pairs."""
     section = Section()
-    top, bottom = extremes(scores, found, most=config.listed)
+    candidates = np.flatnonzero(scores.pool.sets == "C")
+    top, bottom = (candidates[rows] for rows in extremes(found.raw[candidates], size=config.listed))
     rows = np.concatenate([top, bottom])
     pool, f, g = scores.pool, scores.models["f"], scores.models["g"]
     values: dict[str, Any] = {

@@ -12,8 +12,8 @@ from assaymark.audits.clip_memorization.measures.scoring import Scores
 from assaymark.audits.clip_memorization.method.alignment import BOUND, ClipMem
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
-from assaymark.stats import bootstrap_difference, bootstrap_mean, four_set_tests, offset_check
-from assaymark.stats.memorization.four_sets import LEAVE_OUT_SETS
+from assaymark.stats import bootstrap_difference, bootstrap_mean, four_set_tests
+from assaymark.stats.memorization.four_sets import LEAVE_OUT_SETS, offset_check
 
 __all__ = ["WORDS", "set_section", "term_section", "without_reference"]
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from assaymark.audit import Context
 from assaymark.audits.encoder_memorization.config import EncoderMemorizationConfig
-from assaymark.audits.encoder_memorization.method.set_tests import SETS
 from assaymark.audits.encoder_memorization.probes.points import NO_SET
 from assaymark.audits.encoder_memorization.reading import Points, SetTable, blocks, read_points
 from assaymark.errors import ConfigError, InputError, ModelError, nearest
 from assaymark.result import Artifact
+from assaymark.stats.memorization.four_sets import SETS
 
 __all__ = ["Pair", "encoders_of"]
 
@@ -25,7 +25,7 @@ FOLDER = "pair"
 
 
 class Pair(NamedTuple):
-    """Models, the sets and settings that go with them, and what is handed on.
+    """Models, the sets and settings that go with them, and what is handed on; `notes` are those of a training here.
 
     `folder` holds weights that nobody keeps; it goes when the pair does.
     """
@@ -54,8 +54,7 @@ def encoders_of(dataset: Any, split: SetTable | None, config: EncoderMemorizatio
         raise ModelError("a reference was given without the encoder that it is compared with: add --model encoder=SPEC")
     if encoder is None:
         return _trained(dataset, split, config, context)
-    notes = [note for model in (encoder, reference) if model is not None for note in model.notes]
-    return Pair(encoder, reference, split, config, notes=notes)
+    return Pair(encoder, reference, split, config)
 
 
 def _trained(dataset: Any, split: SetTable | None, config: EncoderMemorizationConfig, context: Context) -> Pair:

@@ -16,12 +16,13 @@ import numpy.typing as npt
 from assaymark.audit import Context
 from assaymark.audits.encoder_memorization.config import ViewSettings
 from assaymark.audits.encoder_memorization.method.class_units import ClassState, class_state
-from assaymark.audits.encoder_memorization.method.units import UnitState, merge_units, rectified, unit_state
 from assaymark.audits.encoder_memorization.reading import Block, Points, blocks
 from assaymark.errors import ConfigError
 from assaymark.models.protocols import Layer
+from assaymark.models.unit_activations import UnitAverages
+from assaymark.stats.memorization.units import UnitState
 
-__all__ = ["Measured", "measure", "unit_activations"]
+__all__ = ["Measured", "measure"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,24 +55,6 @@ class Measured:
     activations: dict[str, list[Floats]] = field(default_factory=dict)
     unread: dict[int, str] = field(default_factory=dict)
     sizes: set[tuple[int, int]] = field(default_factory=set)
-
-
-def unit_activations(output: Any, layer: Layer, *, rectify: str, tokens: str) -> Any:
-    """Activation of each unit: a channel averaged over its map, a neuron over the tokens or for the class token.
-
-    Parameters
-    ----------
-    output : tensor, shape (n, *layer.shape)
-
-    Returns
-    -------
-    tensor, shape (n, layer.units)
-    """
-    from assaymark.models.layer_reductions import reduce_output, unit_reduction
-
-    if not layer.rectified:
-        output = rectified(output, how=rectify)  # type: ignore[arg-type]
-    return reduce_output(output, unit_reduction(layer, cls=tokens == "cls"))
 
 
 def measure(
@@ -122,6 +105,8 @@ class _Pass:
         self._spec, self._clean, self._seed = augmentation(config.augmentation), views == "clean", seed
         self._names = [layer.name for layer in found.layers]
         self._place = {name: place for place, name in enumerate(self._names)}
+        self._units = UnitAverages(found.layers, rectify=config.rectify, cls=config.tokens == "cls", top=config.top_points)
+        found.units = self._units.states
 
     def add(self, block: Block) -> None:
         self._found.unread |= block.unread
@@ -133,23 +118,22 @@ class _Pass:
         units = np.flatnonzero(points.in_units[positions])
         pixels = self._models["encoder"].raw_pixels(block.pictures)
         sums = {name: _Sums(len(self._names), len(scored)) for name in self._models}
-        activations: dict[str, Any] = {}
         for view in range(self._config.n_views):
             first = self._view(pixels, positions, 2 * view)
             second = pixels[scored]
             if len(scored) and not self._clean:
                 second = self._view(second, positions[scored], 2 * view + 1)
-            self._encode(first, second, scored, units, sums["encoder"], activations)
+            self._encode(first, second, scored, units, sums["encoder"])
             if len(scored) and "reference" in self._models:
                 self._compare(first[scored], second, sums["reference"])
-        self._keep(positions, scored, units, sums, activations)
+        self._keep(positions, scored, units, sums)
 
     def _view(self, pixels: Any, positions: npt.NDArray[np.int64], draw: int) -> Any:
         from assaymark.training.views import views
 
         return views(pixels, ids=self._points.key[positions], draw=draw, seed=self._seed, spec=self._spec)
 
-    def _encode(self, first: Any, second: Any, scored: Any, units: Any, sums: _Sums, activations: dict[str, Any]) -> None:
+    def _encode(self, first: Any, second: Any, scored: Any, units: Any, sums: _Sums) -> None:
         """One view of every picture of the block and another of the scored ones through the encoder."""
         import torch
 
@@ -158,14 +142,10 @@ class _Pass:
         count = len(first)
 
         def visit(name: str, output: Any) -> None:
-            place = self._place[name]
             if len(units):
-                found = unit_activations(
-                    output[:count][units], self._found.layers[place], rectify=self._config.rectify, tokens=self._config.tokens
-                ).double()
-                activations[name] = activations[name] + found if name in activations else found
+                self._units.add(name, output[:count][units])
             if len(scored):
-                sums.add(place, alignment_distances(output[:count][scored], output[count:]))
+                sums.add(self._place[name], alignment_distances(output[:count][scored], output[count:]))
 
         self._models["encoder"].record(torch.cat([first, second]), self._names, visit)
 
@@ -179,16 +159,13 @@ class _Pass:
 
         self._models["reference"].record(torch.cat([first, second]), self._names, visit)
 
-    def _keep(self, positions: Any, scored: Any, units: Any, sums: dict[str, _Sums], activations: dict[str, Any]) -> None:
+    def _keep(self, positions: Any, scored: Any, units: Any, sums: dict[str, _Sums]) -> None:
         found, config, n = self._found, self._config, self._config.n_views
         for name, total in sums.items() if len(scored) else ():
             mean = total.first / n
             found.align[name][:, positions[scored]] = mean
             found.spread[name][:, positions[scored]] = np.maximum(total.second / n - mean**2, 0.0)
-        for name, activation in activations.items():
-            mu = (activation / n).cpu().numpy()
-            state = unit_state(mu, self._points.key[positions[units]], top=config.top_points)
-            found.units[name] = merge_units([found.units[name], state]) if name in found.units else state
+        for name, mu in self._units.close(self._points.key[positions[units]], views=n).items():
             if config.rest == "median":
                 found.activations.setdefault(name, []).append(mu)
             if 1 < len(self._points.classes) <= MOST_CLASSES:

@@ -15,14 +15,15 @@ from assaymark.audits.encoder_memorization.measures.changed import ChangedEncode
 from assaymark.audits.encoder_memorization.measures.passing import Measured, measure
 from assaymark.audits.encoder_memorization.measures.tuning import fine_tune
 from assaymark.audits.encoder_memorization.method.layer_choice import select_layers, select_units
-from assaymark.audits.encoder_memorization.method.probing import probe_hits
-from assaymark.audits.encoder_memorization.method.scores import layer_memorization, ssl_memorization
-from assaymark.audits.encoder_memorization.method.set_tests import SETS
+from assaymark.audits.encoder_memorization.method.layer_scores import layer_memorization
 from assaymark.audits.encoder_memorization.method.surgery import prune_units
 from assaymark.audits.encoder_memorization.reading import Points
 from assaymark.audits.encoder_memorization.study import LayerUnits, units_of
 from assaymark.errors import InputError, ModelError
 from assaymark.models.layer_patterns import matching_layers
+from assaymark.stats import probe_hits
+from assaymark.stats.memorization.four_sets import SETS
+from assaymark.stats.memorization.scores import ssl_memorization
 
 __all__ = ["LabelledPictures", "Variant", "Workshop"]
 

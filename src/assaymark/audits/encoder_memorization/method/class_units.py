@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.encoder_memorization.method.units import DEAD
+from assaymark.stats.memorization.units import DEAD
 
 __all__ = ["ClassMemorization", "ClassState", "Others", "class_memorization", "class_memorization_of", "class_state"]
 

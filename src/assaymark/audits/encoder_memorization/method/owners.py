@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.audits.encoder_memorization.method.scores import extremes
 from assaymark.stats import TestOutcome, welch
+from assaymark.stats.memorization.scores import extremes
 
 __all__ = ["OwnerTests", "owner_tests", "units_owned"]
 

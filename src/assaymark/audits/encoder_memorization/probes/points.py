@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assaymark.audits.encoder_memorization.method.set_tests import SETS
 from assaymark.data.hashing import coded, hash_column
 from assaymark.data.probe import Batch, Probe, State
+from assaymark.stats.memorization.four_sets import SETS
 
 __all__ = ["NO_SET", "SET_CONCEPT", "PointProbe", "PointTable", "set_codes"]
 

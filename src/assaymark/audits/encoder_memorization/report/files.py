@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assaymark.audits.encoder_memorization.method.scores import normalised
-from assaymark.audits.encoder_memorization.method.set_tests import SETS
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.report.redaction import hash_content
 from assaymark.result import Artifact
 from assaymark.section import Section
+from assaymark.stats import calibrated_scores, normalised_scores
+from assaymark.stats.memorization.scores import DISTANCE_BOUND
 
 __all__ = ["file_section"]
 
@@ -39,23 +39,23 @@ def file_section(study: Study, ids: Sequence[str]) -> Section:
 
 def _points(study: Study, hashed: np.ndarray) -> pa.Table:
     rows = np.flatnonzero(study.points.scored)
-    sets = [SETS[number] if number >= 0 else "" for number in study.points.sets[rows]]
+    sets = study.letters[rows]
     parts = []
     for place, layer in enumerate(study.layers):
         raw = study.raw[place, rows]
         candidates = study.raw[place, study.candidates]
-        spread = float(np.ptp(candidates[np.isfinite(candidates)])) if np.isfinite(candidates).any() else 0.0
         parts.append(
             pa.table(
                 {
                     "id": hashed[rows].tolist(),
-                    "set": sets,
+                    "set": sets.tolist(),
                     "layer": [layer.name] * len(rows),
                     "align_f": study.measured.align["encoder"][place, rows],
                     "align_g": study.measured.align["reference"][place, rows],
                     "raw": raw,
-                    "bound": normalised(raw, norm="bound"),
-                    "range": raw / spread if spread else np.full(len(rows), np.nan),
+                    "calibrated": calibrated_scores(raw, sets),
+                    "bound": normalised_scores(raw, by="bound", bound=DISTANCE_BOUND),
+                    "range": normalised_scores(raw, by="official_range", reference=candidates),
                 }
             )
         )

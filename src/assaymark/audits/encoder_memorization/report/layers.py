@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.audits.encoder_memorization.method.consistency import adjacent_agreement
-from assaymark.audits.encoder_memorization.method.scores import BOUND, extremes, layer_memorization, norm_scale
-from assaymark.audits.encoder_memorization.method.set_tests import SETS
+from assaymark.audits.encoder_memorization.method.layer_scores import NORMS, layer_memorization
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
 from assaymark.stats import bootstrap_mean, percentile_estimate, spearman, wilson
 from assaymark.stats.bootstrap_weights import resampled_sums
+from assaymark.stats.memorization.four_sets import SETS
+from assaymark.stats.memorization.normalisation import normalisation_scale
+from assaymark.stats.memorization.scores import DISTANCE_BOUND, extremes
 
 __all__ = ["layer_section"]
 
@@ -60,7 +62,7 @@ def _calibrated(study: Study) -> list[Estimate]:
     if min(own.shape[1], external.shape[1]) < 2:
         return [undefined("there are fewer than 2 candidates or external pictures") for _ in study.layers]
     means = [
-        _means(values / BOUND, rng=study.rng(f"calibrated {name}"), resamples=config.resamples)
+        _means(values / DISTANCE_BOUND, rng=study.rng(f"calibrated {name}"), resamples=config.resamples)
         for name, values in (("own", own), ("external", external))
     ]
     draws = means[0].draws - means[1].draws
@@ -114,7 +116,7 @@ def _profile(study: Study) -> _Profile:
     if scores.shape[1] < 2 or not (n > 1).any():
         lost = [undefined(lack, n=int(count)) for count in n]
         return _Profile(lost, list(lost))
-    scale = np.array([norm_scale(row, norm=config.norm) for row in scores])  # (layers, 2)
+    scale = np.array([normalisation_scale(row, by=NORMS[config.norm], bound=DISTANCE_BOUND) for row in scores])  # (layers, 2)
     mean = _means(scores, rng=study.rng("layers"), resamples=config.resamples).draws
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (mean - scale[:, 0]) / scale[:, 1]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from assaymark.audits.encoder_memorization.method.set_tests import SETS, SetTest, set_tests
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
-from assaymark.stats import bootstrap_difference, mean, roc_auc
+from assaymark.stats import bootstrap_difference, four_set_tests, mean, roc_auc
+from assaymark.stats.memorization.four_sets import SETS, SetTest
 
 __all__ = ["NAMES", "membership_section"]
 
@@ -34,7 +35,7 @@ def membership_section(study: Study) -> Section:
     for name, other in (("calibrated", "E"), ("excess_over_shared", "S")):
         section.estimates[f"sslmem.{name}"] = _difference(study, raw, other)
     section.estimates["sslmem.auc"] = _auc(raw, level)
-    tests = set_tests(raw, confidence=level)
+    tests = four_set_tests(study.raw[-1], study.letters, published=True, confidence=level)
     section.tables += [_sets(section, study), _tests(tests), _histogram(raw)]
     section.figures.append(
         Figure(
@@ -96,17 +97,17 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _tests(tests: list[SetTest]) -> Table:
+def _tests(tests: Sequence[SetTest]) -> Table:
     values = {
         "first": [item.first for item in tests],
         "second": [item.second for item in tests],
-        "alternative": [item.test.alternative for item in tests],
-        "t": [_known(item.test.statistic) for item in tests],
-        "df": [_known(item.test.df) for item in tests],
-        "p_value": [_known(item.test.p_value) for item in tests],
-        "effect": [_known(item.test.effect) for item in tests],
+        "alternative": [item.welch.alternative for item in tests],
+        "t": [_known(item.welch.statistic) for item in tests],
+        "df": [_known(item.welch.df) for item in tests],
+        "p_value": [_known(item.welch.p_value) for item in tests],
+        "effect": [_known(item.welch.effect) for item in tests],
         **interval_values("auc", [item.auc for item in tests]),
-        "reason": [item.test.reason for item in tests],
+        "reason": [item.welch.reason for item in tests],
     }
     columns = (
         Column("first", "label", "set"),
@@ -147,13 +148,13 @@ def _histogram(raw: dict[str, np.ndarray]) -> Table:
     )
 
 
-def _findings(section: Section, study: Study, tests: list[SetTest]) -> list[Finding]:
+def _findings(section: Section, study: Study, tests: Sequence[SetTest]) -> list[Finding]:
     found, auc = section.estimates["sslmem.calibrated"], section.estimates["sslmem.auc"]
     against = {(item.first, item.second): item for item in reversed(tests)}
     names = ("sslmem.candidates", "sslmem.calibrated", "sslmem.auc")
     if not found.defined or not auc.defined:
         return [Finding("note", f"Nothing is known of what the encoder remembers: {found.reason or auc.reason}.", names)]
-    p_value = against["C", "E"].test.p_value
+    p_value = against["C", "E"].welch.p_value
     beyond = (
         f"views of pictures that only the encoder was trained on are nearer together than under the reference by "
         f"{format_interval(found)} more than those of pictures that neither saw"
@@ -173,7 +174,7 @@ def _findings(section: Section, study: Study, tests: list[SetTest]) -> list[Find
             Finding("note", f"No memorization of the candidates was detected: {beyond}; {told}.", names, ("sets", "set_tests"))
         )
     offset = against.get(("S", "E"))
-    if offset is not None and offset.test.p_value < SIGNIFICANT:
+    if offset is not None and offset.welch.p_value < SIGNIFICANT:
         sentences.append(
             Finding(
                 "note",

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from assaymark.audits.encoder_memorization.method.owners import owner_tests, units_owned
-from assaymark.audits.encoder_memorization.method.set_tests import SETS
 from assaymark.audits.encoder_memorization.study import LayerUnits, Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, exact_count, interval_columns, interval_values
 from assaymark.stats import bootstrap_difference, bootstrap_mean, mean, wilson
+from assaymark.stats.memorization.four_sets import SETS
 
 __all__ = ["owner_section", "unit_section"]
 

@@ -1,4 +1,9 @@
-"""UnitMem: how much a unit reacts to one single point ([1], section 5, in `method`), from a matrix or in one pass."""
+"""UnitMem: how much a unit of a network reacts to one single point, from a matrix or in one pass.
+
+References
+----------
+.. [1] Wang et al. Localizing Memorization in SSL Vision Encoders. NeurIPS 2024, arXiv 2409.19069, section 5.
+"""
 
 from __future__ import annotations
 
