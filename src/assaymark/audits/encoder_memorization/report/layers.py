@@ -13,7 +13,7 @@ from assaymark.audits.encoder_memorization.method.set_tests import SETS
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
-from assaymark.stats import bootstrap_mean, percentile_estimate, spearman, wilson
+from assaymark.stats import bootstrap_difference, bootstrap_mean, percentile_estimate, spearman, wilson
 from assaymark.stats.bootstrap_weights import resampled_sums
 
 __all__ = ["layer_section"]
@@ -85,6 +85,8 @@ def layer_section(study: Study) -> Section:
     section.estimates |= {f"layermem_calibrated.{name}": found for name, found in zip(names, calibrated, strict=True)}
     section.estimates["layermem.depth_trend"] = _trend(profile.layermem, study)
     section.estimates |= _kinds(study)
+    if study.of_set("E").size:
+        section.estimates |= _calibrated_contrast(study)
     section.tables += [_table(study, profile, calibrated), _consistency(study)]
     section.figures += [
         Figure(
@@ -160,6 +162,23 @@ def _kinds(study: Study) -> dict[str, Estimate]:
         )
         for kind, values in kinds.items()
     }
+
+
+def _calibrated_contrast(study: Study) -> dict[str, Estimate]:
+    """Fully connected minus attention, of candidates minus external pictures: what two trainings differ by is the same."""
+    kinds = np.array([layer.kind if not layer.name.endswith(".hidden") else "" for layer in study.layers])
+    if not {"attention", "mlp"} <= set(kinds):
+        return {}
+    contrast = (study.raw[kinds == "mlp"].mean(axis=0) - study.raw[kinds == "attention"].mean(axis=0)) / BOUND
+    own, external = (
+        contrast[(study.points.sets == SETS.index(letter)) & study.points.scored & np.isfinite(contrast)] for letter in "CE"
+    )
+    if min(len(own), len(external)) < 2:
+        return {}
+    found = bootstrap_difference(
+        own, external, rng=study.rng("kinds, calibrated"), resamples=study.config.resamples, confidence=study.config.confidence
+    )
+    return {"layermem_calibrated.kind.mlp_minus_attention": found}
 
 
 def _table(study: Study, profile: _Profile, calibrated: list[Estimate]) -> Table:
@@ -260,11 +279,11 @@ def _findings(study: Study, profile: _Profile, calibrated: list[Estimate]) -> li
     beyond = [place for place, found in enumerate(calibrated) if found.low is not None and found.low > 0]
     most = max(known, key=lambda place: profile.layermem[place].value or 0.0)
     sentence = (
-        f"Of {len(names)} layers {names[most]} remembers the candidates most, with LayerMem {_shown(profile.layermem[most])}"
+        f"Of {len(names)} layers '{names[most]}' remembers the candidates most, with LayerMem {_shown(profile.layermem[most])}"
     )
     if steps:
         step = max(steps, key=lambda place: profile.delta[place].value or 0.0)
-        sentence += f"; {names[step]} adds most to the layer before it, {_shown(profile.delta[step])}"
+        sentence += f"; '{names[step]}' adds most to the layer before it, {_shown(profile.delta[step])}"
     if any(found.defined for found in calibrated):
         sentence += f"; {len(beyond)} layers tell candidates from external pictures"
     advice = (
