@@ -147,7 +147,7 @@ class Laboratory:
             "label": [str(digits.labels[row]) for row in rows],
         }
         pq.write_table(pa.table(columns), table)
-        settings = {"augmentation": augmentation, "norm": "bound", "n_views": self.scale.views}
+        settings = {"augmentation": augmentation, "norm": "bound", "n_views": 1 if augmentation == "none" else self.scale.views}
         out = folder if "reference" in models else None
         return am.audit("encoder-memorization", table, models=models, seed=self.seed, out=out, **settings)
 
@@ -159,7 +159,10 @@ def vit(laboratory: Laboratory) -> None:
 
 def audited_transformer(laboratory: Laboratory, objective: str) -> tuple[Digits, TrainedPair, Result]:
     digits = laboratory.digits(laboratory.scale.sets, side=28)
-    pair = laboratory.pair(f"vit-{objective}", digits, laboratory.recipe(VIT, OBJECTIVES[objective], augmentation="crop-flip"))
+    # A step of DINO, with its teacher, costs as much as two or three of SimCLR.
+    count = max(laboratory.scale.epochs // (2 if objective == "dino" else 1), 1)
+    recipe = laboratory.recipe(VIT, OBJECTIVES[objective], augmentation="crop-flip", epochs=count)
+    pair = laboratory.pair(f"vit-{objective}", digits, recipe)
     models = {"encoder": pair.with_candidates, "reference": pair.without_candidates}
     found = laboratory.audit(f"vit-{objective}", digits, models, "crop-flip")
     losses, check = pair.record["with"]["losses"], pair.record["with"]["check"]
@@ -289,8 +292,7 @@ def removal(laboratory: Laboratory) -> None:
     candidates, salt = digits.rows("C"), user_salt()
     raw = np.array([score[hash_content(one, salt)] for one in digits.ids(candidates)])
     order, rng = np.argsort(-raw), np.random.default_rng([laboratory.seed, 2])
-    taken = {"most remembered": order[: scale.removed], "random": rng.permutation(len(raw))[: scale.removed],
-             "least remembered": order[-scale.removed :]}  # fmt: skip
+    taken = {"most remembered": order[: scale.removed], "random": rng.permutation(len(raw))[: scale.removed]}
     before = hits(module_of(pair.with_candidates), digits)
     print("\n| trained without | atypical of these | accuracy | change |\n|---|---|---|---|")
     print(f"| none | - | {wilson(int(before.sum()), len(before))} |  |")
