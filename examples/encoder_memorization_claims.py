@@ -4,7 +4,7 @@
     python examples/encoder_memorization_claims.py FOLDER OUT vit 11 12         # fully connected layers and attention, depth
     python examples/encoder_memorization_claims.py FOLDER OUT objectives 11     # SimCLR, DINO and MAE side by side
     python examples/encoder_memorization_claims.py FOLDER OUT epochs 11         # UnitMem during training, two augmentations
-    python examples/encoder_memorization_claims.py FOLDER OUT replacement 11    # layers exchanged for those of another encoder
+    python examples/encoder_memorization_claims.py FOLDER OUT replacement 12    # layers exchanged for those of another encoder
     python examples/encoder_memorization_claims.py FOLDER OUT removal 11 12 13  # trained anew without what was remembered most
 
 FOLDER holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz; minutes a seed on one core. OUT keeps pairs of encoders,
@@ -154,17 +154,18 @@ class Laboratory:
 
 def vit(laboratory: Laboratory) -> None:
     """Claims 2 and 5: which layers of a vision transformer."""
-    audited_transformer(laboratory, "simclr")
+    audited_transformer(laboratory, "simclr", augmentation="vector")
 
 
-def audited_transformer(laboratory: Laboratory, objective: str) -> tuple[Digits, TrainedPair, Result]:
+def audited_transformer(laboratory: Laboratory, objective: str, *, augmentation: str) -> tuple[Digits, TrainedPair, Result]:
     digits = laboratory.digits(laboratory.scale.sets, side=28)
     # A step of DINO, with its teacher, costs as much as two or three of SimCLR.
     count = max(laboratory.scale.epochs // (2 if objective == "dino" else 1), 1)
-    recipe = laboratory.recipe(VIT, OBJECTIVES[objective], augmentation="crop-flip", epochs=count)
-    pair = laboratory.pair(f"vit-{objective}", digits, recipe)
+    recipe = laboratory.recipe(VIT, OBJECTIVES[objective], augmentation=augmentation, epochs=count)
+    name = f"vit-{objective}" if augmentation == "crop-flip" else f"vit-{objective}-{augmentation}"
+    pair = laboratory.pair(name, digits, recipe)
     models = {"encoder": pair.with_candidates, "reference": pair.without_candidates}
-    found = laboratory.audit(f"vit-{objective}", digits, models, "crop-flip")
+    found = laboratory.audit(name, digits, models, augmentation)
     losses, check = pair.record["with"]["losses"], pair.record["with"]["check"]
     print(f"\n{objective}: loss {losses[0]:.3f} to {losses[-1]:.3f}", end="")
     print("".join(f"; views of {name} pictures found {one['accuracy']:.0%}" for name, one in check.items()))
@@ -184,7 +185,7 @@ def objectives(laboratory: Laboratory) -> None:
     """Claim 6: do SimCLR, DINO and MAE remember in the same layers?"""
     profiles: dict[str, dict[str, list[float]]] = {}
     for objective in OBJECTIVES:
-        _, _, found = audited_transformer(laboratory, objective)
+        _, _, found = audited_transformer(laboratory, objective, augmentation="crop-flip")
         layers, units = found.tables["layers"].rows(), found.tables["unit_layers"].rows()
         columns = {name: [row[name] for row in layers] for name in ("layermem", "calibrated")}
         profiles[objective] = columns | {"unitmem": [row["unitmem"] for row in units]}
@@ -227,9 +228,9 @@ def untrained(laboratory: Laboratory, recipe: EncoderRecipe) -> str:
 
 def replacement(laboratory: Laboratory) -> None:
     """Claim 11: layers of an encoder of digits exchanged for those of one of negatives; linear heads on both."""
-    digits, pair, found = audited_transformer(laboratory, "simclr")
+    digits, pair, found = audited_transformer(laboratory, "simclr", augmentation="vector")
     negatives = laboratory.digits(laboratory.scale.sets, side=28, negative=True)
-    recipe = laboratory.recipe(VIT, CONTRASTIVE, augmentation="crop-flip")
+    recipe = laboratory.recipe(VIT, CONTRASTIVE, augmentation="vector")
     donor = module_of(laboratory.encoder("negatives", negatives, negatives.rows("SC"), recipe))
     encoder = open_model(pair.with_candidates, device="cpu", batch_size=64)
     own = module_of(pair.with_candidates)
