@@ -88,6 +88,15 @@ def layer_section(study: Study) -> Section:
     if study.of_set("E").size:
         section.estimates |= _calibrated_contrast(study)
     section.tables += [_table(study, profile, calibrated), _consistency(study)]
+    if any(found.defined for found in calibrated):
+        section.figures.append(
+            Figure(
+                "layermem_calibrated", "Beyond external pictures, by depth", "intervals", table="layers", x="layer",
+                y="calibrated", low="calibrated_low", high="calibrated_high",
+                y_title="LayerMem, divided by 2, minus external pictures",
+                caption="Right of zero a layer tells pictures that only the encoder saw from those that neither did.",
+            )
+        )  # fmt: skip
     section.figures += [
         Figure(
             "layermem", "LayerMem by depth", "intervals", table="layers", x="layer", y="layermem", low="layermem_low",
@@ -277,20 +286,29 @@ def _findings(study: Study, profile: _Profile, calibrated: list[Estimate]) -> li
     names = [layer.name for layer in study.layers]
     steps = [place for place, found in enumerate(profile.delta) if found.defined]
     beyond = [place for place, found in enumerate(calibrated) if found.low is not None and found.low > 0]
-    most = max(known, key=lambda place: profile.layermem[place].value or 0.0)
-    sentence = (
-        f"Of {len(names)} layers '{names[most]}' remembers the candidates most, with LayerMem {_shown(profile.layermem[most])}"
-    )
+    told = [place for place, found in enumerate(calibrated) if found.defined]
+    if told and not beyond:
+        largest = max(told, key=lambda place: calibrated[place].value or 0.0)
+        sentence = (
+            f"In none of {len(names)} layers are candidates told from external pictures; '{names[largest]}' comes nearest, "
+            f"with {_shown(calibrated[largest])}. LayerMem alone shows how two trainings differ, not what is remembered."
+        )
+        return [Finding("note", sentence, (f"layermem_calibrated.{names[largest]}",), ("layers",))]
+    ranked = calibrated if beyond else profile.layermem
+    most = max(beyond or known, key=lambda place: ranked[place].value or 0.0)
+    sentence = f"Of {len(names)} layers '{names[most]}' remembers the candidates most, "
+    sentence += f"{_shown(ranked[most])} more than external pictures" if beyond else f"with LayerMem {_shown(ranked[most])}"
     if steps:
         step = max(steps, key=lambda place: profile.delta[place].value or 0.0)
         sentence += f"; '{names[step]}' adds most to the layer before it, {_shown(profile.delta[step])}"
-    if any(found.defined for found in calibrated):
+    if beyond:
         sentence += f"; {len(beyond)} layers tell candidates from external pictures"
     advice = (
         "Fine-tune the layers that add most rather than the last ones: assaymark mitigate encoder-memorization, "
         "method=finetune, says whether that pays here."
     )
-    return [Finding("note", f"{sentence}.", (f"layermem.{names[most]}",), ("layers",), advice if beyond else "")]
+    named = f"layermem_calibrated.{names[most]}" if beyond else f"layermem.{names[most]}"
+    return [Finding("note", f"{sentence}.", (named,), ("layers",), advice if beyond else "")]
 
 
 def _shown(found: Estimate) -> str:
