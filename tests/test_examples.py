@@ -34,6 +34,7 @@ def test_no_example_is_forgotten() -> None:
         "dated_posts.py",
         "detector_scores.py",
         "encoder_memorization.py",
+        "encoder_memorization_claims.py",
         "generated_text_prevalence.py",
         "golden_numbers.py",
         "icl_copying_model.py",
@@ -219,3 +220,16 @@ def test_a_copying_model_is_trained_attacked_and_defended(tmp_path: Path) -> Non
 def test_scripted_encoders_remember_what_was_planted(tmp_path: Path) -> None:
     printed = python(str(EXAMPLES / "encoder_memorization.py"), folder=tmp_path)
     assert "| C: candidates | 160 | 0.07" in printed and "| stem | 0.0000 (0.0000 to 0.0000) | - |" in printed
+
+
+def test_claims_about_encoders_are_run_from_training_to_table(tmp_path: Path) -> None:
+    printed = python(str(EXAMPLES / "encoder_memorization_claims.py"), folder=tmp_path)
+    for objective in ("simclr", "dino", "mae"):
+        assert re.search(rf"^{objective}: loss [\d.]+ to [\d.]+; views of shared pictures found", printed, re.MULTILINE), (
+            objective
+        )
+    assert "layermem_calibrated.kind.mlp_minus_attention: " in printed
+    assert re.search(r"\| dino and mae \| -?[01]\.\d\d \| -?[01]\.\d\d \| -?[01]\.\d\d \|", printed)
+    assert re.search(r"\| 0 \| 0\.\d\d \| 0\.\d\d \|", printed) and re.search(r"\| 1 \| 0\.\d\d \| 0\.\d\d \|", printed)
+    assert re.search(r"\| most by delta: \S+ \| [\d.]+ % \| [+-]", printed)
+    assert re.search(r"\| 5 most remembered \| \d+% \| [\d.]+ % \| [+-]", printed)

@@ -237,6 +237,8 @@ def test_dropped_and_newly_captioned_pairs(tmp_path: Path) -> None:
     data = [one.record["identity"]["data"] for one in (plain, fewer, other)]
     assert data[0] == data[1] != data[2]
     assert not equal(tmp_path / "plain" / "with", tmp_path / "other" / "with")
+    assert not equal(tmp_path / "plain" / "with", tmp_path / "fewer" / "with"), "what is dropped is not trained on"
+    assert equal(tmp_path / "plain" / "without", tmp_path / "fewer" / "without"), "the reference never saw it"
 
 
 def test_what_captions_lose_is_counted(tmp_path: Path) -> None:
@@ -260,6 +262,9 @@ def test_a_trainer_of_the_users_is_called_twice(tmp_path: Path) -> None:
     assert [seed for _, seed in calls] == [4, 4] and calls[0][0] == sorted(calls[0][0])
     assert (pair.with_candidates, pair.without_candidates) == ("fake:encoder?run=1", "fake:encoder?run=2")
     assert train_pair(own, ids=IDS, sets=SETS, seed=4, folder=tmp_path) == pair and len(calls) == 2
+    without = ["" if letter == "E" else letter for letter in SETS]
+    train_pair(own, ids=IDS, sets=without, seed=4, folder=tmp_path / "some in no set")
+    assert [{letters[one] for one in ids} for ids, _ in calls[2:]] == [{"S", "C"}, {"S", "I"}]
 
 
 @pytest.mark.parametrize("kind", ["encoder", "clip"])

@@ -138,7 +138,7 @@ def train_built_in(
     letters = checked_sets(ids, sets, contents=contents)
     by_id = dict(sorted(zip(ids, letters.tolist(), strict=True)))
     # Sorted: the order of the rows that came in decides nothing.
-    trained_on = {name: [one for one, letter in by_id.items() if letter in with_] for name, with_ in _TRAINED_ON.items()}
+    trained_on = {name: _ids_of(by_id, letters_) for name, letters_ in _TRAINED_ON.items()}
     identity = {**trainer.identity(), "seed": seed, "sets": _digest(by_id)}
     steps = trainer.steps(len(trained_on["with"]))
     if task is not None:
@@ -157,7 +157,12 @@ def train_built_in(
     return _written(folder, fitted, by_id=by_id, identity=identity)
 
 
-_TRAINED_ON = {"with": "SC", "without": "SI"}
+_TRAINED_ON = {"with": ("S", "C"), "without": ("S", "I")}
+
+
+def _ids_of(by_id: Mapping[str, str], letters: tuple[str, ...]) -> list[str]:
+    """Ids in some sets. Letters are a tuple: "" (no set: dropped, or left over by a split) is in every string."""
+    return [one for one, letter in by_id.items() if letter in letters]
 
 
 def train_pair(train: TrainsOn, *, ids: Sequence[str], sets: Sequence[str], seed: int, folder: Path) -> TrainedPair:
@@ -177,10 +182,7 @@ def train_pair(train: TrainsOn, *, ids: Sequence[str], sets: Sequence[str], seed
     found = pair_in(folder, identity=identity)
     if found is not None:
         return found
-    fitted = {
-        name: Fitted(train([one for one, letter in by_id.items() if letter in with_], seed), np.empty(0), {})
-        for name, with_ in _TRAINED_ON.items()
-    }
+    fitted = {name: Fitted(train(_ids_of(by_id, letters_), seed), np.empty(0), {}) for name, letters_ in _TRAINED_ON.items()}
     return _written(folder, fitted, by_id=by_id, identity=identity)
 
 

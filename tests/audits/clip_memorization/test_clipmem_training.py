@@ -15,7 +15,7 @@ from assaymark.audit import Progress
 from assaymark.audits.clip_memorization.audit import ClipMemorization
 from assaymark.audits.clip_memorization.config import MitigationConfig
 from assaymark.audits.clip_memorization.data import planted_pairs
-from assaymark.audits.clip_memorization.measures.retraining import conditions
+from assaymark.audits.clip_memorization.measures.retraining import Outcome, conditions
 from assaymark.audits.clip_memorization.mitigate import ForgetfulTraining
 from assaymark.audits.clip_memorization.small_world import Sizes, Training, small_world
 from assaymark.audits.clip_memorization.trials import exact_trial, trained_pair
@@ -147,3 +147,11 @@ def test_pictures_of_a_caption_show_what_it_says() -> None:
     right = np.flatnonzero(~world.wrong)
     same = np.abs(world.pixels[right, 1] - world.pixels[right, 2]).mean()
     assert same < np.abs(world.pixels[right, 1] - world.pixels[np.roll(right, 1), 1]).mean()
+
+
+def test_taking_the_most_remembered_pairs_out_is_no_forgetting() -> None:
+    """The same scores without the highest have a lower mean; against the plain training on the same pairs nothing changed."""
+    plain = Outcome(np.array([0.9, 0.1, 0.0]), np.array(list("CCE")), utility=None, ids=["a", "b", "e"])  # type: ignore[arg-type]
+    left = plain._replace(raw=plain.raw[1:], sets=plain.sets[1:], ids=["b", "e"])
+    assert (plain.memorization, left.memorization) == pytest.approx((0.5, 0.1))
+    assert plain.among(left.ids).memorization == left.memorization

@@ -51,7 +51,7 @@ def test_small_encoders_remember_atypical_vectors() -> None:
 
 
 def test_the_planted_pair_leaks_and_the_empty_one_does_not(tmp_path: Path) -> None:
-    loud = {}
+    loud, layers = {}, {}
     for null in (False, True):
         folder = tmp_path / str(null)
         folder.mkdir()
@@ -60,4 +60,7 @@ def test_the_planted_pair_leaks_and_the_empty_one_does_not(tmp_path: Path) -> No
             EncoderMemorization, inputs=dict(planting.inputs), models=dict(planting.models), settings=dict(planting.settings)
         )
         loud[null] = [finding.sentence for finding in found.findings if finding.severity == "warning"]
+        (layers[null],) = (finding for finding in found.findings if "layers" in finding.tables)
+    assert "'representation' remembers the candidates most" in layers[False].sentence and layers[False].advice
+    assert layers[True].sentence.startswith("In none of 6 layers") and not layers[True].advice
     assert len(loud[False]) == 1 and "gives its training pictures away" in loud[False][0] and not loud[True]

@@ -115,6 +115,7 @@ def _truth(trained: np.ndarray, owners: list[int]) -> dict[str, float]:
     largest = stem.max(axis=0)
     rest = (stem.sum(axis=0) - largest) / (len(stem) - 1)
     alive = largest > 0
+    contrast = float(np.mean(kinds["mlp"]) - np.mean(kinds["attention"])) / 2
     return {
         "sslmem.candidates": whole,
         "sslmem.shared": 0.0,
@@ -125,6 +126,7 @@ def _truth(trained: np.ndarray, owners: list[int]) -> dict[str, float]:
         "layermem.stem": 0.0,
         **{f"layermem.{name}": value / 2 for name, value in expected.items()},
         **{f"layermem_calibrated.{name}": value / 2 for name, value in expected.items()},
-        "layermem.kind.mlp_minus_attention": float(np.mean(kinds["mlp"]) - np.mean(kinds["attention"])) / 2,
+        "layermem.kind.mlp_minus_attention": contrast,
+        "layermem_calibrated.kind.mlp_minus_attention": contrast,
         "unitmem.stem": float(((largest - rest)[alive] / (largest + rest)[alive]).mean()),
     }

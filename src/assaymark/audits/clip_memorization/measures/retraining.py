@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,16 +43,23 @@ BASELINE = Condition("plain", "plain training")
 
 
 class Outcome(NamedTuple):
-    """Of one training: raw CLIPMem of the scored pairs (with their sets), and utility of the audited model."""
+    """Of one training: raw CLIPMem of the scored pairs (with their sets and ids), and utility of the audited model."""
 
     raw: Floats
     sets: npt.NDArray[Any]
     utility: Utility
+    ids: Sequence[str]
 
     @property
     def memorization(self) -> float:
         """Mean raw CLIPMem of the candidates minus that of the external pairs: without the offset of the two trainings."""
         return _mean(self.raw[self.sets == "C"]) - _mean(self.raw[self.sets == "E"])
+
+    def among(self, ids: Collection[str]) -> Outcome:
+        """The same on some of the pairs: a training without the most remembered ones is compared on what is left of both."""
+        wanted = set(ids)
+        kept = np.flatnonzero([one in wanted for one in self.ids])
+        return self._replace(raw=self.raw[kept], sets=self.sets[kept], ids=[self.ids[row] for row in kept])
 
 
 class Sweep(NamedTuple):
@@ -138,7 +145,7 @@ def sweep(material: Trainable, tests: Pool | None, config: MitigationConfig, con
                 scores, memory, utility = _measured(material, chosen, condition, dropped, anew, config, context, where, number)
                 plain = plain or (scores, memory)
                 first = first or plain
-                outcomes[condition.name].append(Outcome(memory.raw, scores.pool.sets, utility))
+                outcomes[condition.name].append(Outcome(memory.raw, scores.pool.sets, utility, scores.pool.ids))
                 if number == 0:
                     folders[condition.name] = where / "with"
                     if condition.rule:

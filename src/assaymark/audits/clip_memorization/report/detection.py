@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def detection_section(
     columns = suspicion(scores, found, rows, logit_scale=logit_scale, rng=context.rng("random detector"))
     judged = detections(columns, flags, depth=config.depth or None, confidence=config.confidence)
     for one in judged:
-        section.estimates[f"wrong_captions.auc.{one.detector}"] = one.auc
+        section.estimates[f"wrong_captions.auc.{one.detector}"] = replace(one.auc, unit="probability")
         section.estimates[f"wrong_captions.recall.{one.detector}"] = one.recall
     section.tables += [_table(judged, int(flags.sum()), len(flags)), _curves(columns, flags)]
     section.figures.append(

@@ -38,7 +38,9 @@ def mitigation_section(found: Sweep, config: MitigationConfig, context: Context)
         own = found.outcomes[condition.name]
         memory = _level(memories[condition.name], own, config, context)
         utility = _utility_level(utilities[condition.name], own, kind)
-        less = _gain(memories[BASELINE.name], memories[condition.name], plain, own, config, context, condition.name)
+        less = _gain(
+            [one.among(other.ids) for one, other in zip(plain, own, strict=True)], own, config, context, condition.name
+        )
         more = _utility_gain(utilities[condition.name], utilities[BASELINE.name], plain, own, kind)
         rows.append((condition, memory, utility, less, more))
         section.estimates |= {f"memorization.{condition.name}": memory, f"utility.{condition.name}": utility}
@@ -56,7 +58,8 @@ def mitigation_section(found: Sweep, config: MitigationConfig, context: Context)
     _removals(section, found, config)
     section.methods.append(
         f"Every training has {config.seeds} seeds with one split; each trains both models anew. Memorization: mean raw CLIPMem "
-        f"of the candidates minus that of the external pairs. Utility: {TITLES[kind]} of the audited model on held-out pairs. "
+        f"of the candidates minus that of the external pairs; after a removal, of what is left, and compared with the plain "
+        f"training on the same pairs. Utility: {TITLES[kind]} of the audited model on held-out pairs. "
         + ("Intervals: Student's t over seeds, differences paired by seed." if config.seeds > 1 else
            "With one seed, intervals hold the pairs alone, not the randomness of training: take several seeds.")
     )  # fmt: skip
@@ -116,13 +119,10 @@ def _clipped(estimate: Estimate, *, least: float = 0.0) -> Estimate:
     )
 
 
-def _gain(
-    before: Sequence[float], after: Sequence[float], plain: Sequence[Outcome], own: Sequence[Outcome],
-    config: MitigationConfig, context: Context, name: str,
-) -> Estimate:  # fmt: skip
-    """How much less is remembered; paired over seeds, or over the candidates that both trainings have."""
-    if len(before) > 1:
-        difference = np.subtract(before, after)
+def _gain(plain: Sequence[Outcome], own: Sequence[Outcome], config: MitigationConfig, context: Context, name: str) -> Estimate:
+    """How much less is remembered of the pairs that both trainings have; paired over seeds."""
+    if len(plain) > 1:
+        difference = np.subtract([one.memorization for one in plain], [one.memorization for one in own])
         return mean(difference, confidence=config.confidence) if np.isfinite(difference).all() else _no_score()
     sides = [_finite(one[0].raw[one[0].sets == "C"]) - _centre(one[0]) for one in (plain, own)]
     if min(map(len, sides)) < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,7 +70,8 @@ def set_section(scores: Scores, found: ClipMem, config: ScoringSettings, context
     calibrated = difference_of(found.raw[sets == "C"], found.raw[sets == "E"], rng=context.rng("calibrated"), **options)
     section.estimates["clipmem.calibrated"] = calibrated
     tests = four_set_tests(found.raw, sets, confidence=config.confidence)
-    section.estimates["clipmem.member_auc"] = next(t.auc for t in tests if (t.first, t.second) == ("C", "E"))
+    member = next(t.auc for t in tests if (t.first, t.second) == ("C", "E"))
+    section.estimates["clipmem.member_auc"] = replace(member, unit="probability")  # a scale of its own beside scores
     section.tables += [_set_table(sets, found, means), _test_table(tests), _distribution(sets, found)]
     section.figures.append(
         Figure(
@@ -110,7 +112,7 @@ def _set_table(sets: Any, found: ClipMem, means: dict[str, dict[str, Estimate]])
         "unscored": [int(np.isnan(found.raw[sets == letter]).sum()) for letter in letters],
         **interval_values("normalised", (means["clipmem."][letter] for letter in letters)),
         **interval_values("raw", (means["clipmem.raw."][letter] for letter in letters)),
-        "calibrated": [_mean(found.calibrated[sets == letter]) for letter in letters],
+        "calibrated": [None if letter == "E" else _mean(found.calibrated[sets == letter]) for letter in letters],
         "sd": [_sd(found.raw[sets == letter]) for letter in letters],
     }
     columns = (
@@ -144,7 +146,7 @@ def _test_table(tests: Any) -> Table:
     }
     columns = (
         Column("comparison", "label", "tested"), Column("t", "number", "Welch t"), Column("p", "p_value"),
-        Column("d", "number", "Cohen's d"), *interval_columns("auc", "number", "rank area"), Column("reason", "text"),
+        Column("d", "number", "Cohen's d"), *interval_columns("auc", "number", "rank AUC"), Column("reason", "text"),
     )  # fmt: skip
     return Table.of("set_tests", "Tests of the raw score between sets", values, columns)
 

@@ -12,7 +12,7 @@ from assaymark.audits.encoder_memorization.method.layer_scores import NORMS, lay
 from assaymark.audits.encoder_memorization.study import Study
 from assaymark.result import Column, Estimate, Figure, Finding, Table, format_interval, undefined
 from assaymark.section import Section, interval_columns, interval_values
-from assaymark.stats import bootstrap_mean, percentile_estimate, spearman, wilson
+from assaymark.stats import bootstrap_difference, bootstrap_mean, percentile_estimate, spearman, wilson
 from assaymark.stats.bootstrap_weights import resampled_sums
 from assaymark.stats.memorization.four_sets import SETS
 from assaymark.stats.memorization.normalisation import normalisation_scale
@@ -87,7 +87,18 @@ def layer_section(study: Study) -> Section:
     section.estimates |= {f"layermem_calibrated.{name}": found for name, found in zip(names, calibrated, strict=True)}
     section.estimates["layermem.depth_trend"] = _trend(profile.layermem, study)
     section.estimates |= _kinds(study)
+    if study.of_set("E").size:
+        section.estimates |= _calibrated_contrast(study)
     section.tables += [_table(study, profile, calibrated), _consistency(study)]
+    if any(found.defined for found in calibrated):
+        section.figures.append(
+            Figure(
+                "layermem_calibrated", "Beyond external pictures, by depth", "intervals", table="layers", x="layer",
+                y="calibrated", low="calibrated_low", high="calibrated_high",
+                y_title="LayerMem, divided by 2, minus external pictures",
+                caption="Right of zero a layer tells pictures that only the encoder saw from those that neither did.",
+            )
+        )  # fmt: skip
     section.figures += [
         Figure(
             "layermem", "LayerMem by depth", "intervals", table="layers", x="layer", y="layermem", low="layermem_low",
@@ -162,6 +173,23 @@ def _kinds(study: Study) -> dict[str, Estimate]:
         )
         for kind, values in kinds.items()
     }
+
+
+def _calibrated_contrast(study: Study) -> dict[str, Estimate]:
+    """Fully connected minus attention, of candidates minus external pictures: what two trainings differ by is the same."""
+    kinds = np.array([layer.kind if not layer.name.endswith(".hidden") else "" for layer in study.layers])
+    if not {"attention", "mlp"} <= set(kinds):
+        return {}
+    contrast = (study.raw[kinds == "mlp"].mean(axis=0) - study.raw[kinds == "attention"].mean(axis=0)) / BOUND
+    own, external = (
+        contrast[(study.points.sets == SETS.index(letter)) & study.points.scored & np.isfinite(contrast)] for letter in "CE"
+    )
+    if min(len(own), len(external)) < 2:
+        return {}
+    found = bootstrap_difference(
+        own, external, rng=study.rng("kinds, calibrated"), resamples=study.config.resamples, confidence=study.config.confidence
+    )
+    return {"layermem_calibrated.kind.mlp_minus_attention": found}
 
 
 def _table(study: Study, profile: _Profile, calibrated: list[Estimate]) -> Table:
@@ -260,20 +288,29 @@ def _findings(study: Study, profile: _Profile, calibrated: list[Estimate]) -> li
     names = [layer.name for layer in study.layers]
     steps = [place for place, found in enumerate(profile.delta) if found.defined]
     beyond = [place for place, found in enumerate(calibrated) if found.low is not None and found.low > 0]
-    most = max(known, key=lambda place: profile.layermem[place].value or 0.0)
-    sentence = (
-        f"Of {len(names)} layers {names[most]} remembers the candidates most, with LayerMem {_shown(profile.layermem[most])}"
-    )
+    told = [place for place, found in enumerate(calibrated) if found.defined]
+    if told and not beyond:
+        largest = max(told, key=lambda place: calibrated[place].value or 0.0)
+        sentence = (
+            f"In none of {len(names)} layers are candidates told from external pictures; '{names[largest]}' comes nearest, "
+            f"with {_shown(calibrated[largest])}. LayerMem alone shows how two trainings differ, not what is remembered."
+        )
+        return [Finding("note", sentence, (f"layermem_calibrated.{names[largest]}",), ("layers",))]
+    ranked = calibrated if beyond else profile.layermem
+    most = max(beyond or known, key=lambda place: ranked[place].value or 0.0)
+    sentence = f"Of {len(names)} layers '{names[most]}' remembers the candidates most, "
+    sentence += f"{_shown(ranked[most])} more than external pictures" if beyond else f"with LayerMem {_shown(ranked[most])}"
     if steps:
         step = max(steps, key=lambda place: profile.delta[place].value or 0.0)
-        sentence += f"; {names[step]} adds most to the layer before it, {_shown(profile.delta[step])}"
-    if any(found.defined for found in calibrated):
+        sentence += f"; '{names[step]}' adds most to the layer before it, {_shown(profile.delta[step])}"
+    if beyond:
         sentence += f"; {len(beyond)} layers tell candidates from external pictures"
     advice = (
         "Fine-tune the layers that add most rather than the last ones: assaymark mitigate encoder-memorization, "
         "method=finetune, says whether that pays here."
     )
-    return [Finding("note", f"{sentence}.", (f"layermem.{names[most]}",), ("layers",), advice if beyond else "")]
+    named = f"layermem_calibrated.{names[most]}" if beyond else f"layermem.{names[most]}"
+    return [Finding("note", f"{sentence}.", (named,), ("layers",), advice if beyond else "")]
 
 
 def _shown(found: Estimate) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,7 +62,8 @@ def _auc(raw: dict[str, np.ndarray], level: float) -> Estimate:
     if not len(candidates) or not len(external):
         return undefined("there are no candidates, or no external pictures to compare them with")
     labels = np.repeat([1, 0], [len(candidates), len(external)])
-    return roc_auc(np.concatenate([candidates, external]), labels, confidence=level)
+    found = roc_auc(np.concatenate([candidates, external]), labels, confidence=level)
+    return replace(found, unit="probability")  # a scale of its own beside distances
 
 
 def _sets(section: Section, study: Study) -> Table:

@@ -19,6 +19,8 @@ __all__ = ["owner_section", "unit_section"]
 Floats = npt.NDArray[np.float64]
 
 BINS = 20
+DRAWN = 7
+"""Layers in a figure that has a curve or a mark for each: as many as can be told apart."""
 SCATTERED = 60
 """Units of each layer in the scatter plot of ClassMem against UnitMem."""
 
@@ -38,6 +40,10 @@ def unit_section(study: Study, ids: Sequence[str]) -> Section:
     section.estimates["unitmem.share_above_classmem"] = _above(units, level)
     section.tables += [_layer_table(units, means, level), _unit_table(study, ids), _histogram(units), _scatter(study)]
     section.figures += [
+        Figure(
+            "unitmem_layers", "UnitMem by depth", "intervals", table="unit_layers", x="layer", y="unitmem", low="unitmem_low",
+            high="unitmem_high", y_title="mean UnitMem",
+        ),
         Figure(
             "unitmem", "UnitMem of the units of each layer", "lines", table="unit_histogram", x="unitmem", y="units",
             group="layer", x_title="UnitMem", y_title="units", caption="0 reacts to all pictures alike, 1 to one picture only.",
@@ -152,9 +158,15 @@ def _class_value(found: LayerUnits, unit: int) -> float | None:
     return float(found.classes.classmem[unit])
 
 
+def _across(units: Sequence[LayerUnits]) -> list[LayerUnits]:
+    """Evenly from the first layer to the last, where there are more than a figure can show."""
+    places = np.unique(np.linspace(0, len(units) - 1, min(DRAWN, len(units))).round().astype(int))
+    return [units[place] for place in places]
+
+
 def _histogram(units: Sequence[LayerUnits]) -> Table:
     edges = np.linspace(0, 1, BINS + 1)
-    kept = [found for found in units if np.isfinite(found.units.unitmem).any()]
+    kept = _across([found for found in units if np.isfinite(found.units.unitmem).any()])
     counts = [np.histogram(np.clip(found.units.unitmem, 0, 1), edges)[0] for found in kept]
     return Table.of(
         "unit_histogram",
@@ -165,6 +177,7 @@ def _histogram(units: Sequence[LayerUnits]) -> Table:
             "units": np.concatenate(counts) if counts else np.zeros(0, np.int64),
         },
         (Column("layer", "label"), Column("unitmem", "number", "UnitMem"), Column("units", "count")),
+        description=f"Of more than {DRAWN} layers as many, from the first to the last.",
     )
 
 
@@ -172,9 +185,8 @@ def _scatter(study: Study) -> Table:
     layers: list[str] = []
     classmem: list[float] = []
     unitmem: list[float] = []
-    for found in study.units:
-        if found.classes is None:
-            continue
+    for found in _across([found for found in study.units if found.classes is not None]):
+        assert found.classes is not None
         known = np.flatnonzero(np.isfinite(found.units.unitmem) & np.isfinite(found.classes.classmem))
         drawn = np.sort(study.rng(f"scatter {found.layer.name}").permutation(known)[:SCATTERED])
         layers += [found.layer.name] * len(drawn)
@@ -185,7 +197,7 @@ def _scatter(study: Study) -> Table:
         "ClassMem and UnitMem of units",
         {"layer": layers, "classmem": classmem, "unitmem": unitmem},
         (Column("layer", "label"), Column("classmem", "number", "ClassMem"), Column("unitmem", "number", "UnitMem")),
-        description=f"At most {SCATTERED} units of each layer, drawn at random.",
+        description=f"At most {SCATTERED} units of each layer, drawn at random; of more than {DRAWN} layers as many.",
     )
 
 
