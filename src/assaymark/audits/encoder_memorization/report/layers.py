@@ -180,7 +180,8 @@ def _calibrated_contrast(study: Study) -> dict[str, Estimate]:
     kinds = np.array([layer.kind if not layer.name.endswith(".hidden") else "" for layer in study.layers])
     if not {"attention", "mlp"} <= set(kinds):
         return {}
-    contrast = (study.raw[kinds == "mlp"].mean(axis=0) - study.raw[kinds == "attention"].mean(axis=0)) / BOUND
+    mlp, attention = (study.raw[kinds == kind].mean(axis=0) for kind in ("mlp", "attention"))
+    contrast = (mlp - attention) / DISTANCE_BOUND
     own, external = (
         contrast[(study.points.sets == SETS.index(letter)) & study.points.scored & np.isfinite(contrast)] for letter in "CE"
     )

@@ -84,8 +84,8 @@ def performance_section(study: Study) -> Section:
     section.methods.append(
         "Every way of combining is fitted, and its threshold chosen, on the fitting rows alone; all figures are of the test "
         "rows. Counts and AUROC have Wilson intervals (AUROC on DeLong's variance); differences are paired, with a bootstrap, "
-        "DeLong's covariance and the exact McNemar test. A single scorer is shown at its own 0.5; `best_single` is chosen and cut "
-        "on the fitting rows."
+        "DeLong's covariance and the exact McNemar test. A single scorer is shown at its own 0.5; `best_single` is chosen and "
+        "cut on the fitting rows."
     )
     return section
 
