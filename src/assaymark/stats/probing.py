@@ -13,7 +13,7 @@ from assaymark.stats.checks import FloatArray
 
 __all__ = ["PROBE_STRENGTHS", "probe_hits", "probe_strength"]
 
-PROBE_STRENGTHS = tuple((10.0 ** np.arange(-4, 4)).tolist())
+PROBE_STRENGTHS: tuple[float, ...] = tuple((10.0 ** np.arange(-4, 4)).tolist())
 """Inverse L2 strengths that a validation part chooses from."""
 
 
