@@ -38,8 +38,8 @@ class ClipMemorization(Audit):
         "ICLR 2025, arXiv 2502.07830",
         inputs=INPUTS,
         models=ROLES,
-        cost="K (10) forward passes of both towers a pair and model, K of the model for a pair that units are compared on; 10^6 "
-        "pairs on ViT-B/32: about an hour of one GPU a model; subsampled=8 trains eight models",
+        cost="K (10) forward passes of both towers a pair and model, K of the model for a pair that units are compared on; "
+        "10^6 pairs on ViT-B/32: about an hour of one GPU a model; subsampled=8 trains eight models",
         limits="CLIPMem compares two trainings: it says nothing of a model without its reference; one pair of trainings holds "
         "their randomness, which no interval here covers; a score is a sign of membership, no proof",
     )
