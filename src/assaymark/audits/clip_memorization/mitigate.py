@@ -87,7 +87,7 @@ def _compared(prepared: Any, tests: Any, config: MitigationConfig, context: Cont
     found = sweep(prepared, tests, config, context, folder)
     section = mitigation_section(found, config, context)
     if context.artifacts is not None:
-        name = chosen_condition(section, found)
+        name = chosen_condition(section, found, config)
         shutil.copytree(found.folders[name], context.artifacts / "recommended", dirs_exist_ok=True)
         section.artifacts.append(Artifact("recommended", "model", "recommended", f"the audited model of the training '{name}'"))
     return section, found

@@ -58,9 +58,8 @@ class Outcome(NamedTuple):
     def among(self, ids: Collection[str]) -> Outcome:
         """The same on some of the pairs: a training without the most remembered ones is compared on what is left of both."""
         wanted = set(ids)
-        inside = np.array([one in wanted for one in self.ids], dtype=bool)
-        ids = [one for one in self.ids if one in wanted]
-        return self._replace(raw=self.raw[inside], sets=self.sets[inside], ids=ids)
+        kept = [row for row, one in enumerate(self.ids) if one in wanted]
+        return self._replace(raw=self.raw[kept], sets=self.sets[kept], ids=[self.ids[row] for row in kept])
 
 
 class Sweep(NamedTuple):

@@ -66,12 +66,22 @@ def mitigation_section(found: Sweep, config: MitigationConfig, context: Context)
     return section
 
 
-def chosen_condition(section: Section, found: Sweep) -> str:
+def chosen_condition(section: Section, found: Sweep, config: MitigationConfig) -> str:
     """Name of the training that is recommended; the plain one where none is better."""
     names = [condition.name for condition in found.conditions]
-    gains = [section.estimates.get(f"gain.utility.{name}", Estimate(0.0, 0.0, 0.0, 1, "itself")) for name in names]
-    at = recommended([section.estimates[f"memorization.{name}"] for name in names], gains)
+    itself = Estimate(0.0, 0.0, 0.0, 1, "itself")
+    less, more = (
+        [section.estimates.get(f"gain.{kind}.{name}", itself) for name in names] for kind in ("memorization", "utility")
+    )
+    at = recommended([_more_than_plain(one) for one in less], more, worse=-config.tolerated)
     return names[at] if at is not None else BASELINE.name
+
+
+def _more_than_plain(less: Estimate) -> Estimate:
+    """Memorization on the pairs that a training and the plain one have in common, from what it has less."""
+    if less.value is None or less.low is None or less.high is None:
+        return less
+    return Estimate(-less.value, -less.high, -less.low, less.n, less.method, less.unit)
 
 
 def _kind(found: Sweep, config: MitigationConfig) -> str:
@@ -171,7 +181,7 @@ def _table(rows: list[Any], found: Sweep, kind: str) -> Table:
 
 
 def _say(section: Section, rows: list[Any], kind: str, config: MitigationConfig) -> None:
-    at = recommended([row[1] for row in rows], [row[4] for row in rows], worse=-config.tolerated)
+    at = recommended([_more_than_plain(row[3]) for row in rows], [row[4] for row in rows], worse=-config.tolerated)
     if at is None:
         section.findings.append(
             Finding("note", "No training has both a measured memorization and a measured utility.", tables=("trainings",))
