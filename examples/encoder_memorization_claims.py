@@ -45,7 +45,7 @@ from assaymark.models.opening import open_model
 from assaymark.models.trained_encoder import save_encoder
 from assaymark.report.redaction import hash_content
 from assaymark.result import Result
-from assaymark.stats import accuracy_difference, wilson
+from assaymark.stats import accuracy_difference, bootstrap_difference, roc_auc, wilson
 from assaymark.training import module_outputs
 
 ODD = 10  # every tenth picture is atypical: its negative, upside down
@@ -97,7 +97,7 @@ class Laboratory:
     """One seed: its pictures, and trainings and audits of them in a folder."""
 
     def __init__(self, folder: Path | None, out: Path, seed: int, scale: Scale) -> None:
-        self.out, self.seed, self.scale = out / str(seed), seed, scale
+        self.out, self.seed, self.scale, self._salt = out / str(seed), seed, scale, user_salt()
         self._images, self._labels = made_up(seed) if folder is None else read_digits(folder)
 
     def digits(self, sizes: Sequence[int], *, side: int, negative: bool = False) -> Digits:
@@ -135,6 +135,10 @@ class Laboratory:
             digits.pixels, ids=digits.ids(np.arange(len(digits.sets))), recipe=recipe, folder=self.out / name
         )
         return trainer(sorted(digits.ids(rows)), self.seed)
+
+    def hashed(self, digits: Digits, rows: np.ndarray) -> list[str]:
+        """Ids as files of scores have them."""
+        return [hash_content(one, self._salt) for one in digits.ids(rows)]
 
     def audit(self, name: str, digits: Digits, models: dict[str, str], augmentation: str, letters: str = "SCIE") -> Result:
         rows, folder = digits.rows(letters), self.out / f"audit-{name}"
@@ -288,10 +292,16 @@ def removal(laboratory: Laboratory) -> None:
     models = {"encoder": pair.with_candidates, "reference": pair.without_candidates}
     found = laboratory.audit("mlp", digits, models, "vector")
     print(f"\ncandidates beyond external pictures: {found['sslmem.calibrated']}; rank AUC {found['sslmem.auc']}")
-    table = pq.read_table(laboratory.out / "audit-mlp" / found.artifacts["points"].file).to_pylist()
-    score = {row["id"]: row["raw"] for row in table if row["layer"] == "representation" and row["set"] == "C"}
-    candidates, salt = digits.rows("C"), user_salt()
-    raw = np.array([score[hash_content(one, salt)] for one in digits.ids(candidates)])
+    score = scores_of(laboratory.out / "audit-mlp" / found.artifacts["points"].file)
+    candidates, external = digits.rows("C"), digits.rows("E")
+    raw, outside = (np.array([score[one] for one in laboratory.hashed(digits, rows)]) for rows in (candidates, external))
+    for kind, own, other in (
+        ("atypical", candidates % ODD == 0, external % ODD == 0),
+        ("other", candidates % ODD > 0, external % ODD > 0),
+    ):
+        excess = bootstrap_difference(raw[own], outside[other], rng=np.random.default_rng(0))
+        print(f"{kind} candidates beyond {kind} external pictures: {excess}")
+    print(f"atypical above other candidates: rank AUC {roc_auc(raw, candidates % ODD == 0)}")
     order, rng = np.argsort(-raw), np.random.default_rng([laboratory.seed, 2])
     taken = {"most remembered": order[: scale.removed], "random": rng.permutation(len(raw))[: scale.removed]}
     before = hits(module_of(pair.with_candidates), digits)
@@ -303,6 +313,11 @@ def removal(laboratory: Laboratory) -> None:
         change = accuracy_difference(after, before, rng=np.random.default_rng(0))
         odd = np.mean(candidates[places] % ODD == 0)
         print(f"| {len(places)} {name} | {odd:.0%} | {100 * after.mean():.1f} % | {points(change)} |", flush=True)
+
+
+def scores_of(path: Path) -> dict[str, float]:
+    """Raw SSLMem at the representation, by hashed id."""
+    return {row["id"]: row["raw"] for row in pq.read_table(path).to_pylist() if row["layer"] == "representation"}
 
 
 def points(change: Any) -> str:
