@@ -34,7 +34,6 @@ from scipy.stats import spearmanr
 import assaymark as am
 from assaymark.audits.encoder_memorization.measures.changed import weights_of
 from assaymark.audits.encoder_memorization.method.layer_choice import select_layers
-from assaymark.audits.encoder_memorization.method.probing import probe_hits
 from assaymark.audits.encoder_memorization.method.surgery import replace_layers
 from assaymark.console import progress_for
 from assaymark.execution import user_salt
@@ -45,7 +44,7 @@ from assaymark.models.opening import open_model
 from assaymark.models.trained_encoder import save_encoder
 from assaymark.report.redaction import hash_content
 from assaymark.result import Result
-from assaymark.stats import accuracy_difference, bootstrap_difference, roc_auc, wilson
+from assaymark.stats import accuracy_difference, bootstrap_difference, probe_hits, roc_auc, wilson
 from assaymark.training import module_outputs
 
 ODD = 10  # every tenth picture is atypical: its negative, upside down
