@@ -39,8 +39,9 @@ def classifier(family: str, *, longest: int, window: int) -> Any:
     places |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     attention = {"attention_window": window} if family == "Longformer" else {}
     config = getattr(transformers, f"{family}Config")(**shape, **places, **attention)
-    torch.manual_seed(0)
-    return TokenClassifier(getattr(transformers, f"{family}ForSequenceClassification")(config))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return TokenClassifier(getattr(transformers, f"{family}ForSequenceClassification")(config))
 
 
 class PaddedToMaximum:

@@ -55,11 +55,12 @@ def saved_model(folder: Path, sizes: Sizes) -> Path:
     import torch
     import transformers
 
-    torch.manual_seed(0)
     shape = {"n_embd": sizes.width, "n_layer": sizes.layers, "n_head": sizes.width // 32, "n_positions": 1024}
     ends = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
     config = transformers.GPT2Config(vocab_size=VOCABULARY, initializer_range=0.1, **shape, **ends)
-    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformers.GPT2LMHeadModel(config).save_pretrained(folder)
     save_tokenizer(folder)
     return folder
 

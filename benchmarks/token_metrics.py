@@ -59,9 +59,10 @@ def metric_rows(folder: Path, quick: bool) -> list[Row]:
     count = 2 if quick else 10
     texts = posts(count, 30, 50) if quick else posts(count, 50, 250)
     shape = {"n_embd": 128, "n_layer": 4, "n_head": 4, "n_positions": 1024, "initializer_range": 0.1}
-    torch.manual_seed(0)
     config = transformers.GPT2Config(vocab_size=VOCABULARY, bos_token_id=0, eos_token_id=0, pad_token_id=1, **shape)
-    transformers.GPT2LMHeadModel(config).save_pretrained(folder / "gpt2")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformers.GPT2LMHeadModel(config).save_pretrained(folder / "gpt2")
     save_tokenizer(folder / "gpt2")
     model = open_model(f"hf:{folder / 'gpt2'}", batch_size=16)
     peer = PublishedStyle(folder / "gpt2")
@@ -169,10 +170,11 @@ def padding_rows(folder: Path, quick: bool) -> list[Row]:
         ("Longformer", LONGEST // 4 if quick else LONGEST, {"attention_window": 512}),
         ("Roberta", 512 if quick else 1_024, {}),
     ):
-        torch.manual_seed(0)
         config_class = getattr(transformers, f"{name}Config")
         config = config_class(max_position_embeddings=positions + 2, **shape, **more)
-        getattr(transformers, f"{name}ForSequenceClassification")(config).save_pretrained(folder / name)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            getattr(transformers, f"{name}ForSequenceClassification")(config).save_pretrained(folder / name)
         save_tokenizer(folder / name)
         model = open_model(f"hf:{folder / name}", batch_size=8)
         padded = partial(padded_to_the_maximum, folder / name, positions)

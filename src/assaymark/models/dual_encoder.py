@@ -14,18 +14,13 @@ import numpy.typing as npt
 
 from assaymark.models.checkpoint import Checkpoint
 from assaymark.models.image_pixels import (
-    Normalisation,
     limit_aspect,
     load_image_processor,
     pixel_tensor,
-    processed_shape,
-    processor_normalisation,
-    raw_pixel_tensor,
 )
-from assaymark.models.image_recording import RecordsImageLayers
+from assaymark.models.processed_images import ProcessedImageAdapter
 from assaymark.models.text_recording import GivenTexts, RecordsTextLayers
 from assaymark.models.torch_adapter import (
-    TorchAdapter,
     clean_text,
     import_transformers,
     load_config,
@@ -59,7 +54,7 @@ class _Tokens(NamedTuple):
     mask: Any
 
 
-class DualEncoder(RecordsImageLayers, RecordsTextLayers, TorchAdapter):
+class DualEncoder(RecordsTextLayers, ProcessedImageAdapter):
     """Unit-norm embeddings of images and texts.
 
     Capabilities embeds-images, embeds-texts, trains-images, records-activations (the image tower) and
@@ -68,6 +63,8 @@ class DualEncoder(RecordsImageLayers, RecordsTextLayers, TorchAdapter):
     CLIP texts are padded to the longest of the batch, which its causal attention ignores; SigLIP was trained on texts padded
     to the full length and without a mask, so it gets them that way.
     """
+
+    purpose = "dual encoder"
 
     def __init__(self, checkpoint: Checkpoint, loading: Loading) -> None:
         super().__init__(checkpoint, loading)
@@ -88,14 +85,6 @@ class DualEncoder(RecordsImageLayers, RecordsTextLayers, TorchAdapter):
         """Shape (n, dimension), unit norm. Texts are cut at the length of the text tower."""
         cleaned = [clean_text(text) for text in texts]
         return np.concatenate([self._text_batch(batch) for batch in self._batches(cleaned)] or [self._nothing()])
-
-    def prepare_images(self, images: Sequence[Image]) -> Any:
-        """Float32 tensor, shape (n, 3, height, width)."""
-        return pixel_tensor(self._loaded().image_processor, images)
-
-    def raw_pixels(self, images: Sequence[Image]) -> Any:
-        """Float32 tensor on the CPU, shape (n, 3, height, width), in [0, 1]."""
-        return raw_pixel_tensor(self._loaded().image_processor, images)
 
     def feature_module(self) -> Any:
         """A copy of the image tower with its projection, with gradients."""
@@ -140,19 +129,12 @@ class DualEncoder(RecordsImageLayers, RecordsTextLayers, TorchAdapter):
     def _recorded_module(self) -> Any:
         return _image_tower(self._loaded().model)
 
-    def _normalising(self) -> Normalisation:
-        return processor_normalisation(self._loaded().image_processor, self.spec)
-
     def _given_texts(self, texts: Sequence[str]) -> GivenTexts:
         given = self._tokens([clean_text(text) for text in texts])
         return GivenTexts(_text_tower(self._loaded().model), given.arguments, given.mask)
 
-    def _sketch(self) -> tuple[Any, Any]:
-        import torch
-
-        transformers = import_transformers("vision", f"dual encoder {self.spec}")
-        shape = processed_shape(load_image_processor(transformers, self.spec, self._checkpoint.present()))
-        return _image_tower(self._outline(transformers)), torch.empty(2, *shape)
+    def _untrained(self, transformers: Any) -> Any:
+        return _image_tower(self._outline(transformers))
 
     def _text_sketch(self) -> tuple[Any, Any]:
         import torch

@@ -13,16 +13,12 @@ import numpy.typing as npt
 from assaymark.errors import MissingExtra
 from assaymark.models.checkpoint import Checkpoint
 from assaymark.models.image_pixels import (
-    Normalisation,
     load_image_processor,
     pixel_tensor,
-    processed_shape,
-    processor_normalisation,
-    raw_pixel_tensor,
 )
-from assaymark.models.image_recording import RecordsImageLayers
 from assaymark.models.label_reduction import reduce_labels
-from assaymark.models.torch_adapter import TorchAdapter, import_transformers, indexed_labels, load_config, load_weights
+from assaymark.models.processed_images import ProcessedImageAdapter
+from assaymark.models.torch_adapter import import_transformers, indexed_labels, load_config, load_weights
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +36,7 @@ class _Parts(NamedTuple):
     features: Any
 
 
-class ImageClassifier(RecordsImageLayers, TorchAdapter):
+class ImageClassifier(ProcessedImageAdapter):
     """Probabilities of an image classifier, and the features before its head.
 
     Capabilities scores-images, embeds-images (unit norm), trains-images and records-activations (both without the head). The
@@ -52,6 +48,7 @@ class ImageClassifier(RecordsImageLayers, TorchAdapter):
     classes it is made of. `?unsafe=a,b` names the classes instead, `?unsafe=none` gives all labels.
     """
 
+    purpose = "image classifier"
     logit_scale = 1.0
 
     def __init__(self, checkpoint: Checkpoint, loading: Loading) -> None:
@@ -85,14 +82,6 @@ class ImageClassifier(RecordsImageLayers, TorchAdapter):
         blocks = [unit_rows(self._features(batch)) for batch in self._batches(images)]
         return np.concatenate([np.empty((0, self.dimension), dtype=np.float32), *blocks])
 
-    def prepare_images(self, images: Sequence[Image]) -> Any:
-        """Float32 tensor, shape (n, 3, height, width)."""
-        return pixel_tensor(self._loaded().image_processor, images)
-
-    def raw_pixels(self, images: Sequence[Image]) -> Any:
-        """Float32 tensor on the CPU, shape (n, 3, height, width), in [0, 1]."""
-        return raw_pixel_tensor(self._loaded().image_processor, images)
-
     def feature_module(self) -> Any:
         """A copy of the network before the head, with gradients."""
         module = copy.deepcopy(self._loaded().features).cpu()
@@ -125,18 +114,11 @@ class ImageClassifier(RecordsImageLayers, TorchAdapter):
     def _recorded_module(self) -> Any:
         return self._loaded().features
 
-    def _normalising(self) -> Normalisation:
-        return processor_normalisation(self._loaded().image_processor, self.spec)
-
-    def _sketch(self) -> tuple[Any, Any]:
-        import torch
-
+    def _untrained(self, transformers: Any) -> Any:
         from assaymark.models.image_features import WithoutHead
 
-        transformers = import_transformers("vision", f"image classifier {self.spec}")
-        shape = processed_shape(load_image_processor(transformers, self.spec, self._checkpoint.present()))
         model = transformers.AutoModelForImageClassification.from_config(load_config(transformers, self._checkpoint))
-        return WithoutHead(model, self.spec), torch.empty(2, *shape)
+        return WithoutHead(model, self.spec)
 
     def _load(self, folder: Path, device: str) -> _Parts:
         from assaymark.models.image_features import WithoutHead

@@ -12,15 +12,11 @@ import numpy.typing as npt
 
 from assaymark.models.checkpoint import Checkpoint
 from assaymark.models.image_pixels import (
-    Normalisation,
     load_image_processor,
     pixel_tensor,
-    processed_shape,
-    processor_normalisation,
-    raw_pixel_tensor,
 )
-from assaymark.models.image_recording import RecordsImageLayers
-from assaymark.models.torch_adapter import TorchAdapter, import_transformers, load_config, load_weights
+from assaymark.models.processed_images import ProcessedImageAdapter
+from assaymark.models.torch_adapter import import_transformers, load_config, load_weights
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,12 +35,13 @@ class _Parts(NamedTuple):
     device: str
 
 
-class ImageEncoder(RecordsImageLayers, TorchAdapter):
+class ImageEncoder(ProcessedImageAdapter):
     """Unit-norm features of images: the class token or the pooled map.
 
     Capabilities embeds-images, trains-images and records-activations. `logit_scale` is 1: there are no texts to compare with.
     """
 
+    purpose = "image encoder"
     logit_scale = 1.0
 
     def __init__(self, checkpoint: Checkpoint, loading: Loading) -> None:
@@ -72,14 +69,6 @@ class ImageEncoder(RecordsImageLayers, TorchAdapter):
                 blocks.append(unit_rows(features(pixel_tensor(image_processor, batch).to(device))))
         return np.concatenate(blocks)
 
-    def prepare_images(self, images: Sequence[Image]) -> Any:
-        """Float32 tensor, shape (n, 3, height, width)."""
-        return pixel_tensor(self._loaded().image_processor, images)
-
-    def raw_pixels(self, images: Sequence[Image]) -> Any:
-        """Float32 tensor on the CPU, shape (n, 3, height, width), in [0, 1]."""
-        return raw_pixel_tensor(self._loaded().image_processor, images)
-
     def feature_module(self) -> Any:
         """A copy of the network, with gradients."""
         return copy.deepcopy(self._loaded().features).cpu()
@@ -87,18 +76,10 @@ class ImageEncoder(RecordsImageLayers, TorchAdapter):
     def _recorded_module(self) -> Any:
         return self._loaded().features
 
-    def _normalising(self) -> Normalisation:
-        return processor_normalisation(self._loaded().image_processor, self.spec)
-
-    def _sketch(self) -> tuple[Any, Any]:
-        import torch
-
+    def _untrained(self, transformers: Any) -> Any:
         from assaymark.models.image_features import PooledBackbone
 
-        transformers = import_transformers("vision", f"image encoder {self.spec}")
-        shape = processed_shape(load_image_processor(transformers, self.spec, self._checkpoint.present()))
-        model = transformers.AutoModel.from_config(load_config(transformers, self._checkpoint))
-        return PooledBackbone(model), torch.empty(2, *shape)
+        return PooledBackbone(transformers.AutoModel.from_config(load_config(transformers, self._checkpoint)))
 
     def _load(self, folder: Path, device: str) -> _Parts:
         from assaymark.models.image_features import PooledBackbone

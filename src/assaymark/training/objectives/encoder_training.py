@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from torch import nn
 __all__ = ["EncoderTraining", "own_loss", "perceptron"]
 
 
-class EncoderTraining(nn.Module):
+class EncoderTraining(nn.Module, ABC):
     """An encoder and what its objective needs beside it; all state is in parameters and buffers, so that checkpoints hold it.
 
     Parameters
@@ -50,9 +51,10 @@ class EncoderTraining(nn.Module):
         """Representations of views, shape (n, dimension)."""
         return self.encoder(self.normalised(pixels))
 
+    @abstractmethod
     def forward(self, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """The mean loss of a batch of views (and labels)."""
-        raise NotImplementedError
+        ...
 
     def after_step(self, step: int, *, steps: int) -> None:
         """Called by the loop after update number `step` of `steps`, counted from 1."""
