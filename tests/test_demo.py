@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_planted_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)  # named relative to where one stands, as the command does
     outcome = run_demo(folder.name, quiet=True)
-    assert outcome.planted == outcome.found == 38
+    assert outcome.planted == outcome.found == 39
     assert outcome.report == Path(folder.name) / "run" / "report.html"
     html = outcome.report.read_text(encoding="utf-8")
     assert "zorvian" in html

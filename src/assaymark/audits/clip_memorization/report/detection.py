@@ -22,7 +22,7 @@ __all__ = ["TITLES", "detection_section", "suspicion"]
 TITLES = {
     "clipmem": "CLIPMem",
     "similarity_f": "low similarity, the model",
-    "similarity_g": "low similarity, the reference, which never saw the pair",
+    "similarity_g": "low similarity, the reference",
     "similarity_independent": "low similarity, an independent model",
     "loss_f": "loss of the model",
     "random": "chance",
