@@ -53,7 +53,8 @@ def test_delong_equals_the_double_loop(case: tuple[list[int], list[bool]]) -> No
     assert estimate.value == pytest.approx(area, abs=1e-12)
     assert estimate.value == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
     smaller = min(labels.sum(), (~labels).sum())
-    trials = min(area * (1 - area) / variance, 4 * smaller) if variance > 1e-30 and area not in (0.0, 1.0) else smaller
+    untied = np.mean(scores[labels][:, None] != scores[~labels][None, :])
+    trials = min(area * (1 - area) / variance, 4 * smaller / untied) if variance > 1e-30 and area not in (0.0, 1.0) else smaller
     expected = wilson(area * trials, trials)
     assert estimate.low == pytest.approx(expected.low, abs=1e-9)
     assert estimate.high == pytest.approx(expected.high, abs=1e-9)
@@ -86,6 +87,22 @@ def test_area_near_one_is_covered_where_plus_and_minus_the_error_is_not(
         error = 1.96 * np.sqrt(beaten.var(ddof=1) / positives + beaten_by.var(ddof=1) / negatives)
         plain += abs(estimate.value - truth) <= error
     assert covered / 300 >= 0.94 and plain / 300 <= 0.9
+
+
+def test_ties_do_not_make_an_interval_wider_than_what_is_seen() -> None:
+    """Counts that are mostly zero: most pairs are tied, and the rest still say as much as DeLong's variance says."""
+    rng, covered, width, plain = np.random.default_rng(7), 0, 0.0, 0.0
+    first, second = 0.05, 0.035
+    truth = first * (1 - second) + (first * second + (1 - first) * (1 - second)) / 2
+    labels = np.repeat([True, False], 1_000)
+    for _ in range(200):
+        scores = np.r_[rng.random(1_000) < first, rng.random(1_000) < second].astype(float)
+        found = roc_auc(scores, labels)
+        covered += found.low <= truth <= found.high
+        beaten, beaten_by = placements(scores[labels], scores[~labels])
+        width += found.high - found.low
+        plain += 2 * 1.96 * np.sqrt(beaten.var(ddof=1) / 1_000 + beaten_by.var(ddof=1) / 1_000)
+    assert 0.91 <= covered / 200 <= 0.985 and width < 1.1 * plain
 
 
 def test_perfect_separation_keeps_an_interval() -> None:

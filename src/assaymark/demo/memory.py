@@ -10,8 +10,9 @@ from assaymark.audits.encoder_memorization.data import planting as planted_pictu
 __all__ = ["write_memory"]
 
 SHOWN = (
-    "sslmem.candidates", "sslmem.independent", "sslmem.calibrated", "layermem.blocks.0.mlp", "layermem.blocks.1.mlp", "unitmem.stem",
-)  # fmt: skip
+    *("sslmem.candidates", "sslmem.independent", "sslmem.calibrated"),
+    *("layermem.blocks.0.mlp", "layermem.blocks.1.mlp", "unitmem.stem"),
+)
 CAPTIONED = ("clipmem.raw.candidates", "clipmem.calibrated", "clipmem.member_auc", "wrong_captions.auc.clipmem")
 
 

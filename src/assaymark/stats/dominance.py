@@ -18,10 +18,12 @@ import numpy as np
 
 from assaymark.errors import InputError
 from assaymark.result import Estimate, Unit, undefined
-from assaymark.stats.checks import FloatArray, finite_vector, normal_quantile, percent
-from assaymark.stats.ranking import roc_auc
+from assaymark.stats.checks import FloatArray, finite_vector, percent
+from assaymark.stats.ranking import area_limits, roc_auc
 
 __all__ = ["cliff_delta", "median_estimate", "weighted_cliff_delta"]
+
+_INTERVAL = "Wilson {} on effective items (DeLong variance)"
 
 
 def cliff_delta(a: Any, b: Any, *, confidence: float = 0.95) -> Estimate:
@@ -42,13 +44,13 @@ def cliff_delta(a: Any, b: Any, *, confidence: float = 0.95) -> Estimate:
     O((n + m) log(n + m)).
     """
     first, second = finite_vector(a, "a"), finite_vector(b, "b")
-    n, method = first.size + second.size, f"Cliff's delta, DeLong {percent(confidence)}"
+    n, method = first.size + second.size, f"Cliff's delta, {_INTERVAL.format(percent(confidence))}"
     if min(first.size, second.size) < 2:
         return undefined(f"groups of {first.size} and {second.size} values, 2 of each are needed", n=n, method=method)
     in_first = np.arange(n) < first.size
     area = roc_auc(np.concatenate([first, second]), in_first, confidence=confidence)
     assert area.value is not None and area.low is not None and area.high is not None
-    return Estimate(2 * area.value - 1, 2 * area.low - 1, 2 * area.high - 1, n, f"Cliff's delta, {area.method}")
+    return Estimate(2 * area.value - 1, 2 * area.low - 1, 2 * area.high - 1, n, method)
 
 
 def weighted_cliff_delta(values: Any, shares: Any, *, confidence: float = 0.95) -> Estimate:
@@ -68,16 +70,16 @@ def weighted_cliff_delta(values: Any, shares: Any, *, confidence: float = 0.95) 
 
     Notes
     -----
-    delta = sum_ij s_i (1 - s_j) sign(x_i - x_j) / sum_ij s_i (1 - s_j) over i != j. Normal interval from the influence of each
-    item, DeLong's variance ([2]) with an item in both groups. Posteriors that are unsure pull it to 0: it compares the weights'
-    groups, not the true ones. O(n log n).
+    delta = sum_ij s_i (1 - s_j) sign(x_i - x_j) / sum_ij s_i (1 - s_j) over i != j. The interval is that of `roc_auc`, with
+    DeLong's variance ([2]) from the influence of each item, which is in both groups. Posteriors that are unsure pull delta to 0:
+    it compares the weights' groups, not the true ones. O(n log n).
     """
     x, s = finite_vector(values), finite_vector(shares, "shares")
     if x.shape != s.shape:
         raise ValueError(f"{x.size} values but {s.size} shares")
     if np.any((s < 0) | (s > 1)):
         raise InputError("shares: expected probabilities between 0 and 1")
-    n, method, rest = x.size, f"Cliff's delta, weighted, DeLong {percent(confidence)}", 1.0 - s
+    n, method, rest = x.size, f"Cliff's delta, weighted, {_INTERVAL.format(percent(confidence))}", 1.0 - s
     first, second = float(s.sum()), float(rest.sum())
     if min(first, second) < 2:
         return undefined(f"groups of weight {first:.3g} and {second:.3g}, 2 each are needed", n=n, method=method)
@@ -86,10 +88,14 @@ def weighted_cliff_delta(values: Any, shares: Any, *, confidence: float = 0.95) 
     pairs = first * second - float(s @ rest)
     delta = min(max(float(s @ over_second) / pairs, -1.0), 1.0)
     influence = s * (over_second - delta * (second - rest)) - rest * (over_first + delta * (first - s))
-    half = normal_quantile(confidence) * math.sqrt(float(influence @ influence)) / pairs
-    if half <= 1e-12:
+    error = math.sqrt(float(influence @ influence)) / pairs
+    if error <= 1e-12:
         return undefined("every item stands alike to the other group, which leaves no variance", n=n, method=method)
-    return Estimate(delta, max(delta - half, -1.0), min(delta + half, 1.0), n, method)
+    tied = float(np.bincount(group, weights=s) @ np.bincount(group, weights=rest)) - float(s @ rest)
+    low, high = area_limits(
+        (delta + 1) / 2, (error / 2) ** 2, smaller=min(first, second), untied=1.0 - tied / pairs, confidence=confidence
+    )
+    return Estimate(delta, 2 * low - 1, 2 * high - 1, n, method)
 
 
 def _sign_sums(group: Any, weight: FloatArray) -> FloatArray:

@@ -125,7 +125,14 @@ def placements(positives: FloatArray, negatives: FloatArray) -> Placements:
     return Placements((ranks[:m] - midranks(positives)) / k, 1.0 - (ranks[m:] - midranks(negatives)) / m)
 
 
-def area_limits(area: float, variance: float, *, smaller: float, confidence: float) -> tuple[float, float]:
+def untied_share(positives: FloatArray, negatives: FloatArray) -> float:
+    """Share of the pairs of a positive and a negative whose scores differ; O(n log n)."""
+    falling = np.sort(negatives)
+    equal = np.searchsorted(falling, positives, side="right") - np.searchsorted(falling, positives, side="left")
+    return 1.0 - float(equal.sum()) / (positives.size * negatives.size)
+
+
+def area_limits(area: float, variance: float, *, smaller: float, untied: float = 1.0, confidence: float) -> tuple[float, float]:
     """Wilson's interval of an area under the ROC curve, for the number of trials that its variance is worth.
 
     Parameters
@@ -136,10 +143,13 @@ def area_limits(area: float, variance: float, *, smaller: float, confidence: flo
     smaller : float
         Items (or trials) of the smaller class. The area counts as a share of area (1 - area) / variance trials, at most 4 times
         `smaller`: near an area of 1 the variance seen is often far too small. Without variance there are `smaller` trials.
+    untied : float in [0, 1]
+        `untied_share`. A tied pair adds 1/2 to the area without any variance, so that mostly tied scores are rightly worth
+        more trials than that: at most 4 `smaller` / `untied`.
     """
     effective = smaller
     if smaller >= 2 and variance > 1e-30 and 0.0 < area < 1.0:
-        effective = min(area * (1.0 - area) / variance, MOST_EFFECTIVE * smaller)
+        effective = min(area * (1.0 - area) / variance, MOST_EFFECTIVE * smaller / untied)
     limits = wilson_limits(area * effective, effective, confidence=confidence)
     return min(float(limits.low), area), max(float(limits.high), area)
 
@@ -181,7 +191,8 @@ def roc_auc(scores: Any, labels: Any, *, confidence: float = 0.95) -> Estimate:
     beaten, beaten_by = placements(positives, negatives)
     area = min(max(float(beaten.mean()), 0.0), 1.0)
     variance = float(beaten.var(ddof=1) / m + beaten_by.var(ddof=1) / k)
-    low, high = area_limits(area, variance, smaller=min(m, k), confidence=confidence)
+    untied = untied_share(positives, negatives)
+    low, high = area_limits(area, variance, smaller=min(m, k), untied=untied, confidence=confidence)
     return Estimate(area, low, high, n, method)
 
 

@@ -27,7 +27,7 @@ from assaymark.stats.checks import FloatArray, percent
 from assaymark.stats.intervals import wilson_limits
 from assaymark.stats.membership.shares import Calls, group_confidence, share_table
 from assaymark.stats.membership.trials import IntArray, TrialScores, Units, distinct_units, trial_scores
-from assaymark.stats.ranking import area_limits, placements
+from assaymark.stats.ranking import area_limits, placements, untied_share
 
 __all__ = ["LogRoc", "attack_auc", "log_roc", "tpr_at_fprs"]
 
@@ -73,7 +73,8 @@ def attack_auc(member: Any, nonmember: Any, *, units: Units = "trials", confiden
     counts = [distinct_units(scores.units, unit) if scores.kind == "groups" else unit.size for _, unit in sides]
     inner = group_confidence(confidence, min(counts) if scores.kind == "groups" else 0)
     variance = _variance(sides, counts, area, scores.units) if min(counts) >= 2 else 0.0
-    low, high = area_limits(area, variance, smaller=float(min(counts)), confidence=inner)
+    untied = untied_share(scores.member, scores.nonmember)
+    low, high = area_limits(area, variance, smaller=float(min(counts)), untied=untied, confidence=inner)
     return Estimate(area, low, high, scores.n, scores.described(method), "number")
 
 
