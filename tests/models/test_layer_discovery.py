@@ -172,3 +172,11 @@ def test_networks_of_timm(name: str) -> None:
         assert (kinds.count("convolution"), kinds.count("pooling"), kinds.count("residual")) == (20, 1, 8)
     else:
         assert kinds.count("attention") == 12
+
+
+def test_a_last_layer_that_is_only_flattened_comes_once() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    layers = discover_layers(network.eval(), torch.zeros(2, 3, 6, 6))
+    assert [(layer.name, layer.shape) for layer in layers] == [("0", (4, 4, 4)), ("representation", (6,))]
+    wider = discover_layers(network.eval(), torch.zeros(2, 3, 8, 8))
+    assert [layer.name for layer in wider] == ["0", "2", "representation"], "a mean over several places is a layer of its own"

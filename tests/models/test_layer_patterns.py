@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from assaymark.errors import ConfigError, ModelError
+from assaymark.errors import ModelError
 from assaymark.models.layer_patterns import block_outputs, matching_layers, same_architecture
 from assaymark.models.layers import Layer
 
@@ -74,29 +74,23 @@ def test_the_first_difference_of_two_architectures_is_named() -> None:
 
 def test_reductions_equal_numpy() -> None:
     torch = pytest.importorskip("torch")
-    from assaymark.models.layer_reductions import reduce_output, unit_reduction
+    from assaymark.models.layer_reductions import mean_over_places, read_tokens, reduced_output
 
     rng = np.random.default_rng(0)
     maps, tokens, vectors = (rng.normal(size=shape).astype(np.float32) for shape in ((3, 4, 5, 6), (3, 7, 4), (3, 4)))
     texts = tokens.copy()
     for row, length in enumerate((7, 2, 0)):
         texts[row, length:] = 0
+    read = read_tokens(torch.from_numpy(texts))
+    assert read.tolist() == [[7], [2], [0]]
     cases = [
-        (maps, "flatten", False, maps.reshape(3, -1)),
-        (maps, "spatial_mean", False, maps.mean((2, 3))),
-        (tokens, "token_mean", False, tokens.mean(1)),
-        (texts, "token_mean", True, np.stack([texts[0].mean(0), texts[1, :2].mean(0), np.zeros(4)])),
-        (tokens, "cls", False, tokens[:, 0]),
-        (vectors, "token_mean", True, vectors),
-        (vectors, "flatten", False, vectors),
+        (reduced_output(torch.from_numpy(maps), CNN[0]), maps.mean((2, 3))),
+        (reduced_output(torch.from_numpy(maps), CNN[0], cls=True), maps.mean((2, 3))),
+        (reduced_output(torch.from_numpy(tokens), VIT[0]), tokens.mean(1)),
+        (reduced_output(torch.from_numpy(tokens), VIT[0], cls=True), tokens[:, 0]),
+        (mean_over_places(torch.from_numpy(texts), read=read), np.stack([texts[0].mean(0), texts[1, :2].mean(0), np.zeros(4)])),
+        (mean_over_places(torch.from_numpy(vectors)), vectors),
     ]
-    for output, how, padded, expected in cases:
-        found = reduce_output(torch.from_numpy(output), how, padded=padded)
+    for found, expected in cases:
         np.testing.assert_allclose(found, expected, atol=1e-6)
-    with pytest.raises(ConfigError, match="unknown reduction 'mean'"):
-        reduce_output(torch.ones(2, 2), "mean")
-    with pytest.raises(ConfigError, match=r"shape \(4, 5, 6\) has no class token"):
-        reduce_output(torch.from_numpy(maps), "cls")
-    assert [unit_reduction(layer, cls=True) for layer in (CNN[0], VIT[0], CNN[4])] == ["spatial_mean", "cls", "spatial_mean"]
-    assert unit_reduction(VIT[0]) == "token_mean"
     assert [layer.units for layer in (CNN[0], VIT[1], CNN[4])] == [4, 24, 8]

@@ -187,6 +187,14 @@ def test_files_that_would_run_code_are_refused(tmp_path: Path, torch: Any, pictu
             open_model(f"encoder:{tmp_path}/{name}.pth?architecture=resnet9").embed_images(pictures)
 
 
+def test_a_checkpoint_with_its_arguments_is_refused_with_a_mend_that_names_its_entry(tmp_path: Path, torch: Any) -> None:
+    from argparse import Namespace
+
+    torch.save({"student": {}, "teacher": {"w": torch.ones(2)}, "args": Namespace(lr=0.1), "epoch": 3}, tmp_path / "dino.pth")
+    with pytest.raises(UnsafeFile, match=r'\[ENTRY\].*"teacher"'):
+        open_model(f"encoder:{tmp_path}/dino.pth?architecture=resnet9").embed_images([Image.new("RGB", (8, 8))])
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path, torch: Any, pictures: list[Image.Image]) -> None:
     weights = saved(tmp_path / "net.safetensors", "mlp").state_dict()
     rest = "architecture=mlp&widths=10,6&input_size=4"
@@ -265,6 +273,17 @@ def test_an_encoder_of_vectors_takes_no_pictures(tmp_path: Path, torch: Any, pic
     assert network(torch.rand(2, 7)).shape == (2, 6)
     with pytest.raises(ModelError, match="takes vectors of 7 numbers, no pictures"):
         open_model(str(tmp_path / "net.safetensors")).embed_images(pictures)
+
+
+def test_a_network_of_timm_with_a_table_of_positions_is_built_for_its_size(tmp_path: Path, torch: Any) -> None:
+    pytest.importorskip("timm")
+    from assaymark.models.encoder_architectures import new_encoder
+    from assaymark.models.trained_encoder import save_encoder
+
+    network = new_encoder("timm", seed=0, name="vit_tiny_patch16_224", input_size=64)
+    save_encoder(tmp_path / "vit.safetensors", network, mean=MEAN, std=STD)
+    model = open_model(str(tmp_path / "vit.safetensors"))
+    assert model.embed_images([Image.new("RGB", (90, 70))]).shape == (1, 192) and len(model.layers) > 20
 
 
 def test_an_architecture_of_timm_needs_that_library(tmp_path: Path, torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:

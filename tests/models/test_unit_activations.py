@@ -32,6 +32,12 @@ def test_tokens_behind_the_end_of_a_text_do_not_count() -> None:
     assert torch.allclose(found[0], tokens[0, :2].mean(dim=0)) and torch.allclose(found[1], tokens[1].mean(dim=0))
 
 
+def test_a_token_whose_units_are_all_negative_was_read_all_the_same() -> None:
+    tokens = torch.zeros(1, 5, 6)
+    tokens[0, 0], tokens[0, 1] = 2.0, -1.0
+    assert unit_activations(tokens, TOKENS, rectify="relu", padded=True).tolist() == [[1.0] * 6]
+
+
 def test_averages_over_unequal_views_in_batches_are_those_of_a_loop() -> None:
     rng = torch.Generator().manual_seed(0)
     counts, keys = np.array([1, 3, 2, 4]), np.array([9, 4, 7, 1], np.int64)

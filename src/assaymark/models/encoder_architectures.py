@@ -71,7 +71,10 @@ def _timm_network(layout: TimmLayout) -> Any:
 
     timm = timm_library(f"the architecture {layout.name}")
     name = f"timm/{layout.name}"
-    module = load_part(name, "architecture", lambda: timm.create_model(layout.name, pretrained=False, num_classes=0))
+    published = load_part(name, "architecture", lambda: timm.models.get_pretrained_cfg(layout.name, allow_unregistered=False))
+    # Networks with a table of positions are built for one size; others take pictures of any.
+    size = {"img_size": layout.input_size} if getattr(published, "fixed_input_size", False) else {}
+    module = load_part(name, "architecture", lambda: timm.create_model(layout.name, pretrained=False, num_classes=0, **size))
     module.layout, module.dimension = layout, int(module.num_features)
     return module
 

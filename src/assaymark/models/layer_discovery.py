@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import prod
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -31,6 +32,7 @@ _ATTENDS = re.compile(r"attn|attention", re.IGNORECASE)
 _BESIDE_ATTENTION = re.compile(r"norm|^ln|drop|scale|output", re.IGNORECASE)
 _HOLDS_ATTENTION = re.compile(r"(Block|Layer|Encoder|Model|Transformer)$")
 _VIEWS = {"reshape", "view", "flatten", "unflatten", "transpose", "permute", "contiguous"}
+_POOLS = {"adaptive_avg_pool2d", "avg_pool2d", "mean"}  # of a map with one place they are views too
 _CLASS_TOKENS = re.compile(r"(^|\.)(cls_token|class_token|class_embedding)$")
 
 
@@ -84,15 +86,18 @@ def discover_places(module: nn.Module, example: Any) -> tuple[Place, ...]:
     if whole.output is None:
         raise ModelError(f"the output of {type(module).__name__} holds no tensor: its layers cannot be found")
     class_token = any(_CLASS_TOKENS.search(name) for name, _ in module.named_parameters())
+    same = _viewed_by(trace, whole.output)
     blocks: dict[str, int] = {}
     places: dict[str, Place] = {}
     rows = sorted(_rows(trace), key=lambda row: row.value.time)
     for row in rows:
         seen = _seen(trace, row.value)
-        if seen is None or row.value.tensor == whole.output:  # the output of the network comes once, at the end
+        if seen is None:
             continue
-        name = _free(row.name, places)
         shape = trace.shapes[seen.tensor][1:]
+        if row.value.tensor == whole.output or (row.value.tensor in same and prod(shape[1:]) == 1):
+            continue  # the output of the network comes once, at the end
+        name = _free(row.name, places)
         if row.kind in ("attention", "mlp", "linear") and len(shape) > 2:
             continue
         number = blocks.setdefault(row.block, len(blocks)) if row.block else None
@@ -102,8 +107,23 @@ def discover_places(module: nn.Module, example: Any) -> tuple[Place, ...]:
     last = Layer(
         REPRESENTATION, REPRESENTATION, None, trace.shapes[whole.output][1:], trace.rectified(Value(whole.output, whole.stop))
     )
-    weighted = next((row.weighted for row in rows if row.value.tensor == whole.output), "")
+    weighted = next((row.weighted for row in reversed(rows) if row.value.tensor in same), "")
     return (*places.values(), Place(last, "", weighted=weighted))
+
+
+def _viewed_by(trace: Trace, tensor: int) -> set[int]:
+    """A tensor, and those that it is the same numbers of in another shape."""
+    shown = {made.output: made.given[0] for made in trace.operations if made.name in _VIEWS or _pools_one_place(trace, made)}
+    found = {tensor}
+    while tensor in shown and shown[tensor] not in found:
+        tensor = shown[tensor]
+        found.add(tensor)
+    return found
+
+
+def _pools_one_place(trace: Trace, operation: Operation) -> bool:
+    shape = trace.shapes[operation.given[0]] if operation.given else ()
+    return operation.name in _POOLS and len(shape) == 4 and prod(shape[2:]) == 1
 
 
 def _free(name: str, taken: dict[str, Place]) -> str:

@@ -72,7 +72,8 @@ def _unpickled(path: Path, spec: str) -> Any:
     except UnpicklingError as error:
         raise UnsafeFile(
             f"model {spec}: {path.name} holds more than tensors and would run code when loaded. If you trust it, convert it "
-            'once: safetensors.torch.save_file(torch.load(FILE, weights_only=False)["model"], "weights.safetensors")'
+            'once: safetensors.torch.save_file(torch.load(FILE, weights_only=False)[ENTRY], "weights.safetensors"); ENTRY is '
+            'that of the weights, as "model", "state_dict" or "teacher"'
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
         line = (str(error).strip().splitlines() or [""])[0][:160]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from assaymark.models.layer_reductions import reduce_output, unit_reduction
+from assaymark.models.layer_reductions import read_tokens, reduced_output
 from assaymark.models.protocols import Layer
 from assaymark.stats.memorization.units import Rectify, UnitState, merge_units, rectified, unit_state
 
@@ -37,9 +37,10 @@ def unit_activations(output: Tensor, layer: Layer, *, rectify: Rectify, cls: boo
     -------
     tensor, shape (n, layer.units)
     """
+    read = read_tokens(output) if padded and output.ndim == 3 else None
     if not layer.rectified:
         output = rectified(output, how=rectify)
-    return reduce_output(output, unit_reduction(layer, cls=cls), padded=padded)
+    return reduced_output(output, layer, cls=cls, read=read)
 
 
 class UnitAverages:

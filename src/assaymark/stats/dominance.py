@@ -71,7 +71,7 @@ def weighted_cliff_delta(values: Any, shares: Any, *, confidence: float = 0.95) 
     Notes
     -----
     delta = sum_ij s_i (1 - s_j) sign(x_i - x_j) / sum_ij s_i (1 - s_j) over i != j. The interval is that of `roc_auc`, with
-    DeLong's variance ([2]) from the influence of each item, which is in both groups. Posteriors that are unsure pull delta to 0:
+    DeLong's variance ([2]) from the influence of each item, which is in both groups. Unsure posteriors pull delta to 0:
     it compares the weights' groups, not the true ones. O(n log n).
     """
     x, s = finite_vector(values), finite_vector(shares, "shares")

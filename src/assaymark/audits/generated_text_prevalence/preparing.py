@@ -25,6 +25,7 @@ from assaymark.audits.generated_text_prevalence.measures.perturbing import Rewri
 from assaymark.audits.generated_text_prevalence.measures.twins import Twins, add_twins
 from assaymark.audits.generated_text_prevalence.method.source_split import split_by_source
 from assaymark.audits.generated_text_prevalence.method.word_mixture import fit_words
+from assaymark.audits.generated_text_prevalence.planning import announce
 from assaymark.audits.generated_text_prevalence.scoring import score_columns
 from assaymark.errors import ConfigError, ModelError
 from assaymark.result import Flow
@@ -73,6 +74,7 @@ def prepare(inputs: Mapping[str, Any], config: GeneratedTextPrevalenceConfig, co
     coming = _coming(models, config, context)
     family = plan_detectors(models, filler, config, coming=coming)
     _check_posts(inputs["posts"], family, config, coming=coming)
+    announce(inputs, family, config, context)
     source, generators = inputs.get("labelled"), context.models_of("generator")
     if source is None:
         wanting = {
